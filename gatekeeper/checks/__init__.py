@@ -1,0 +1,1 @@
+"""Reasons to distrust or to trust, one file each; none knows another."""

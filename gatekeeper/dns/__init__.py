@@ -1,0 +1,1 @@
+"""Questions to the DNS: one shared cache, lists, and their health."""

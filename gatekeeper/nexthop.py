@@ -1,0 +1,80 @@
+"""Our client side: SMTP or LMTP to the MTA, pipelined, with its replies passed back as they are (RFC 5321, 2920)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gatekeeper.model import Reply
+
+
+class NextHopGone(Exception):
+    """No (further) answer from the next hop.
+
+    `in_doubt` is whether our final dot had gone on without an answer: it may have the message or not (RFC 1047).
+    `reply` is what it said last, when its greeting, XCLIENT or EHLO was a refusal.
+    """
+
+    def __init__(self, why: str, *, in_doubt: bool = False, reply: Reply | None = None) -> None:
+        super().__init__(why)
+        self.in_doubt = in_doubt
+        self.reply = reply
+
+
+class Withdrawn(Exception):
+    """The client left before our final dot went on: nothing was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the next hop's EHLO offers: keyword (upper case) -> parameters as written."""
+
+    keywords: dict[str, str] = field(default_factory=dict)
+
+    def offers(self, keyword: str) -> bool:
+        return keyword in self.keywords
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The client's facts as handed on by XCLIENT or XFORWARD; None is sent as [UNAVAILABLE]."""
+
+    address: str | None
+    port: int | None
+    name: str | None
+    helo: str | None
+    protocol: str  # "SMTP" or "ESMTP"
+    ident: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A MAIL or RCPT argument: the path between the angle brackets as it came, and its parameters with their case."""
+
+    path: str
+    parameters: tuple[str, ...] = ()
+
+
+class Transaction(Protocol):
+    """One mail on its way to the next hop. Not safe for two tasks at once. `abort` or a finished `send` ends it."""
+
+    async def recipients(self, group: Sequence[Command]) -> list[Reply]:
+        """Send these RCPTs in one group (the first time with XCLIENT/XFORWARD and MAIL before them); their replies.
+
+        When the next hop refuses its greeting, XCLIENT or MAIL, each gets that reply. Raises NextHopGone.
+        """
+        ...
+
+    async def send(self, chunks: Iterable[bytes], *, wanted: Callable[[], bool]) -> Reply:
+        """DATA, the message (canonical CRLF, not stuffed), the dot; the next hop's final reply.
+
+        `wanted()` is asked right before the dot goes on; False closes the connection instead: `Withdrawn`.
+        An idle or lost connection is replaced before DATA and MAIL and every accepted RCPT are replayed; unless
+        all are accepted again the answer is a 451. Nothing is replayed once the dot was sent. Raises NextHopGone.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Give the transaction up (RSET, or close). May be called twice, and after `send`."""
+        ...

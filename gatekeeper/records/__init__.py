@@ -1,0 +1,1 @@
+"""One record per transaction: written, kept, found and explained."""

@@ -1,0 +1,1 @@
+"""What listens: each turns bytes into facts, asks the gate, and carries the action out."""

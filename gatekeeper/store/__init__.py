@@ -1,0 +1,1 @@
+"""What is remembered between sessions, behind the same verbs on every backend."""

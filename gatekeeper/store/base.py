@@ -1,0 +1,132 @@
+"""The verbs of the store. Each is atomic in every backend; the same contract tests run on all of them.
+
+Keys are short text such as "ip:192.0.2.1" or "net:192.0.2.0/24". Times are Unix seconds given by the caller: a
+backend reads no clock, so that a test can move time. A backend raises `StoreAway` when it cannot answer, at once
+or within its own deadline of one second, and never anything else for a fault outside the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreAway(Exception):
+    """The store did not answer, or is full or locked; the caller goes on without it."""
+
+
+class StoreUnusable(Exception):
+    """At start: the store cannot be used as configured. The text is one sentence for the operator, with the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Something spent from a leaky bucket: `cost` units now, leaking at `per_second` units a second."""
+
+    key: str
+    cost: float
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of a client's past: messages accepted and refused, first and last seen (Unix time)."""
+
+    accepted: int = 0
+    refused: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A client that is refused until `until`; it ends by itself. `reason` is a rule name, `record` an id or ""."""
+
+    key: str
+    since: float
+    until: float
+    reason: str
+    record: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as the store sees it: what can be searched for, and `document`, JSON text that it does not read.
+
+    `recipients` are addresses in lower case. `queue_id` is the next hop's.
+    """
+
+    id: str
+    time: float
+    action: str
+    score: float
+    address: str
+    sender: str
+    recipients: tuple[str, ...]
+    queue_id: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Which records to find; empty fields do not restrict. `sender` and `recipient` match a whole address, or a
+    domain written "@example.org". `address` is one IP address or a CIDR network. Newest first.
+    """
+
+    id: str = ""
+    sender: str = ""
+    recipient: str = ""
+    address: str = ""
+    queue_id: str = ""
+    action: str = ""
+    since: float = 0.0
+    until: float = 0.0
+    limit: int = 50
+
+
+class Store(Protocol):
+    """What every backend offers. Safe for many tasks at once; `close` may be called twice."""
+
+    async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
+        """Add each cost to its bucket and return each level afterwards. A cost of 0 only looks.
+
+        A level never leaks below 0; a clock that jumps backwards leaks nothing.
+        """
+        ...
+
+    async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
+        """Add to a client's history and return it."""
+        ...
+
+    async def history(self, keys: Sequence[str]) -> list[History]:
+        """One each, in order; `History()` for the unknown."""
+        ...
+
+    async def block(self, block: Block) -> None:
+        """Begin a block, or extend it; an existing later end stays."""
+        ...
+
+    async def blocked(self, keys: Sequence[str], *, now: float) -> Block | None:
+        """The block with the latest end among those keys that has not ended, or None."""
+        ...
+
+    async def blocks(self, *, now: float) -> list[Block]: ...
+
+    async def unblock(self, key: str) -> bool:
+        """Whether there was one."""
+        ...
+
+    async def put_records(self, records: Sequence[StoredRecord]) -> None:
+        """One transaction. An id that exists already is replaced."""
+        ...
+
+    async def find_records(self, query: RecordQuery) -> list[StoredRecord]: ...
+
+    async def expire(self, *, now: float, records_before: float) -> int:
+        """Forget ended blocks, drained buckets and old records, in bounded portions; how many records went."""
+        ...
+
+    async def close(self) -> None: ...
+
+
