@@ -1,4 +1,4 @@
-"""judge(stage, mail) -> Verdict: runs the checks of a stage, lets the policy decide, and keeps the record. THE HEART."""
+"""judge(stage, mail) -> Verdict: runs the checks of a stage, lets the policy decide, keeps the record. THE HEART."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Gate(Protocol):
         ...
 
     async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
-        """A recipient or a connection was refused by us; when the session ends without a transaction, this is its record."""
+        """A recipient or a connection was refused by us; its record, if the session ends without a transaction."""
         ...
 
     def new_client(self, session: Session) -> None:
-        """The client's facts have changed (XCLIENT, XFORWARD, HELO, STARTTLS): forget what was found about the old ones."""
+        """The client's facts have changed (XCLIENT, HELO, STARTTLS ...): forget the findings about the old ones."""
         ...
 
     async def leave(self, session: Session) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Protocol, TypeVar, cast
@@ -26,8 +26,9 @@ Size = Annotated[int, Unit("size")]
 
 
 def setting(default: E, about: str) -> E:
-    """A field of a settings dataclass: its default, and the sentence that stands above it in config/gatekeeper.toml."""
-    return cast(E, field(default=default, metadata={"about": about}))
+    """A field of a settings dataclass: its default, and the sentence above it in config/gatekeeper.toml."""
+    made: Any = field(default=default, metadata={"about": about})
+    return cast("E", made)
 
 
 class Stage(enum.IntEnum):
@@ -74,9 +75,9 @@ class Kind(enum.Enum):
 class Rule:
     """One thing a check can find, with what the policy makes of it unless told otherwise.
 
-    `score` is the default in points, at most three decimals. `about` is one sentence for humans. `decides` is the action this
-    rule takes by itself, whatever the score. `enhanced` is the RFC 3463 subject and detail ("7.23") used when this
-    rule is the main reason of a refusal. `delay` is how many seconds the server waits before it answers.
+    `score` is the default in points, at most three decimals. `about` is one sentence for humans. `decides` is the
+    action this rule takes by itself, whatever the score. `enhanced` is the RFC 3463 subject and detail ("7.23") used
+    when this rule is the main reason of a refusal. `delay` is how many seconds the server waits before it answers.
     `reply_code` overrides the basic code of a refusal that this rule decides (452, 421 ...).
     """
 
@@ -106,7 +107,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Evidence that could not be had: `name` is the check's, or "check:part"; `rules` are those that could have been found."""
+    """Evidence that could not be had.
+
+    `name` is the check's, or "check:part"; `rules` are those that could have been found; `why` is for the log.
+    """
 
     name: str
     rules: tuple[str, ...]
@@ -274,8 +278,9 @@ class BytesBody:
 
 @dataclass(slots=True)
 class Message:
-    """One message as received: `header` up to and including the CRLF of its last line (not the empty line), canonical CRLF.
+    """One message as received, canonical CRLF.
 
+    `header` goes up to and including the CRLF of its last line (not the empty line).
     `separator` is whether an empty line followed the header. `framing` names what the reader had to mend or saw
     ("bare_lf"). `memo` holds parsed parts, so that each is parsed once: the key is the parser's name.
     """
@@ -372,5 +377,3 @@ def millis(score: float) -> int:
 
 def names(missing: Iterable[Missing]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(m.name for m in missing))
-
-

@@ -18,7 +18,10 @@ from gatekeeper.store.base import Store
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What the gate hands to a check. `clock` gives Unix time. `hostname` is ours; `domains` are `relay_domains` in lower case."""
+    """What the gate hands to a check.
+
+    `clock` gives Unix time. `hostname` is ours; `domains` are `relay_domains` in lower case.
+    """
 
     resolver: Resolver
     store: Store
@@ -54,5 +57,6 @@ class Settles(Protocol):
 
     async def settle(self, session: Session, tools: Tools) -> None:
         """Tell the store what `session.counters` has beyond `session.settled`. Called when a transaction or the
-        session has ended; may be called when there is nothing to tell."""
+        session has ended; may be called when there is nothing to tell.
+        """
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """A new field at the top (index 0) or below `index` fields; `value` without CRLF at the end, folded with CRLF+WSP."""
+    """A new field at the top (index 0) or below `index` fields; `value` has no CRLF at its end, folds are CRLF+WSP."""
 
     index: int
     name: str

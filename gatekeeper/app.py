@@ -1,0 +1,1 @@
+"""Builds and wires every object of one process. START READING HERE."""

@@ -1,0 +1,1 @@
+"""TOML sections -> the settings dataclass of the module of that name."""

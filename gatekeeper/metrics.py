@@ -1,0 +1,1 @@
+"""Every metric the program exposes, in one place."""

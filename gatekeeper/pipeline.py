@@ -1,0 +1,1 @@
+"""THE TABLE: stage -> waves -> checks."""

@@ -1,0 +1,1 @@
+"""Pure: findings + scores + thresholds -> Verdict."""

@@ -1,0 +1,1 @@
+"""The parent: sockets, workers, signals, systemd."""
