@@ -1,1 +1,317 @@
-"""Log lines: an event name, then facts, in logfmt (or JSON); to the journal when there is one, else standard error."""
+"""The log: one line per event, a name and facts, as logfmt or JSON, to the journal or to standard error.
+
+    event("mail_rejected", id=envelope.id, rule="SPF_FAIL", score=12.5)
+
+gives `mail_rejected id=… rule=SPF_FAIL score=12.5`. Facts may come from the network: they are escaped here and
+nowhere else. Every event name stands in `EVENTS`; a test compares it with the source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from gatekeeper.model import setting
+
+EVENTS: Final[dict[str, str]] = {
+    # the life of the program
+    "started": "A process is ready to serve.",
+    "stopping": "A process was told to stop and lets its sessions finish.",
+    "stopped": "A process has ended.",
+    "listening": "A socket is open.",
+    "reloaded": "A new configuration is in force.",
+    "reload_refused": "A new configuration was wrong; the old one stays in force.",
+    "worker_started": "A worker process was started.",
+    "worker_died": "A worker process ended without being told to; another takes its place.",
+    # sessions and mail
+    "session_refused": "A connection was refused or dropped before any mail.",
+    "session_failed": "A bug ended one session with 421; the traceback follows.",
+    "mail_accepted": "A message was passed on and the next hop took it.",
+    "mail_tagged": "A message was passed on, marked as spam, and the next hop took it.",
+    "mail_deferred": "A message or recipient was answered 4xx, by us or by the next hop.",
+    "mail_rejected": "A message or recipient was answered 5xx, by us or by the next hop.",
+    "mail_dropped": "A client was answered 421 and cut off.",
+    "mail_greylisted": "A message was answered 451 for the first time and is remembered.",
+    "mail_abandoned": "The client left before its message was complete.",
+    # evidence
+    "check_failed": "A check raised an error; it counts for nothing and stands in `missing`.",
+    "check_late": "A check did not end in time; it counts for nothing and stands in `missing`.",
+    # the world around us
+    "next_hop_away": "The next hop could not be reached, or went away.",
+    "next_hop_back": "The next hop answers again.",
+    "store_away": "The store does not answer; memory takes over.",
+    "store_back": "The store answers again.",
+    "records_lost": "Records could not be written.",
+    # the log itself
+    "library_message": "A line of a library, or of Python itself.",
+    "log_lines_lost": "The journal did not take lines fast enough; that many were dropped.",
+}
+"""Every event, and what it means to the operator."""
+
+VALUE_LIMIT: Final = 2000
+"""Characters of one value that are logged; a stranger does not fill the disk with one line."""
+
+_logger: Final = logging.getLogger("gatekeeper")
+_BARE: Final = re.compile(r"[A-Za-z0-9_.:;/@+,<>\[\](){}|!?*&%$#~^'-]+")
+_PRIORITIES: Final = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+_TRACEBACK_EVERY: Final = 60.0
+_traced: dict[tuple[str, str, int], float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[log]`."""
+
+    format: Literal["logfmt", "json"] = setting("logfmt", 'How a line is written: "logfmt" or "json".')
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", 'The least important lines that are kept: "debug", "info", "warning" or "error".'
+    )
+    destination: Literal["auto", "stderr", "journal"] = setting(
+        "auto", 'Where lines go: "journal", "stderr", or "auto", the journal when systemd started us.'
+    )
+
+
+def event(name: str, /, *, level: int = logging.INFO, **facts: Any) -> None:
+    """One line: an event of `EVENTS` and its facts. None is left out; text is escaped; never raises."""
+    if _logger.isEnabledFor(level):
+        _logger.log(level, name, extra={"facts": facts}, stacklevel=2)
+
+
+def traceback_once(name: str, exc: BaseException, /, *, level: int = logging.ERROR, **facts: Any) -> None:
+    """`event`, with `error=…`, and the traceback at most once a minute for each event and place of raising."""
+    place = exc.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    key = (name, place.tb_frame.f_code.co_filename, place.tb_lineno) if place is not None else (name, "", 0)
+    now = time.monotonic()
+    due = now - _traced.get(key, -_TRACEBACK_EVERY) >= _TRACEBACK_EVERY
+    if due:
+        _traced[key] = now
+    if _logger.isEnabledFor(level):
+        facts.setdefault("error", exc)
+        _logger.log(level, name, extra={"facts": facts}, exc_info=exc if due else None, stacklevel=2)
+
+
+def setup(settings: Settings) -> None:
+    """Send everything that is logged where `settings` say. May be called again, at a reload."""
+    to_journal = settings.destination == "journal" or (settings.destination == "auto" and stderr_is_the_journal())
+    handler: logging.Handler
+    try:
+        handler = Journal() if to_journal else logging.StreamHandler(sys.stderr)
+    except OSError:  # no journal on this machine: lines must not get lost for that
+        handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Line(settings.format, dated=not isinstance(handler, Journal)))
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each.formatter, Line)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    level = getattr(logging, settings.level.upper())
+    root.setLevel(max(level, logging.WARNING))  # libraries are quieter than we are
+    _logger.setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+def stderr_is_the_journal() -> bool:
+    """Whether systemd connected our standard error to its journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+        there = os.fstat(sys.stderr.fileno())
+        return (there.st_dev, there.st_ino) == (int(device), int(inode))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def line(name: str, facts: dict[str, Any]) -> str:
+    """One event as logfmt, always a single line of printable text."""
+    return " ".join([printable(name), *(f"{key}={_quoted(value)}" for key, value in _known(facts))])
+
+
+def printable(text: str) -> str:
+    """`text` with everything that is not printable (controls, line ends, bidi marks) written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class Line(logging.Formatter):
+    """A log record as one line; a traceback follows, each of its lines marked so that none looks like an event."""
+
+    def __init__(self, form: Literal["logfmt", "json"], *, dated: bool) -> None:
+        super().__init__()
+        self._form = form
+        self._dated = dated
+
+    def format(self, record: logging.LogRecord) -> str:
+        name, facts = _parts(record)
+        stamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        trace = _traceback(record)
+        if self._form == "json":
+            entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": name}
+            entry |= {key: _plain(value) for key, value in _known(facts)}
+            if trace:
+                entry["traceback"] = trace
+            return json.dumps(entry)  # ASCII only: everything unprintable is escaped
+        text = line(name, facts)
+        if self._dated:
+            text = f"{stamp} {record.levelname.lower()} {text}"
+        return "\n".join([text, *(f"  | {printable(part)}" for part in trace)])
+
+
+class Journal(logging.Handler):
+    """Structured entries to systemd-journald (systemd.journal-fields(7), the native protocol).
+
+    Never waits: when journald is behind, lines are dropped and counted, and the next one that passes says how many.
+    """
+
+    def __init__(self, path: str = "/run/systemd/journal/socket") -> None:
+        super().__init__()
+        self.dropped = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.setblocking(False)
+        try:
+            self._socket.connect(path)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._emit(record)
+        except Exception:  # noqa: BLE001  # a border: a line that cannot be written must not end a session
+            self.handleError(record)
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        name, facts = _parts(record)
+        fields = {
+            "MESSAGE": self.format(record),
+            "PRIORITY": str(_PRIORITIES.get(record.levelname, 6)),
+            "SYSLOG_IDENTIFIER": "gatekeeper",
+            "GATEKEEPER_EVENT": name,
+            "CODE_FILE": record.pathname,
+            "CODE_LINE": str(record.lineno),
+        }
+        fields |= {f"GATEKEEPER_{key.upper()}": _text(value) for key, value in _known(facts)}
+        if not self._send(fields):
+            self.dropped += 1
+        elif self.dropped:
+            lost, self.dropped = self.dropped, 0
+            said = line("log_lines_lost", {"count": lost})
+            if not self._send({"MESSAGE": said, "PRIORITY": "4", "SYSLOG_IDENTIFIER": "gatekeeper"}):
+                self.dropped = lost
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
+
+    def _send(self, fields: dict[str, str]) -> bool:
+        datagram = b"".join(_journal_field(key, value) for key, value in fields.items())
+        try:
+            self._socket.send(datagram)
+        except OSError as failure:
+            if failure.errno != errno.EMSGSIZE:
+                return False
+            return self._send_in_memory_file(datagram)
+        return True
+
+    def _send_in_memory_file(self, datagram: bytes) -> bool:
+        """An entry too large for a datagram travels as a sealed memory file."""
+        try:
+            fd = os.memfd_create("journal", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            with open(fd, "wb", closefd=False) as file:
+                file.write(datagram)
+            seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+            socket.send_fds(self._socket, [b""], [fd])
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        return True
+
+
+def _journal_field(key: str, value: str) -> bytes:
+    raw = value.encode("utf-8", "backslashreplace")
+    if b"\n" in raw:
+        return key.encode() + b"\n" + struct.pack("<Q", len(raw)) + raw + b"\n"
+    return key.encode() + b"=" + raw + b"\n"
+
+
+def _parts(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
+    facts = getattr(record, "facts", None)
+    if isinstance(facts, dict):
+        return record.msg, facts
+    return "library_message", {"logger": record.name, "message": record.getMessage()}
+
+
+def _known(facts: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    return ((key, value) for key, value in facts.items() if value is not None)
+
+
+def _plain(value: Any) -> Any:
+    """For JSON."""
+    if isinstance(value, bool | int) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, float):
+        return round(value, 3) if abs(value) < 1e15 else str(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value[:VALUE_LIMIT]]
+    return _shortened(_text(value))
+
+
+def _text(value: Any) -> str:
+    """One value as text, not yet escaped."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, enum.Enum):
+        return value.name.lower()
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, set | frozenset):
+        return ",".join(sorted(_text(item) for item in value))
+    if isinstance(value, tuple | list):
+        return ",".join(_text(item) for item in value)
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}" if str(value) else type(value).__name__
+    return str(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= VALUE_LIMIT else text[:VALUE_LIMIT] + "…"
+
+
+def _quoted(value: Any) -> str:
+    text = _shortened(_text(value))
+    if _BARE.fullmatch(text):
+        return text
+    return '"' + printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _traceback(record: logging.LogRecord) -> list[str]:
+    if not record.exc_info or record.exc_info[1] is None:
+        return []
+    parts = traceback.format_exception(record.exc_info[1], limit=-30)
+    return [_shortened(part) for part in "".join(parts).splitlines()]
