@@ -188,6 +188,7 @@ class Counters:
     recipients: int = 0  # RCPT commands
     unknown: int = 0  # RCPT refused for good by the next hop (550, 551, 553 and the like)
     accepted: int = 0  # recipients accepted
+    abandoned: int = 0  # accepted recipients of transactions given up before DATA
     resets: int = 0  # transactions with a recipient given up by RSET, EHLO, QUIT or a lost connection before DATA
     verifies: int = 0  # VRFY and EXPN
     errors: int = 0  # protocol errors
@@ -223,6 +224,7 @@ class Session:
     settled: Counters = field(default_factory=Counters)  # the part of `counters` the store already knows
     notebook: Notebook = field(default_factory=Notebook)
     blocked: bool = False  # a drop was answered
+    memo: dict[str, Any] = field(default_factory=dict)  # what a check keeps for the session; the key is its name
 
 
 @dataclass(slots=True)
@@ -248,6 +250,7 @@ class Envelope:
     refused: list[Recipient] = field(default_factory=list)  # bounded by the server
     notebook: Notebook = field(default_factory=Notebook)
     started: float = 0.0
+    memo: dict[str, Any] = field(default_factory=dict)  # what the gate keeps for the transaction
 
 
 class Body(Protocol):

@@ -1,1 +1,273 @@
-"""Pure: findings + scores + thresholds -> Verdict."""
+"""Pure: findings + scores + thresholds -> Verdict. The only place that knows what a finding is worth.
+
+Scores are added in whole thousandths, so that a sum is exact and the same everywhere. A threshold is reached at
+`score >= threshold`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gatekeeper.model import (
+    Action,
+    Address,
+    Contribution,
+    Finding,
+    Kind,
+    Missing,
+    Rule,
+    Thresholds,
+    Verdict,
+    millis,
+    names,
+    setting,
+)
+
+EXEMPT_MAILBOXES = frozenset({"postmaster", "abuse"})
+"""At our own domains these hear from everybody (RFC 5321 §4.5.1)."""
+EXEMPT_KINDS = frozenset({Kind.LIST, Kind.RATE})
+
+OTHER_POLICY = Rule(
+    "OTHER_POLICY",
+    0.0,
+    "The recipient's thresholds differ from those of the recipients before it: send it on its own.",
+    kind=Kind.FORM,
+    decides=Action.DEFER,
+    enhanced="5.3",
+    reply_code=452,
+)
+INCOMPLETE_REASON = "not everything about this mail could be checked, please try again"
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """Own thresholds for some recipients: whole addresses, or "@example.org" for a domain."""
+
+    recipients: tuple[str, ...] = setting((), 'Addresses, or "@example.org" for all of a domain.')
+    tag: float | None = setting(None, "Mark as spam from this score on; the general one when left out.")
+    reject: float | None = setting(None, "Refuse from this score on; the general one when left out.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """[policy]"""
+
+    tag: float = setting(5.0, "Mark a message as spam when its score reaches this.")
+    reject: float = setting(10.0, "Refuse a message when its score reaches this.")
+    scores: Mapping[str, float] = field(
+        default_factory=dict, metadata={"about": "RULE = score, over the rule's default; at most three decimals."}
+    )
+    for_: tuple[For, ...] = setting((), "Own thresholds for some recipients; an address goes before a domain.")
+
+    def __post_init__(self) -> None:
+        for where, tag, reject in [("", self.tag, self.reject)] + [
+            (f" for {', '.join(f.recipients)}", self._or(f.tag, self.tag), self._or(f.reject, self.reject))
+            for f in self.for_
+        ]:
+            if not (math.isfinite(tag) and math.isfinite(reject)):
+                raise ValueError(f"tag and reject{where} must be numbers")
+            if tag > reject:
+                raise ValueError(f"tag ({tag}){where} is above reject ({reject}): make tag the smaller one")
+        for f in self.for_:
+            if not f.recipients:
+                raise ValueError('[[policy.for]] names no recipients: give addresses or "@example.org"')
+
+    @staticmethod
+    def _or(value: float | None, general: float) -> float:
+        return general if value is None else value
+
+
+_UNPRINTABLE = re.compile(r"[^ -~]+")
+
+
+def for_peer(text: str, limit: int = 200) -> str:
+    """Text fit for an SMTP reply: printable ASCII in one piece, shortened."""
+    text = _UNPRINTABLE.sub("?", text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class Policy:
+    """Judges findings. Pure: the same findings give the same verdict, now or next week."""
+
+    def __init__(self, settings: Settings, rules: Iterable[Rule], *, domains: frozenset[str] = frozenset()) -> None:
+        """`rules` are those of every check in use; `domains` are ours, where postmaster and abuse are exempt."""
+        self.rules: dict[str, Rule] = {r.name: r for r in rules}
+        self.rules[OTHER_POLICY.name] = OTHER_POLICY
+        for name, score in settings.scores.items():
+            if name in self.rules:
+                self.rules[name] = replace(self.rules[name], score=score)
+        self._millis = {r.name: millis(r.score) for r in self.rules.values()}
+        self._general = Thresholds(millis(settings.tag), millis(settings.reject))
+        self._exempt = replace(self._general, exempt=EXEMPT_KINDS)
+        self._domains = domains
+        self._own: dict[str, Thresholds] = {}
+        for own in reversed(settings.for_):  # of two that name the same recipient the first one counts
+            thresholds = Thresholds(
+                self._general.tag if own.tag is None else millis(own.tag),
+                self._general.reject if own.reject is None else millis(own.reject),
+            )
+            for recipient in own.recipients:
+                self._own[recipient.lower()] = thresholds
+
+    def score(self, rule: str) -> float:
+        return self._millis.get(rule, 0) / 1000
+
+    def thresholds(self, recipient: Address | None) -> Thresholds:
+        """What holds for that recipient; the general ones for None."""
+        if recipient is None:
+            return self._general
+        found = self._general
+        if self._own:
+            domain = "@" + recipient.domain
+            found = self._own.get(str(recipient).lower()) or self._own.get(domain) or self._general
+        if recipient.local.lower() in EXEMPT_MAILBOXES and (not recipient.domain or recipient.domain in self._domains):
+            return self._exempt if found is self._general else replace(found, exempt=EXEMPT_KINDS)
+        return found
+
+    def decide(
+        self,
+        findings: Iterable[Finding],
+        *,
+        thresholds: Thresholds | None = None,
+        missing: Sequence[Missing] = (),
+        not_run: Sequence[str] = (),
+    ) -> Verdict:
+        """The verdict on these findings.
+
+        A rule that decides alone wins over any score; of several, the first found. A reject stands only if it would
+        stand whatever the missing answers were; otherwise it is a defer (RFC 2505 §2.9). Missing evidence never
+        makes an accept or a tag worse.
+        """
+        thresholds = thresholds or self._general
+        found: dict[str, Finding] = {}
+        decider: Rule | None = None
+        delay = 0.0
+        for finding in findings:
+            rule = self.rules.get(finding.rule)
+            if rule is None or finding.rule in found or rule.kind in thresholds.exempt:
+                continue
+            found[finding.rule] = finding
+            if rule.decides is not None and decider is None:
+                decider = rule
+            delay = max(delay, rule.delay)
+        contributions = tuple([Contribution(name, self._millis[name]) for name in found])
+        total = sum([c.millis for c in contributions])
+        open_rules = self._open(missing, found, thresholds)
+        if decider is not None and decider.decides is not None:
+            action = decider.decides
+            incomplete = action == Action.REJECT and any(r.decides == Action.ACCEPT for r in open_rules)
+            if incomplete:
+                action = Action.DEFER
+        else:
+            action, incomplete = self._weigh(total, open_rules, thresholds)
+        verdict = Verdict(
+            action=action,
+            millis=total,
+            thresholds=thresholds,
+            contributions=contributions,
+            missing=names(missing),
+            not_run=tuple(dict.fromkeys(not_run)),
+            incomplete=incomplete,
+            decided_by=decider.name if decider else None,
+            delay=delay,
+        )
+        return self._worded(verdict, found, decider) if action.refuses else verdict
+
+    def settled(
+        self,
+        findings: Iterable[Finding],
+        *,
+        thresholds: Thresholds,
+        missing: Sequence[Missing],
+        remaining: Iterable[str],
+    ) -> bool:
+        """Whether no finding of the `remaining` rules could change the action any more."""
+        found = {f.rule: f for f in findings}
+        left = [r for r in (self.rules.get(n) for n in remaining) if r and r.kind not in thresholds.exempt]
+        if any(r.decides is not None for r in left if r.name not in found):
+            return False
+        for name in found:
+            rule = self.rules.get(name)
+            if rule and rule.decides is not None and rule.kind not in thresholds.exempt:
+                return True
+        total = sum(self._millis[n] for n in found if n in self.rules and self.rules[n].kind not in thresholds.exempt)
+        scores = [self._millis[r.name] for r in left if r.name not in found]
+        open_rules = self._open(missing, found, thresholds)
+        outcomes = {
+            self._weigh(total + sum(s for s in scores if s < 0), open_rules, thresholds)[0],
+            self._weigh(total + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
+        }
+        return len(outcomes) == 1
+
+    def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
+        """One answer for all recipients of a message (never split: one answer cannot tell two outcomes).
+
+        Who passes for one passes for all, so that nothing wanted is lost; the strictest mark wins. Otherwise the
+        mildest refusal. The score shown is that of the verdict taken.
+        """
+        ordered = sorted(verdicts.values(), key=lambda v: (v.action, v.millis))
+        mildest, strictest = ordered[0], ordered[-1]
+        taken = mildest
+        if not mildest.action.refuses and strictest.action >= Action.TAG:
+            tagged = [v for v in ordered if v.action == Action.TAG]
+            taken = tagged[-1] if tagged else replace(mildest, action=Action.TAG)
+        return replace(taken, recipients=dict(verdicts))
+
+    def other_policy(self) -> Verdict:
+        """The answer to a recipient that cannot share the transaction (452 4.5.3)."""
+        return self.decide([Finding(OTHER_POLICY.name)])
+
+    def _open(self, missing: Sequence[Missing], found: Mapping[str, object], thresholds: Thresholds) -> list[Rule]:
+        """Rules that the missing evidence could have shown, as far as they count for this recipient."""
+        if not missing:
+            return []
+        wanted = dict.fromkeys(name for m in missing for name in m.rules)
+        known = (self.rules.get(name) for name in wanted if name not in found)
+        return [r for r in known if r and r.kind not in thresholds.exempt]
+
+    def _weigh(self, total: int, open_rules: Sequence[Rule], thresholds: Thresholds) -> tuple[Action, bool]:
+        """The action for a sum, and whether the rules still open could have made it another one."""
+        action = self._reached(total, thresholds)
+        if not open_rules:
+            return action, False
+        could_allow = any(r.decides == Action.ACCEPT for r in open_rules)
+        could_refuse = any(r.decides is not None and r.decides.refuses for r in open_rules)
+        scores = [self._millis[r.name] for r in open_rules]
+        lowest = self._reached(total + sum(s for s in scores if s < 0), thresholds)
+        highest = self._reached(total + sum(s for s in scores if s > 0), thresholds)
+        if action == Action.REJECT:
+            return (Action.DEFER, True) if lowest != Action.REJECT or could_allow else (action, False)
+        incomplete = lowest != highest or could_refuse or (could_allow and action != Action.ACCEPT)
+        return action, incomplete
+
+    @staticmethod
+    def _reached(total: int, thresholds: Thresholds) -> Action:
+        if total >= thresholds.reject:
+            return Action.REJECT
+        return Action.TAG if total >= thresholds.tag else Action.ACCEPT
+
+    def _worded(self, verdict: Verdict, found: Mapping[str, Finding], decider: Rule | None) -> Verdict:
+        """Code and reason of a refusal: the main rule's, that is the one that decides or weighs most."""
+        main = decider
+        if main is None and verdict.contributions:
+            main = self.rules[max(verdict.contributions, key=lambda c: c.millis).rule]
+        basic, code = {
+            Action.GREYLIST: ("4", 451),
+            Action.DEFER: ("4", 451),
+            Action.REJECT: ("5", 550),
+            Action.DROP: ("4", 421),
+        }[verdict.action]
+        if decider is not None and decider.reply_code is not None and decider.decides == verdict.action:
+            code = decider.reply_code
+        if verdict.incomplete or main is None:
+            reason = INCOMPLETE_REASON if verdict.incomplete else "refused by local policy"
+            detail = "7.1"
+        else:
+            # What refuses a probing client must read the same whatever it asked for, so that is the rule's own
+            # sentence; otherwise the evidence is what the sender needs to mend it.
+            reason = main.about if main.kind is Kind.RATE else (found[main.name].text or main.about)
+            detail = main.enhanced
+        return replace(verdict, code=code, enhanced=f"{basic}.{detail}", reason=for_peer(reason))
