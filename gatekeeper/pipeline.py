@@ -1,1 +1,38 @@
-"""THE TABLE: stage -> waves -> checks."""
+"""THE TABLE: stage -> waves -> checks.
+
+The checks of one wave run side by side; a check that needs another's evidence stands in a later wave. Findings of
+CONNECT and HELO live as long as the session's facts, of RCPT with one recipient, the others with the transaction.
+Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question.
+
+To add a check: write `checks/NAME.py`, add its class here, run `make reference` (docs/adding-a-check.md).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gatekeeper.checks.base import Check
+from gatekeeper.checks.dkim import Dkim
+from gatekeeper.checks.dmarc import Dmarc
+from gatekeeper.checks.dnsbl import Dnsbl
+from gatekeeper.checks.headers import Headers
+from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.reverse_dns import ReverseDns
+from gatekeeper.checks.spf import Spf
+from gatekeeper.checks.stacking import Stacking
+from gatekeeper.model import Stage
+
+Waves = tuple[tuple[type[Check], ...], ...]
+
+TABLE: Final[dict[Stage, Waves]] = {
+    Stage.CONNECT: ((Stacking,),),
+    Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
+    Stage.MAIL: ((Spf,),),
+    Stage.RCPT: ((Stacking,),),
+    Stage.DATA: (),
+    Stage.MESSAGE: ((Headers, Dkim), (Dmarc,)),
+}
+
+CHECKS: Final[tuple[type[Check], ...]] = tuple(
+    dict.fromkeys(check for waves in TABLE.values() for wave in waves for check in wave)
+)
