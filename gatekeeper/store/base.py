@@ -2,14 +2,20 @@
 
 Keys are short text such as "ip:192.0.2.1" or "net:192.0.2.0/24". Times are Unix seconds given by the caller: a
 backend reads no clock, so that a test can move time. A backend raises `StoreAway` when it cannot answer, at once
-or within its own deadline of one second, and never anything else for a fault outside the program.
+or within its own deadline of one second, and never anything else for a fault outside the program; after it, it is
+not known whether a change was made. Text may hold any character; lone surrogates are written as backslash escapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+HISTORY_KEPT = 90 * 86400.0
+"""Seconds after which a client that did not come back is forgotten."""
+UNLEAKING_KEPT = 30 * 86400.0
+"""Seconds after which a bucket that never leaks is forgotten."""
 
 
 class StoreAway(Exception):
@@ -22,11 +28,34 @@ class StoreUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Something spent from a leaky bucket: `cost` units now, leaking at `per_second` units a second."""
+    """Something spent from a leaky bucket: `cost` units now, leaking at `per_second` units a second.
+
+    A negative cost gives back. The rate is the caller's word each time: it counts for the time since the last change.
+    """
 
     key: str
     cost: float
     per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A leaky bucket as it stood when it was last changed (`at`), leaking at `per_second`. A backend that does this
+    sum in its own language is held to this one by the contract tests.
+    """
+
+    level: float = 0.0
+    at: float = 0.0
+    per_second: float = 0.0
+
+    def spend(self, charge: Charge, *, now: float) -> Bucket:
+        leaked = max(0.0, self.level - charge.per_second * max(0.0, now - self.at))
+        return Bucket(max(0.0, leaked + charge.cost), max(self.at, now), charge.per_second)
+
+    def drained(self, now: float) -> bool:
+        if self.per_second <= 0:
+            return self.level <= 0 or self.at < now - UNLEAKING_KEPT
+        return self.level <= self.per_second * (now - self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +78,22 @@ class Block:
     reason: str
     record: str = ""
 
+    def extended(self, other: Block) -> Block:
+        """What stands after `other` was asked for the same key: the later end wins, with its reason and record.
+
+        One that goes on without a gap keeps its beginning.
+        """
+        if other.until <= self.until:
+            return self
+        return other if other.since > self.until else replace(other, since=min(self.since, other.since))
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A record as the store sees it: what can be searched for, and `document`, JSON text that it does not read.
 
-    `recipients` are addresses in lower case. `queue_id` is the next hop's.
+    `sender` ("" for the null sender) and `recipients` are addresses in lower case. `address` is the client's IP
+    address or "". `queue_id` is the next hop's.
     """
 
     id: str
@@ -71,7 +110,8 @@ class StoredRecord:
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
     """Which records to find; empty fields do not restrict. `sender` and `recipient` match a whole address, or a
-    domain written "@example.org". `address` is one IP address or a CIDR network. Newest first.
+    domain written "@example.org"; a sender "<>" is the null sender. `address` is one IP address or a CIDR network.
+    `since` <= time < `until`. Newest first, at most `limit` (and never more than 10,000).
     """
 
     id: str = ""
@@ -89,7 +129,7 @@ class Store(Protocol):
     """What every backend offers. Safe for many tasks at once; `close` may be called twice."""
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
-        """Add each cost to its bucket and return each level afterwards. A cost of 0 only looks.
+        """Add each cost to its bucket, in order, and return each level afterwards. A cost of 0 only looks.
 
         A level never leaks below 0; a clock that jumps backwards leaks nothing.
         """
@@ -111,7 +151,9 @@ class Store(Protocol):
         """The block with the latest end among those keys that has not ended, or None."""
         ...
 
-    async def blocks(self, *, now: float) -> list[Block]: ...
+    async def blocks(self, *, now: float) -> list[Block]:
+        """Those that have not ended, the latest end first."""
+        ...
 
     async def unblock(self, key: str) -> bool:
         """Whether there was one."""
@@ -121,10 +163,14 @@ class Store(Protocol):
         """One transaction. An id that exists already is replaced."""
         ...
 
-    async def find_records(self, query: RecordQuery) -> list[StoredRecord]: ...
+    async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
+        """Raises ValueError, with a sentence, for an `address` that is none."""
+        ...
 
     async def expire(self, *, now: float, records_before: float) -> int:
-        """Forget ended blocks, drained buckets and old records, in bounded portions; how many records went."""
+        """Forget ended blocks, drained buckets, clients not seen for `HISTORY_KEPT`, and old records; how many
+        records went. Works in bounded portions: what is left over goes next time.
+        """
         ...
 
     async def close(self) -> None: ...
