@@ -1,1 +1,271 @@
-"""Every metric the program exposes, in one place."""
+"""Every metric the program exposes, in one place.
+
+Names begin with `gatekeeper_`, are in base units, and have labels that nobody outside can multiply. A process that
+was given a slot (`PROMETHEUS_MULTIPROC_DIR` and `GATEKEEPER_SLOT`) keeps its numbers in files of that slot, which the
+controller sums; any other process keeps them to itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+    values,
+)
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
+
+import gatekeeper
+from gatekeeper.model import Action, Stage
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SLOT_VARIABLE = "GATEKEEPER_SLOT"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+"""Of what `exposition` returns."""
+
+
+def _keep_in_slot(slot: str) -> None:
+    """Let every metric made from now on keep its value in the files of that slot.
+
+    With prometheus_client's own process ids instead, files pile up at each reload and gauges count the dead.
+    """
+    if not slot.isalnum():  # it becomes part of a file name that the collector splits at "_"
+        raise ValueError(f"a slot is named by letters and digits, not {slot!r}")
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]  # no annotations there
+
+
+# Before the first metric exists, since each takes its kind of value when it is made.
+if DIRECTORY_VARIABLE in os.environ:
+    _keep_in_slot(os.environ.get(SLOT_VARIABLE) or f"pid{os.getpid()}")
+
+# A second series for each counter, which the files of slots do not have anyway.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # no annotations there
+REGISTRY = CollectorRegistry()
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class Children(Generic[M]):
+    """The children of a metric with one label, each made once and kept: `MESSAGES["accept"].inc()`.
+
+    A name that was not declared counts as "other", so that no stranger can invent a label. Declaring a name shows it
+    with 0 from the start, so that its rate can be known from the first event on.
+    """
+
+    def __init__(self, metric: M, names: Iterable[str] = ()) -> None:
+        self.metric = metric
+        self._children: dict[str, M] = {}
+        self.declare(names)
+
+    def declare(self, names: Iterable[str]) -> None:
+        """May be called again; names that are there already stay."""
+        for name in names:
+            if name not in self._children:
+                self._children[name] = self.metric.labels(name)
+
+    def __getitem__(self, name: str) -> M:
+        child = self._children.get(name)
+        if child is None:
+            self.declare(["other"])
+            child = self._children["other"]
+        return child
+
+
+# --- sessions and mail -----------------------------------------------------------------------------------------------
+
+SESSIONS = Gauge("gatekeeper_sessions", "Sessions open now.", registry=REGISTRY, multiprocess_mode="livesum")
+CONNECTIONS = Counter("gatekeeper_connections", "Connections taken.", registry=REGISTRY)
+MESSAGES = Children(
+    Counter("gatekeeper_messages", "Messages judged, by action.", ["action"], registry=REGISTRY),
+    (action.word for action in Action),
+)
+RECIPIENTS = Children(
+    Counter("gatekeeper_recipients", "RCPT commands answered, by who answered what.", ["result"], registry=REGISTRY),
+    ("accepted", "refused", "deferred", "next_hop_refused", "next_hop_deferred"),
+)
+RELAY_IN_DOUBT = Children(
+    Counter(
+        "gatekeeper_relay_in_doubt",
+        "Messages whose fate one side cannot know: it left between the final dot and the answer (RFC 1047).",
+        ["side"],
+        registry=REGISTRY,
+    ),
+    ("client", "next_hop"),
+)
+STACKING_STEPS = Children(
+    Counter(
+        "gatekeeper_stacking_steps",
+        "Clients that spent their probe budget, by what it brought them.",
+        ["step"],
+        registry=REGISTRY,
+    ),
+    ("slowed", "alike", "refused"),
+)
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+FINDINGS = Children(
+    Counter(
+        "gatekeeper_findings",
+        "Findings, by rule; the gate declares the rules of its checks.",
+        ["rule"],
+        registry=REGISTRY,
+    )
+)
+CHECK_FAILURES = Children(
+    Counter("gatekeeper_check_failures", "Checks that failed or were late.", ["check"], registry=REGISTRY)
+)
+INCOMPLETE_VERDICTS = Counter(
+    "gatekeeper_incomplete_verdicts",
+    "Verdicts that missing evidence could have changed.",
+    registry=REGISTRY,
+)
+JUDGE_SECONDS = Children(
+    Histogram(
+        "gatekeeper_judge_seconds",
+        "Time from facts to verdict, by stage.",
+        ["stage"],
+        registry=REGISTRY,
+        buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+    ),
+    (stage.name.lower() for stage in Stage),
+)
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+PARTS = ("store", "next_hop", "relay_probe")
+"""What a worker needs to serve; `relay_probe` is ready when the next hop has refused to relay for strangers, or when
+`relay_domains` makes the question needless."""
+READY = Children(
+    Gauge(
+        "gatekeeper_ready",
+        "1 where that part is ready in every worker, 0 where it is not in one of them.",
+        ["part"],
+        registry=REGISTRY,
+        multiprocess_mode="livemin",
+    )
+)
+"""Workers declare `PARTS` and set them; the controller leaves them alone."""
+BUILD_INFO = Gauge(
+    "gatekeeper_build_info", "1; the version is the label.", ["version"], registry=REGISTRY, multiprocess_mode="livemax"
+)
+BUILD_INFO.labels(gatekeeper.__version__).set(1)
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorCounters:
+    """What only the parent can count. `reloads` has the results "loaded" and "kept"."""
+
+    reloads: Children[Counter]
+    worker_restarts: Counter
+
+
+def _supervisor_counters(registry: CollectorRegistry | None) -> SupervisorCounters:
+    return SupervisorCounters(
+        reloads=Children(
+            Counter(
+                "gatekeeper_reloads",
+                "Reloads, by whether the new configuration was loaded or the old one kept.",
+                ["result"],
+                registry=registry,
+            ),
+            ("loaded", "kept"),
+        ),
+        worker_restarts=Counter(
+            "gatekeeper_worker_restarts", "Processes started again after they had died.", registry=registry
+        ),
+    )
+
+
+SUPERVISOR = _supervisor_counters(REGISTRY)
+
+
+def supervisor_counters(directory: Path) -> SupervisorCounters:
+    """The parent's counters, kept in its own slot of `directory`. Called once, by the parent.
+
+    The parent makes the directory long after this module was imported, hence these are made anew.
+    """
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    _keep_in_slot("supervisor")
+    return _supervisor_counters(None)
+
+
+def forget_gauges(directory: Path, slot: str) -> None:
+    """The process of that slot has ended: its gauges no longer count, its counters stay."""
+    multiprocess.mark_process_dead(slot, str(directory))  # type: ignore[no-untyped-call]  # no annotations there
+
+
+# --- what the HTTP server shows --------------------------------------------------------------------------------------
+
+
+class _Slots(Collector):
+    """The numbers of all slots in a directory, summed."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        # A process that starts right now makes its file and then gives it a size; empty, it cannot be read.
+        files = [str(file) for file in self._directory.glob("*.db") if file.stat().st_size]
+        merged: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # no annotations there
+        return merged
+
+
+def exposition(directory: Path | None) -> bytes:
+    """All metrics in Prometheus's text format: those of every slot in `directory`, or of this process alone."""
+    return generate_latest(_registry(directory))
+
+
+def unready(directory: Path | None) -> tuple[str, ...]:
+    """The parts that are not ready in some worker; ("worker",) when there is no worker. Empty means ready."""
+    found = {
+        sample.labels["part"]: sample.value
+        for family in _registry(directory).collect()
+        if family.name == "gatekeeper_ready"
+        for sample in family.samples
+    }
+    if not found:
+        return ("worker",)
+    return tuple(sorted(part for part, value in found.items() if value < 1))
+
+
+def _registry(directory: Path | None) -> CollectorRegistry:
+    if directory is None:
+        return REGISTRY
+    registry = CollectorRegistry()
+    registry.register(_Slots(directory))
+    return registry
+
+
+# --- dns -------------------------------------------------------------------------------------------------------------
+
+DNS_QUESTIONS = Children(
+    Counter(
+        "gatekeeper_dns_questions",
+        "Questions sent to the nameservers, by how they ended.",
+        ["status"],
+        registry=REGISTRY,
+    ),
+    ("ok", "nodata", "nxdomain", "refused", "timeout", "nonsense"),
+)
+DNS_CACHE = Children(
+    Counter(
+        "gatekeeper_dns_cache",
+        "Questions put to our resolver: answered from its cache, joined to one under way, or sent.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("hit", "joined", "miss"),
+)
