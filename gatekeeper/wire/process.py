@@ -1,0 +1,136 @@
+"""What the supervisor tells a process it starts, and what that process tells back.
+
+The supervisor starts `python -m gatekeeper.app` with this value as JSON in the environment variable GATEKEEPER_START;
+`app` reads it with `ProcessStart.from_environment()` and goes by its `role`. Both sides of the agreement:
+
+- `sockets` are listening sockets, bound and not blocking, inherited by number: to be taken over with
+  `socket.socket(fileno=…)`. Several processes accept from the same ones; closing one's own end hurts nobody.
+- Once everything works, the process writes `ready_line()` to `ready_fd` and closes it. When it cannot work as
+  configured, it writes `failed_line(sentence)` instead and ends with `EXIT_CONFIGURATION`.
+- SIGTERM: accept nothing more, let open sessions end for at most `drain` seconds, exit 0. A second SIGTERM: end at
+  once, with an answer to whoever can still get one. SIGKILL follows when neither helped.
+- SIGHUP and SIGINT are for the supervisor; processes have a process group each, so a terminal does not send them.
+- `lifeline_fd` never has anything to read. When it reports its end, the supervisor is dead: as if SIGTERM came.
+- Standard input is /dev/null; standard output and error are the supervisor's.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+START_VARIABLE = "GATEKEEPER_START"
+EXIT_CONFIGURATION = 2
+SENTENCE_BYTES = 4000
+"""A longer sentence is cut: the whole line must fit into a pipe without blocking (PIPE_BUF is 4096)."""
+
+
+class Role(enum.Enum):
+    """What a process is for."""
+
+    WORKER = "worker"  # takes mail
+    CONTROLLER = "controller"  # HTTP pages, health probes, reports; one of them
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStart:
+    """One process as the supervisor wants it.
+
+    `config_path` is the configuration file as the operator named it, for messages; `snapshot` is the copy to read, so
+    that a process that is started again has the configuration of its generation, whatever is being edited.
+    `slot` names its metrics files and is unique among the living. `workers` is how many share limits. `sockets` maps
+    the name of a server and its setting ("smtp.listen", "smtp.proxy_listen", "http.listen") to file descriptors.
+    `metrics_directory` is where all slots are. `drain` is in seconds.
+    """
+
+    role: Role
+    config_path: str
+    snapshot: str
+    slot: str
+    workers: int
+    ready_fd: int
+    lifeline_fd: int
+    metrics_directory: str
+    drain: float
+    sockets: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "role": self.role.value,
+                "config_path": self.config_path,
+                "snapshot": self.snapshot,
+                "slot": self.slot,
+                "workers": self.workers,
+                "ready_fd": self.ready_fd,
+                "lifeline_fd": self.lifeline_fd,
+                "metrics_directory": self.metrics_directory,
+                "drain": self.drain,
+                "sockets": {name: list(numbers) for name, numbers in self.sockets.items()},
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> ProcessStart:
+        """Raises ValueError for anything that `to_json` did not write."""
+        try:
+            found = json.loads(text)
+            return cls(
+                role=Role(found["role"]),
+                config_path=_text(found["config_path"]),
+                snapshot=_text(found["snapshot"]),
+                slot=_text(found["slot"]),
+                workers=int(found["workers"]),
+                ready_fd=int(found["ready_fd"]),
+                lifeline_fd=int(found["lifeline_fd"]),
+                metrics_directory=_text(found["metrics_directory"]),
+                drain=float(found["drain"]),
+                sockets={
+                    str(name): tuple(int(number) for number in numbers) for name, numbers in found["sockets"].items()
+                },
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{START_VARIABLE} was not written by a gatekeeper of this version: {error!r}") from error
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ProcessStart:
+        """Raises ValueError when the program was not started by the supervisor."""
+        text = environment.get(START_VARIABLE)
+        if text is None:
+            raise ValueError("this program is started by `gatekeeper run`, not by hand")
+        return cls.from_json(text)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A process cannot work as configured; one sentence for the operator."""
+
+    sentence: str
+
+
+def ready_line() -> bytes:
+    return b"ready\n"
+
+
+def failed_line(sentence: str) -> bytes:
+    """One line, whatever the sentence contains."""
+    flat = " ".join(sentence.split())
+    return b"failed: " + flat.encode("utf-8", "replace")[:SENTENCE_BYTES] + b"\n"
+
+
+def read_report(line: bytes) -> Failed | None:
+    """What came through `ready_fd` before its end: None for ready. An incomplete or strange line is a failure too."""
+    if line == ready_line():
+        return None
+    text = line.decode("utf-8", "replace").strip()
+    if text.startswith("failed: "):
+        return Failed(text.removeprefix("failed: "))
+    return Failed(f"it said {text[:200]!r} where it had to say ready" if text else "it ended without a word")
