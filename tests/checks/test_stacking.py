@@ -1,0 +1,190 @@
+"""Recipient stacking: slowed, then blind, then refused; room for good clients; it ends by itself."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.checks.stacking import BLIND, BLOCKED, SLOW, Blocked, Probing, Stacking, client_key, network_key
+from gatekeeper.model import Action, Address, Envelope, Kind, Mail, Recipient, Session, Stage
+from gatekeeper.store.base import StoreAway
+from gatekeeper.store.memory import MemoryStore
+from tests.support.fake_resolver import FakeResolver
+
+CHECK = Stacking(budget=10, blind_at=2, block_at=3, refill=3600, network_factor=4, block_for=600)
+
+
+class Clock:
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tools(clock) -> Tools:
+    return Tools(FakeResolver({}), MemoryStore(), clock, "mx.example.org", frozenset({"example.org"}))
+
+
+def mail_from(address: str | None, stage: Stage = Stage.RCPT) -> Mail:
+    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None)
+    envelope = Envelope("e", sender=Address("", ""))
+    return Mail(session, envelope, recipient=Recipient(Address("who", "example.org")), stage=stage)
+
+
+async def rules(mail: Mail, tools: Tools, stage: Stage = Stage.RCPT) -> list[str]:
+    mail.stage = stage
+    return [f.rule for f in await CHECK.inspect(mail, tools)]
+
+
+async def probe(mail: Mail, tools: Tools, times: int) -> list[list[str]]:
+    """RCPT after RCPT to names that the next hop refuses, when it is asked."""
+    steps = []
+    for _ in range(times):
+        step = await rules(mail, tools)
+        if BLIND not in step and BLOCKED not in step:
+            mail.session.counters.unknown += 1
+        steps.append(step)
+    return steps
+
+
+async def test_a_client_is_slowed_then_blind_then_refused(tools):
+    steps = await probe(mail_from("192.0.2.1"), tools, 40)
+    order = [s[0] if s else "" for s in steps]
+    assert order[:10] == [""] * 10
+    assert order[10:19] == [SLOW] * 9
+    assert set(order[19:29]) <= {SLOW, BLIND}
+    assert order[-1] == BLOCKED
+    assert order == sorted(order, key=["", SLOW, BLIND, BLOCKED].index)
+
+
+async def test_the_next_session_of_a_refused_client_is_refused_at_once(tools, clock):
+    await probe(mail_from("192.0.2.1"), tools, 40)
+    mail = mail_from("192.0.2.1")
+    [finding] = await CHECK.inspect(mail_from("192.0.2.1", Stage.CONNECT), tools)
+    assert finding.rule == BLOCKED
+    assert isinstance(finding.evidence, Blocked)
+    assert finding.evidence.until == clock.now + 600
+    clock.now += 601
+    assert await rules(mail, tools, Stage.CONNECT) == []
+
+
+async def test_a_spent_budget_refills(tools, clock):
+    await probe(mail_from("192.0.2.1"), tools, 15)
+    assert await rules(mail_from("192.0.2.1"), tools) == [SLOW]
+    clock.now += 3600
+    assert await rules(mail_from("192.0.2.1"), tools) == []
+
+
+async def test_sessions_of_one_client_share_a_budget(tools):
+    for _ in range(11):
+        mail = mail_from("192.0.2.1")
+        await probe(mail, tools, 1)
+        await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.1"), tools) == [SLOW]
+    assert await rules(mail_from("198.51.100.1"), tools) == []
+
+
+async def test_a_network_has_a_budget_of_its_own(tools):
+    for host in range(1, 50):
+        mail = mail_from(f"192.0.2.{host}")
+        await probe(mail, tools, 1)
+        await CHECK.settle(mail.session, tools)
+    mail = mail_from("192.0.2.77")
+    [finding] = await CHECK.inspect(mail, tools)
+    assert finding.rule == SLOW
+    assert isinstance(finding.evidence, Probing)
+    assert finding.evidence.whom == "net:192.0.2.0/24"
+
+
+async def test_a_networks_block_spares_a_client_whose_mail_was_wanted(tools, clock):
+    await tools.store.remember(client_key(ip_address("192.0.2.9")), accepted=3, refused=0, now=clock.now)
+    for host in range(100, 250):
+        mail = mail_from(f"192.0.2.{host}")
+        await probe(mail, tools, 2)
+        await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.8"), tools, Stage.CONNECT) == [BLOCKED]
+    assert await rules(mail_from("192.0.2.9"), tools, Stage.CONNECT) == []
+
+
+async def test_giving_up_after_recipients_were_accepted_costs(tools):
+    mail = mail_from("192.0.2.1")
+    mail.session.counters.abandoned = 21
+    await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.1"), tools) == [SLOW]
+
+
+async def test_verify_costs_and_can_end_in_a_block(tools):
+    mail = mail_from("192.0.2.1")
+    mail.session.counters.verifies = 100
+    await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.1"), tools, Stage.CONNECT) == [BLOCKED]
+
+
+async def test_nothing_is_charged_twice(tools):
+    mail = mail_from("192.0.2.1")
+    mail.session.counters.unknown = 9
+    for _ in range(5):
+        assert await rules(mail, tools) == []
+    await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.1"), tools) == []
+
+
+async def test_a_smarthost_with_two_typos_in_a_hundred_is_never_slowed(tools, clock):
+    key, net = client_key(ip_address("192.0.2.1")), network_key(ip_address("192.0.2.1"))
+    for sent in range(5000):
+        if sent % 10 == 0:
+            mail = mail_from("192.0.2.1")
+        mail.session.counters.unknown += sent % 50 == 49
+        assert await rules(mail, tools) == []
+        mail.session.counters.messages += 1
+        for k in (key, net):
+            await tools.store.remember(k, accepted=1, refused=0, now=clock.now)
+
+
+async def test_the_null_sender_alone_is_no_reason(tools):
+    mail = mail_from("192.0.2.1")
+    mail.session.counters.recipients = 1000
+    assert await rules(mail, tools) == []
+
+
+async def test_ipv6_hosts_of_one_64_are_one_client():
+    assert client_key(ip_address("2001:db8:1:2::1")) == client_key(ip_address("2001:db8:1:2:ffff::9"))
+    assert network_key(ip_address("2001:db8:1:2::1")) == network_key(ip_address("2001:db8:1:ff::1"))
+    assert client_key(ip_address("192.0.2.1")) == "ip:192.0.2.1"
+    assert network_key(ip_address("192.0.2.1")) == "net:192.0.2.0/24"
+
+
+async def test_where_the_address_cannot_be_known_nothing_is_found(tools):
+    assert await rules(mail_from(None), tools) == []
+    assert await rules(mail_from(None), tools, Stage.CONNECT) == []
+    await CHECK.settle(mail_from(None).session, tools)
+
+
+async def test_a_store_that_is_away_is_missing_evidence_not_a_finding(tools):
+    class Away(MemoryStore):
+        async def spend(self, charges, *, now):
+            raise StoreAway("gone")
+
+    away = Tools(tools.resolver, Away(), tools.clock, tools.hostname, tools.domains)
+    with pytest.raises(StoreAway):
+        await CHECK.inspect(mail_from("192.0.2.1"), away)
+
+
+def test_its_rules_decide_mildly_and_alike():
+    by_name = {r.name: r for r in CHECK.rules()}
+    assert by_name[BLIND].decides == Action.DEFER
+    assert by_name[BLOCKED].decides == Action.DROP
+    assert by_name[SLOW].decides is None
+    assert all(r.kind == Kind.RATE for r in by_name.values())
+
+
+@pytest.mark.parametrize("bad", [{"budget": 0}, {"refill": 0}, {"blind_at": 0.5}, {"blind_at": 5, "block_at": 4}])
+def test_settings_that_make_no_sense_are_refused(bad):
+    with pytest.raises(ValueError, match=r"budget|blind_at"):
+        Stacking(**bad)

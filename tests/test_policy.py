@@ -1,0 +1,221 @@
+"""The policy is a table: findings in, verdict out."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.model import Action, Address, Finding, Kind, Missing, Rule
+from gatekeeper.policy import For, Policy, Settings, for_peer
+
+RULES = [
+    Rule("SMALL", 1.5, "small"),
+    Rule("LISTED", 6.0, "on a list", kind=Kind.LIST, enhanced="7.1"),
+    Rule("SPF_FAIL", 4.5, "sender not permitted", enhanced="7.23"),
+    Rule("WELCOME", -3.0, "a welcome list"),
+    Rule("GOOD", -0.1, "signed"),
+    Rule("ALLOW", 0.0, "the operator allows it", decides=Action.ACCEPT),
+    Rule("DENY", 0.0, "the operator denies it", decides=Action.REJECT),
+    Rule("FLOOD", 0.0, "too fast", kind=Kind.RATE, decides=Action.DEFER, delay=5.0),
+    Rule("BUSY", 0.0, "busy", decides=Action.DEFER, reply_code=452, enhanced="5.3"),
+    Rule("BLOCKED", 0.0, "blocked", kind=Kind.RATE, decides=Action.DROP),
+]
+POLICY = Policy(Settings(), RULES, domains=frozenset({"example.org"}))
+ALICE = Address("alice", "example.org")
+
+
+def found(*rules: str) -> list[Finding]:
+    return [Finding(r, None, f"{r} text") for r in rules]
+
+
+def lost(*rules: str) -> list[Missing]:
+    return [Missing("check", rules, "timeout")]
+
+
+TABLE = [
+    # findings, missing rules, action, score, code, incomplete
+    ([], [], Action.ACCEPT, 0.0, None, False),
+    (["SMALL"], [], Action.ACCEPT, 1.5, None, False),
+    (["SMALL", "SPF_FAIL"], [], Action.TAG, 6.0, None, False),
+    (["LISTED", "SPF_FAIL"], [], Action.REJECT, 10.5, 550, False),
+    (["LISTED", "LISTED"], [], Action.TAG, 6.0, None, False),  # a rule counts once
+    (["LISTED", "SPF_FAIL", "WELCOME"], [], Action.TAG, 7.5, None, False),
+    (["UNHEARD_OF"], [], Action.ACCEPT, 0.0, None, False),
+    # a reject stands only if it would stand whatever was missing
+    (["LISTED", "SPF_FAIL"], ["WELCOME"], Action.DEFER, 10.5, 451, True),
+    (["LISTED", "SPF_FAIL"], ["GOOD"], Action.REJECT, 10.5, 550, False),  # 10.4 would still do
+    (["LISTED", "SPF_FAIL"], ["SMALL"], Action.REJECT, 10.5, 550, False),
+    (["LISTED", "SPF_FAIL"], ["ALLOW"], Action.DEFER, 10.5, 451, True),
+    # missing evidence alone makes nothing worse
+    (["SMALL"], ["SPF_FAIL"], Action.ACCEPT, 1.5, None, True),
+    (["SMALL"], ["GOOD"], Action.ACCEPT, 1.5, None, False),
+    (["LISTED"], ["SPF_FAIL"], Action.TAG, 6.0, None, True),
+    (["SMALL"], ["DENY"], Action.ACCEPT, 1.5, None, True),
+    # rules that decide alone
+    (["LISTED", "SPF_FAIL", "ALLOW"], [], Action.ACCEPT, 10.5, None, False),
+    (["DENY"], [], Action.REJECT, 0.0, 550, False),
+    (["DENY"], ["ALLOW"], Action.DEFER, 0.0, 451, True),
+    (["ALLOW", "DENY"], [], Action.ACCEPT, 0.0, None, False),  # the first found
+    (["FLOOD"], [], Action.DEFER, 0.0, 451, False),
+    (["BUSY"], [], Action.DEFER, 0.0, 452, False),
+    (["BLOCKED"], [], Action.DROP, 0.0, 421, False),
+]
+
+
+@pytest.mark.parametrize(("rules", "missing", "action", "score", "code", "incomplete"), TABLE)
+def test_findings_give_their_verdict(rules, missing, action, score, code, incomplete):
+    verdict = POLICY.decide(found(*rules), missing=lost(*missing) if missing else ())
+    assert (verdict.action, verdict.score, verdict.code, verdict.incomplete) == (action, score, code, incomplete)
+    assert verdict.millis == sum(c.millis for c in verdict.contributions)
+    assert verdict.missing == (("check",) if missing else ())
+
+
+@pytest.mark.parametrize(("tag", "action"), [(6.0, Action.TAG), (6.001, Action.ACCEPT)])
+def test_a_threshold_is_reached_at_its_value(tag, action):
+    policy = Policy(Settings(tag=tag), RULES)
+    assert policy.decide(found("LISTED")).action == action
+
+
+def test_tenths_add_up_exactly():
+    rules = [Rule(f"R{n}", 0.1, "a tenth") for n in range(100)]
+    policy = Policy(Settings(tag=10.0, reject=20.0), rules)
+    verdict = policy.decide([Finding(r.name) for r in rules])
+    assert verdict.score == 10.0
+    assert verdict.action == Action.TAG
+
+
+def test_a_score_of_the_operator_goes_over_the_default():
+    policy = Policy(Settings(scores={"SMALL": 12.0}), RULES)
+    assert policy.decide(found("SMALL")).action == Action.REJECT
+
+
+def test_a_refusal_names_its_main_reason_and_the_standards_code():
+    verdict = POLICY.decide(found("LISTED", "SPF_FAIL"))
+    assert (verdict.enhanced, verdict.reason) == ("5.7.1", "LISTED text")
+    policy = Policy(Settings(scores={"SPF_FAIL": 11.0}), RULES)
+    assert policy.decide(found("LISTED", "SPF_FAIL")).enhanced == "5.7.23"
+
+
+def test_a_refusal_for_rate_reads_the_same_whatever_was_asked():
+    one = POLICY.decide([Finding("FLOOD", None, "alice is unknown")])
+    other = POLICY.decide([Finding("FLOOD", None, "bob is known")])
+    assert one.reason == other.reason == "too fast"
+    assert one.delay == 5.0
+
+
+def test_text_from_the_network_cannot_break_a_reply():
+    verdict = POLICY.decide([Finding("DENY", None, "x\r\n250 ok\x00\x1b[31m " + "y" * 900)])
+    assert verdict.reason.isprintable()
+    assert verdict.reason.isascii()
+    assert len(verdict.reason) <= 200
+
+
+@pytest.mark.parametrize("local", ["postmaster", "Abuse", "POSTMASTER"])
+def test_postmaster_and_abuse_hear_from_listed_and_hasty_clients(local):
+    ours = POLICY.thresholds(Address(local, "example.org"))
+    assert POLICY.decide(found("LISTED", "SPF_FAIL"), thresholds=ours).score == 4.5
+    assert POLICY.decide(found("FLOOD"), thresholds=ours).action == Action.ACCEPT
+    elsewhere = POLICY.thresholds(Address(local, "example.net"))
+    assert POLICY.decide(found("LISTED", "SPF_FAIL"), thresholds=elsewhere).action == Action.REJECT
+
+
+def test_own_thresholds_go_by_address_before_domain():
+    settings = Settings(
+        for_=(
+            For(recipients=("@example.net",), tag=1.0),
+            For(recipients=("sales@example.net",), tag=4.0, reject=50.0),
+        )
+    )
+    policy = Policy(settings, RULES)
+    assert policy.thresholds(Address("sales", "example.net")).tag == 4000
+    assert policy.thresholds(Address("Sales", "example.net")).reject == 50000
+    assert policy.thresholds(Address("other", "example.net")).tag == 1000
+    assert policy.thresholds(ALICE).tag == 5000
+
+
+def test_recipients_that_differ_in_tagging_alone_can_share():
+    policy = Policy(
+        Settings(for_=(For(recipients=("a@x.example",), tag=1.0), For(("b@x.example",), reject=8.0))), RULES
+    )
+    general = policy.thresholds(ALICE).refusing
+    assert policy.thresholds(Address("a", "x.example")).refusing == general
+    assert policy.thresholds(Address("b", "x.example")).refusing != general
+    verdict = policy.other_policy()
+    assert (verdict.action, verdict.code, verdict.enhanced) == (Action.DEFER, 452, "4.5.3")
+
+
+def test_one_answer_for_all_is_the_mildest_with_the_strictest_mark():
+    accept = POLICY.decide([])
+    tag = POLICY.decide(found("LISTED"))
+    reject = POLICY.decide(found("DENY"))
+    defer = POLICY.decide(found("FLOOD"))
+    assert POLICY.combine({"a": accept, "b": tag}).action == Action.TAG
+    assert POLICY.combine({"a": accept, "b": reject}).action == Action.TAG
+    assert POLICY.combine({"a": reject, "b": defer}).action == Action.DEFER
+    assert POLICY.combine({"a": reject, "b": reject}).action == Action.REJECT
+    assert POLICY.combine({"a": accept, "b": tag}).recipients["a"].action == Action.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("rules", "remaining", "missing", "settled"),
+    [
+        (["LISTED", "SPF_FAIL"], ["SMALL"], [], True),
+        (["LISTED", "SPF_FAIL"], ["WELCOME"], [], False),
+        ([], ["SMALL"], [], True),
+        ([], ["LISTED"], [], False),
+        ([], ["SMALL", "DENY"], [], False),
+        (["DENY"], ["WELCOME", "LISTED"], [], True),
+        (["LISTED", "SPF_FAIL"], ["SMALL"], ["WELCOME"], True),  # a defer either way
+        (["SPF_FAIL", "SMALL"], ["LISTED"], ["WELCOME"], False),
+    ],
+)
+def test_work_stops_only_when_nothing_left_can_change_the_action(rules, remaining, missing, settled):
+    thresholds = POLICY.thresholds(ALICE)
+    assert (
+        POLICY.settled(
+            found(*rules), thresholds=thresholds, missing=lost(*missing) if missing else (), remaining=remaining
+        )
+        is settled
+    )
+
+
+names_ = st.lists(st.sampled_from([r.name for r in RULES]), max_size=8)
+
+
+@given(names_, names_, names_)
+def test_settled_means_that_no_further_finding_changes_the_action(rules, remaining, missing):
+    thresholds = POLICY.thresholds(ALICE)
+    absent = lost(*missing) if missing else ()
+    if not POLICY.settled(found(*rules), thresholds=thresholds, missing=absent, remaining=remaining):
+        return
+    before = POLICY.decide(found(*rules), missing=absent).action
+    for extra in (remaining, *[[r] for r in remaining]):
+        assert POLICY.decide(found(*rules, *extra), missing=absent).action == before
+
+
+@given(names_, names_)
+def test_a_verdict_that_rests_on_missing_evidence_is_never_permanent(rules, missing):
+    verdict = POLICY.decide(found(*rules), missing=lost(*missing) if missing else ())
+    if verdict.action == Action.REJECT:
+        for late in missing:
+            assert POLICY.decide(found(*rules, late)).action == Action.REJECT or late in rules or rules.count("DENY")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: Settings(tag=11.0),
+        lambda: Settings(tag=float("nan")),
+        lambda: Settings(for_=(For(recipients=("a@b",), tag=20.0),)),
+        lambda: Settings(for_=(For(),)),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(bad):
+    with pytest.raises(ValueError, match=r"tag|recipients"):
+        bad()
+
+
+def test_for_peer_leaves_plain_text_alone():
+    assert for_peer("192.0.2.5 is on zen.example") == "192.0.2.5 is on zen.example"
+    assert replace(POLICY.decide([]), millis=5).score == 0.005
