@@ -23,6 +23,9 @@ class FakeResolver:
         self.ttl = ttl
         self.asked: list[tuple[str, str]] = []
 
+    def cached(self, name: str, rtype: str) -> Answer | None:
+        return None  # there is no cache, so that every question stands in `asked`
+
     async def ask(self, name: str, rtype: str) -> Answer:
         question = (_plain(name), rtype.upper())
         self.asked.append(question)
