@@ -1,0 +1,64 @@
+# gatekeeper: `make run` to see it work, `make test` for everything. Needs git, make, Python 3.11 or later and pip.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PEER_PACKAGES := postfix unbound rbldnsd swaks prometheus procps
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format unit peers lock reference bench clean distclean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## install into .venv, start gatekeeper with its demonstration, and keep running
+	@$(BIN)/gatekeeper demo
+
+test: check peers ## everything: what `make check` does, then the tests against real peers
+
+check: $(VENV)/.dev ## format, lint, types, layers, unit tests; under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/pytest -m "not peers"
+
+unit: $(VENV)/.dev ## the unit tests alone
+	$(BIN)/pytest -m "not peers"
+
+peers: $(VENV)/.dev ## the tests against postfix, unbound, rbldnsd, swaks, promtool: private instances on loopback
+	@if [ "$$(id -u)" = 0 ] && { [ "$$CI" = true ] || [ "$$PEERS" = install ]; }; then \
+	  .ci/peers install $(PEER_PACKAGES); else .ci/peers check $(PEER_PACKAGES); fi
+	$(BIN)/pytest -m peers -rs
+
+format: $(VENV)/.dev ## put the code in form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+reference: $(VENV)/.dev ## write config/gatekeeper.toml and docs/reference/ anew from the code
+	$(BIN)/python -m gatekeeper.cli.reference
+
+lock: ## choose the newest versions that pyproject.toml allows; needs uv
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra uvloop pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra uvloop --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+bench: $(VENV)/.dev ## CPU per message, messages per second, memory; see docs/performance.md
+	$(BIN)/python -m bench
+
+clean: ## remove what tools left behind
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -exec rm -rf {} +
+
+distclean: clean ## and the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
