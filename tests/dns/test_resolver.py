@@ -1,0 +1,430 @@
+import asyncio
+import socket
+from typing import Any
+
+import pycares
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.dns import resolver as module
+from gatekeeper.dns.resolver import AiodnsResolver, Answer, Budget, BudgetedResolver, Settings, Status
+from gatekeeper.metrics import DNS_QUESTIONS
+from tests.support.dns_server import DnsServer, Fault
+from tests.support.fake_resolver import FakeResolver
+
+SOON = 0.1  # seconds a try waits here; c-ares takes no less than 0.05
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Lab:
+    """A nameserver, a resolver that asks it, and the resolver's clock."""
+
+    def __init__(self, server: DnsServer, **settings) -> None:
+        self.server = server
+        self.clock = Clock()
+        values: dict[str, Any] = {
+            "nameservers": (server.address,),
+            "timeout": 2.0,
+            "tries": 2,
+            "ttl_floor": 0.0,
+        } | settings
+        self.resolver = AiodnsResolver(Settings(**values), self.clock)
+
+    async def ask(self, name: str, rtype: str = "A") -> Answer:
+        return await self.resolver.ask(name, rtype)
+
+
+@pytest.fixture
+async def lab():
+    """Makes labs from a zone, and closes them."""
+    made = []
+
+    async def make(zone=None, *, server=None, **settings) -> Lab:
+        server = server or DnsServer(zone)
+        await server.__aenter__()
+        made.append(Lab(server, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.resolver.close()
+        await each.server.__aexit__(None, None, None)
+
+
+# --- what comes back -------------------------------------------------------------------------------------------------
+
+RECORDS = [
+    ("A", ["192.0.2.1", "192.0.2.2"], ("192.0.2.1", "192.0.2.2")),
+    ("AAAA", ["2001:DB8::1"], ("2001:db8::1",)),
+    ("TXT", ['"v=spf1 " "-all"', '"caf\\195\\169"'], (b"v=spf1 -all", "café".encode())),
+    ("MX", ["10 Mail.Example.", "0 ."], ((0, ""), (10, "mail.example"))),
+    ("PTR", ["Host.Example."], ("host.example",)),
+    ("PTR", ["ho\\.st.example.", "\\255.example."], ("\\255.example", "ho\\.st.example")),
+    ("NS", ["NS1.Example."], ("ns1.example",)),
+    ("CNAME", ["Other.Example."], ("other.example",)),
+]
+
+
+@pytest.mark.parametrize(("rtype", "texts", "records"), RECORDS)
+async def test_records_come_as_their_type_says(lab, rtype, texts, records):
+    it = await lab({("name.test", rtype): texts})
+    answer = await it.ask("name.test", rtype)
+    assert answer.status is Status.OK
+    assert tuple(sorted(answer.records)) == tuple(sorted(records))
+    assert answer.ttl == 300
+
+
+async def test_case_and_a_last_dot_make_no_difference(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    assert (await it.ask("Name.TEST.")).records == ("192.0.2.1",)
+    assert it.resolver.cached("NAME.test", "A") is not None
+    assert len(it.server.asked) == 1
+
+
+async def test_a_chain_of_aliases_is_followed_and_lives_as_long_as_its_shortest_ttl(lab):
+    it = await lab({("a.test", "CNAME"): ["b.test."], ("b.test", "CNAME"): ["c.test."], ("c.test", "A"): ["192.0.2.1"]})
+    it.server.ttls["b.test", "CNAME"] = 20
+    assert await it.ask("a.test") == Answer(Status.OK, ("192.0.2.1",), 20.0)
+
+
+async def test_an_alias_to_nowhere_is_no_data(lab):
+    it = await lab({("a.test", "CNAME"): ["b.test."], ("b.test", "TXT"): ['"x"']})
+    assert (await it.ask("a.test")).status is Status.NODATA
+
+
+async def test_aliases_in_a_circle_are_nonsense(lab):
+    it = await lab({("a.test", "CNAME"): ["b.test."], ("b.test", "CNAME"): ["a.test."]})
+    assert (await it.ask("a.test")).status is Status.NONSENSE
+
+
+@pytest.mark.parametrize("negative_ttl", [60, None])
+async def test_no_such_record_and_no_such_name_are_answers_with_soa_or_without(lab, negative_ttl):
+    it = await lab(server=DnsServer({("name.test", "A"): ["192.0.2.1"]}, negative_ttl=negative_ttl))
+    assert (await it.ask("name.test", "TXT")).status is Status.NODATA
+    assert (await it.ask("other.test")).status is Status.NXDOMAIN
+    assert (await it.ask("other.test")).certain
+
+
+async def test_what_does_not_fit_into_a_packet_is_fetched_over_tcp(lab):
+    long = " ".join(f'"{letter * 200}"' for letter in "abcdefghijklmnop")
+    it = await lab(server=DnsServer({("big.test", "TXT"): [long]}, faults={"big.test": Fault.TRUNCATED}))
+    answer = await it.ask("big.test", "TXT")
+    assert [len(record) for record in answer.records] == [3200]
+    assert [asked.transport for asked in it.server.asked] == ["udp", "tcp"]
+
+
+# --- what is no answer -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (Fault.SILENCE, Status.TIMEOUT),
+        (Fault.SERVFAIL, Status.REFUSED),
+        (Fault.REFUSED, Status.REFUSED),
+        (Fault.NOTIMP, Status.REFUSED),
+        (Fault.GARBAGE, Status.NONSENSE),
+        (Fault.WRONG_ID, Status.TIMEOUT),
+        (Fault.WRONG_QUESTION, Status.TIMEOUT),
+        (Fault.WRONG_OWNER, Status.NONSENSE),
+        (Fault.WRONG_TYPE, Status.NONSENSE),
+    ],
+)
+async def test_a_server_that_misbehaves_gives_no_evidence(lab, fault, status):
+    it = await lab({("name.test", "A"): ["192.0.2.1"], ("bad.test", "A"): fault}, timeout=SOON, tries=1)
+    answer = await it.ask("bad.test")
+    assert (answer.status, answer.certain, answer.records) == (status, False, ())
+    assert (await it.ask("name.test")).status is Status.OK  # the channel has taken no harm
+
+
+async def test_records_of_a_right_and_a_wrong_owner_are_told_apart():
+    a = pycares.QUERY_TYPE_A
+    records = [
+        pycares.DNSRecord("other.test", a, 1, 5, pycares.ARecordData("192.0.2.66")),
+        pycares.DNSRecord("NAME.test", a, 1, 9, pycares.ARecordData("192.0.2.1")),
+    ]
+    result = pycares.DNSResult(answer=records, authority=[], additional=[])
+    assert module._read("name.test", "A", result) == Answer(Status.OK, ("192.0.2.1",), 9.0)
+
+
+async def test_a_port_where_nobody_listens_is_a_timeout():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    resolver = AiodnsResolver(Settings(nameservers=(f"127.0.0.1:{port}",), timeout=SOON, tries=1))
+    assert (await resolver.ask("name.test", "A")).status is Status.TIMEOUT
+    await resolver.close()
+
+
+async def test_the_second_nameserver_answers_where_the_first_is_dead(lab):
+    dead = await lab({("name.test", "A"): Fault.SILENCE})
+    good = await lab({("name.test", "A"): ["192.0.2.1"]})
+    both = AiodnsResolver(Settings(nameservers=(dead.server.address, good.server.address), timeout=SOON, tries=4))
+    assert (await both.ask("name.test", "A")).records == ("192.0.2.1",)
+    await both.close()
+
+
+async def test_an_unanswered_question_does_not_hold_up_another(lab):
+    it = await lab({("dead.test", "A"): ["192.0.2.1"], ("name.test", "A"): ["192.0.2.2"]})
+    go = it.server.hold("dead.test")
+    waiting = asyncio.create_task(it.ask("dead.test"))
+    await it.server.arrival("dead.test")
+    assert (await it.ask("name.test")).records == ("192.0.2.2",)
+    assert not waiting.done()
+    go.set()
+    assert (await waiting).records == ("192.0.2.1",)
+
+
+async def test_a_question_that_finds_no_place_in_time_is_a_timeout(lab):
+    it = await lab({("a.test", "A"): Fault.SILENCE}, concurrency=1, timeout=SOON, tries=1)
+    answers = await asyncio.gather(it.ask("a.test"), it.ask("b.test"))
+    assert [answer.status for answer in answers] == [Status.TIMEOUT, Status.TIMEOUT]
+    assert it.server.count("b.test") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("", Status.NXDOMAIN),
+        (".", Status.NXDOMAIN),
+        ("a..test", Status.NXDOMAIN),
+        (".test", Status.NXDOMAIN),
+        ("a" * 64 + ".test", Status.NXDOMAIN),
+        (".".join(["a" * 49] * 6), Status.NXDOMAIN),
+        ("a+b.test", Status.NONSENSE),
+        ("a b.test", Status.NONSENSE),
+        ("a\\.b.test", Status.NONSENSE),
+        ("a\0b.test", Status.NONSENSE),
+        ("a\r\n.test", Status.NONSENSE),
+        ("bücher.test", Status.NONSENSE),
+    ],
+)
+async def test_a_name_that_cannot_be_asked_for_is_not_asked_for(lab, name, status):
+    it = await lab()
+    assert (await it.ask(name)).status is status
+    assert it.server.asked == []
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_name_or_says_why_not(text):
+    name = text.lower().removesuffix(".")
+    if module._impossible(name) is None:
+        assert name.isascii()
+        assert 0 < len(name) <= 253
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_kept_for_its_ttl_and_not_longer(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    it.server.ttls["name.test", "A"] = 1
+    first = await it.ask("name.test")
+    it.clock.now += 0.75
+    kept = it.resolver.cached("name.test", "A")
+    it.clock.now += 0.25
+    assert (first.ttl, kept.ttl, it.resolver.cached("name.test", "A")) == (1.0, 0.25, None)
+
+
+async def test_an_expired_answer_is_asked_for_again(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    await it.ask("name.test")
+    it.server.add("name.test", "A", ["192.0.2.2"])
+    it.clock.now += 299
+    assert (await it.ask("name.test")).records == ("192.0.2.1",)
+    it.clock.now += 1
+    assert (await it.ask("name.test")).records == ("192.0.2.2",)
+    assert it.server.count("name.test") == 2
+
+
+@pytest.mark.parametrize(("ttl", "kept"), [(0, 5), (30, 30), (2**31 - 1, 600)])
+async def test_the_ttl_is_held_between_floor_and_ceiling(lab, ttl, kept):
+    it = await lab(server=DnsServer({("name.test", "A"): ["192.0.2.1"]}, ttl=ttl), ttl_floor=5.0, ttl_ceiling=600.0)
+    assert (await it.ask("name.test")).ttl == kept
+
+
+@pytest.mark.parametrize("negative_ttl", [3600, None])
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_does_not_exist_is_remembered_for_our_own_time_whatever_the_soa_says(lab, known, negative_ttl):
+    zone = {("name.test", "TXT"): ['"x"']} if known else {}
+    it = await lab(server=DnsServer(zone, negative_ttl=negative_ttl), negative_ttl=60.0)
+    status = Status.NODATA if known else Status.NXDOMAIN
+    assert (await it.ask("name.test")).status is status
+    it.server.add("name.test", "A", ["192.0.2.1"])
+    it.clock.now += 59
+    assert (await it.ask("name.test")).status is status
+    it.clock.now += 1
+    assert (await it.ask("name.test")).status is Status.OK
+
+
+async def test_a_failure_is_remembered_for_a_moment_only(lab):
+    it = await lab({("name.test", "A"): Fault.SERVFAIL}, tries=1, failure_ttl=2.0)
+    assert (await it.ask("name.test")).status is Status.REFUSED
+    packets = it.server.count("name.test")
+    it.clock.now += 1.9
+    assert (await it.ask("name.test")).status is Status.REFUSED
+    assert it.server.count("name.test") == packets
+    it.server.add("name.test", "A", ["192.0.2.1"])
+    it.clock.now += 0.1
+    assert (await it.ask("name.test")).status is Status.OK
+
+
+async def test_the_cache_never_holds_more_than_its_size_and_keeps_what_is_used(lab):
+    it = await lab({("used.test", "A"): ["192.0.2.1"]}, cache_size=20)
+    await it.ask("used.test")
+    for number in range(100):
+        await it.ask(f"n{number}.test")
+        assert it.resolver.cached("used.test", "A") is not None
+        assert len(it.resolver._young) + len(it.resolver._old) <= 20
+    assert it.resolver.cached("n0.test", "A") is None
+
+
+async def test_the_channel_is_renewed_without_hurting_what_is_under_way_on_the_old_one(lab):
+    it = await lab({("slow.test", "A"): ["192.0.2.1"], ("name.test", "A"): ["192.0.2.2"]}, negative_ttl=60.0)
+    go = it.server.hold("slow.test")
+    slow = asyncio.create_task(it.ask("slow.test"))
+    await it.server.arrival("slow.test")
+    it.clock.now += 60
+    assert (await it.ask("name.test")).records == ("192.0.2.2",)
+    go.set()
+    assert (await slow).records == ("192.0.2.1",)
+    assert it.resolver._retired == set()
+
+
+# --- single flight ---------------------------------------------------------------------------------------------------
+
+
+async def test_fifty_equal_questions_at_once_are_one_packet(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    answers = await asyncio.gather(*(it.ask("name.test") for _ in range(50)))
+    assert {answer.records for answer in answers} == {("192.0.2.1",)}
+    assert len(it.server.asked) == 1
+
+
+async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    go = it.server.hold("name.test")
+    first, second = (asyncio.create_task(it.ask("name.test")) for _ in range(2))
+    await it.server.arrival("name.test")
+    first.cancel()
+    await asyncio.wait([first])
+    go.set()
+    assert (await second).records == ("192.0.2.1",)
+    assert first.cancelled()
+
+
+async def test_an_answer_nobody_waits_for_any_more_is_still_kept(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    go = it.server.hold("name.test")
+    only = asyncio.create_task(it.ask("name.test"))
+    await it.server.arrival("name.test")
+    (flight,) = it.resolver._flights.values()
+    only.cancel()
+    go.set()
+    await flight
+    assert it.resolver.cached("name.test", "A") is not None
+
+
+# --- closing, counting -----------------------------------------------------------------------------------------------
+
+
+async def test_closing_ends_questions_under_way_and_later_ones(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]}, concurrency=1)
+    it.server.hold("name.test")
+    waiting = [asyncio.create_task(it.ask(name)) for name in ("name.test", "queued.test")]
+    await it.server.arrival("name.test")
+    await it.resolver.close()
+    await it.resolver.close()
+    assert [(await each).status for each in waiting] == [Status.TIMEOUT, Status.TIMEOUT]
+    assert (await it.ask("other.test")).status is Status.TIMEOUT
+
+
+async def test_closing_one_that_was_never_asked_does_nothing():
+    await AiodnsResolver(Settings()).close()
+
+
+async def test_questions_that_were_sent_are_counted_by_their_end(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    before = DNS_QUESTIONS["ok"]._value.get()
+    await it.ask("name.test")
+    await it.ask("name.test")
+    assert DNS_QUESTIONS["ok"]._value.get() == before + 1
+
+
+def test_every_status_that_a_question_can_end_with_has_its_counter():
+    ended = {status.value for status in Status} - {Status.BUDGET.value}
+    assert set(DNS_QUESTIONS._children) >= ended
+
+
+# --- budgets ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_spent_budget_ends_questions_over_all_who_share_it():
+    fake = FakeResolver({("a.test", "A"): ["192.0.2.1"]})
+    budget = Budget(2)
+    one, other = BudgetedResolver(fake, budget), BudgetedResolver(fake, budget)
+    statuses = [(await each.ask("a.test", "A")).status for each in (one, other, one)]
+    assert statuses == [Status.OK, Status.OK, Status.BUDGET]
+    assert len(fake.asked) == 2
+    assert not Answer(Status.BUDGET).certain
+
+
+async def test_what_is_in_the_cache_costs_no_budget(lab):
+    it = await lab({("a.test", "A"): ["192.0.2.1"]})
+    resolver = BudgetedResolver(it.resolver, Budget(1))
+    statuses = [(await resolver.ask(name, "A")).status for name in ("a.test", "a.test", "b.test", "a.test")]
+    assert statuses == [Status.OK, Status.OK, Status.BUDGET, Status.OK]
+    assert resolver.cached("a.test", "A") is not None
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("127.0.0.1:53", "127.0.0.1:53"),
+        ("127.0.0.1", "127.0.0.1:53"),
+        ("[::1]:5353", "[::1]:5353"),
+        ("::1", "[::1]:53"),
+        ("[2001:db8::1]", "[2001:db8::1]:53"),
+    ],
+)
+def test_a_nameserver_is_an_address_with_a_port_or_without(written, meant):
+    assert module._nameserver(written) == meant
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nameservers": ("ns.example.org",)},
+        {"nameservers": ("127.0.0.1:0",)},
+        {"nameservers": ("127.0.0.1:dns",)},
+        {"nameservers": ("127.0.0.1:53,127.0.0.2:53",)},
+        {"timeout": 0.0},
+        {"tries": 0},
+        {"ttl_floor": 10.0, "ttl_ceiling": 5.0},
+        {"negative_ttl": 0.0},
+        {"failure_ttl": 3600.0},
+        {"cache_size": 0},
+        {"concurrency": 0},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValueError):
+        Settings(**wrong)
+
+
+async def test_without_nameservers_the_system_s_are_asked():
+    resolver = AiodnsResolver(Settings(), Clock())
+    line = await resolver._fresh_line()
+    assert line.channel.nameservers
+    await resolver.close()
