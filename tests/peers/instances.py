@@ -1,0 +1,342 @@
+"""Private instances of real programs for the tests: own directories, own ports on loopback, ended by their own pid."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATH = f"/usr/sbin:/usr/local/sbin:{os.environ.get('PATH', '/usr/bin:/bin')}"
+
+
+def program(name: str) -> str | None:
+    return shutil.which(name, path=PATH)
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment, for TCP and UDP."""
+    while True:
+        with socket.socket() as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = int(tcp.getsockname()[1])
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_until(what: str, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Until a program outside has done something; a real peer gives no other sign than its traces."""
+    pause = threading.Event()
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        pause.wait(0.02)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A program in the foreground, its output in a file."""
+
+    def __init__(
+        self, name: str, command: Iterable[str], directory: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = directory / f"{name}.log"
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                list(command),
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                cwd=directory,
+                env={**os.environ, "PATH": PATH, **(env or {})},
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+        return self.process.returncode
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def start_rbldnsd(directory: Path, zones: Mapping[str, tuple[str, str]]) -> tuple[Process, int]:
+    """`zones`: zone -> (type, file content), e.g. "bl.test": ("ip4set", "192.0.2.66 :127.0.0.2:listed")."""
+    port = free_port()
+    data = directory / "rbl"
+    data.mkdir()
+    arguments = []
+    for zone, (kind, content) in zones.items():
+        (data / zone).write_text(content)
+        arguments.append(f"{zone}:{kind}:{zone}")
+    for path in (directory, data, *data.iterdir()):
+        path.chmod(0o755)
+    command = [program("rbldnsd") or "rbldnsd", "-n", "-b", f"127.0.0.1/{port}", "-r", str(data), "-p", "-"]
+    if os.geteuid() == 0:
+        command += ["-u", "rbldns"]
+    process = Process("rbldnsd", [*(c for c in command if c not in ("-p", "-")), *arguments], directory)
+    return process, port
+
+
+def start_unbound(directory: Path, records: Iterable[str], forwards: Mapping[str, int]) -> tuple[Process, int]:
+    """A resolver that knows only `records` (zone file lines) and asks 127.0.0.1:port for the zones in `forwards`."""
+    port = free_port()
+    lines = [
+        "server:",
+        "  interface: 127.0.0.1",
+        f"  port: {port}",
+        "  access-control: 127.0.0.0/8 allow",
+        "  do-daemonize: no",
+        '  chroot: ""',
+        '  username: ""',
+        f'  directory: "{directory}"',
+        '  pidfile: ""',
+        "  use-syslog: no",
+        '  logfile: ""',
+        '  module-config: "iterator"',
+        "  do-not-query-localhost: no",
+        "  num-threads: 1",
+        "  unblock-lan-zones: yes",
+        "  insecure-lan-zones: yes",
+        '  local-zone: "." static',
+        '  local-zone: "2.0.192.in-addr.arpa." transparent',
+        '  local-zone: "100.51.198.in-addr.arpa." transparent',
+        '  local-zone: "8.b.d.0.1.0.0.2.ip6.arpa." transparent',
+        *[f'  local-zone: "{zone}." transparent' for zone in forwards],
+        *[f"  local-data: '{record}'" for record in records],
+        "remote-control:",
+        "  control-enable: no",
+        *[
+            f'forward-zone:\n  name: "{zone}."\n  forward-addr: 127.0.0.1@{at}\n  forward-first: no'
+            for zone, at in forwards.items()
+        ],
+    ]
+    config = directory / "unbound.conf"
+    config.write_text("\n".join(lines) + "\n")
+    process = Process("unbound", [program("unbound") or "unbound", "-d", "-c", str(config)], directory)
+    wait_until("unbound", lambda: listens(port))
+    return process, port
+
+
+class Postfix:
+    """A private Postfix with the listener of config/postfix/front.master.cf, delivering to Maildirs."""
+
+    DOMAIN = "example.org"
+
+    def __init__(self, directory: Path, users: Iterable[str], *, relay_for_all: bool = False) -> None:
+        self.port = free_port()
+        self.etc = directory / "etc"
+        self.queue = directory / "queue"
+        self.boxes = directory / "boxes"
+        self.maillog = directory / "maillog"
+        data = directory / "data"
+        for path in (self.etc, self.queue, self.boxes, data):
+            path.mkdir(parents=True)
+        directory.chmod(0o755)
+        postfix = pwd.getpwnam("postfix")
+        nobody = pwd.getpwnam("nobody")
+        os.chown(data, postfix.pw_uid, postfix.pw_gid)
+        os.chown(self.boxes, nobody.pw_uid, nobody.pw_gid)
+        (self.etc / "users").write_text("".join(f"{u}@{self.DOMAIN} {u}/\n" for u in users))
+        (self.etc / "refusals").write_text(
+            f"full@{self.DOMAIN} 452 4.2.2 Mailbox full, come back later\n"
+            f"gone@{self.DOMAIN} 550 5.1.6 Moved away in spring\n"
+        )
+        (self.etc / "main.cf").write_text(
+            f"""compatibility_level = 3.6
+myhostname = mail.{self.DOMAIN}
+mydestination =
+local_recipient_maps =
+alias_maps =
+alias_database =
+queue_directory = {self.queue}
+data_directory = {data}
+mail_owner = postfix
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+virtual_mailbox_domains = {self.DOMAIN}
+virtual_mailbox_base = {self.boxes}
+virtual_mailbox_maps = texthash:{self.etc}/users
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{nobody.pw_uid}
+virtual_gid_maps = static:{nobody.pw_gid}
+virtual_mailbox_limit = 0
+message_size_limit = 104857600
+default_transport = discard:
+maillog_file = {self.maillog}
+maillog_file_prefixes = {directory}
+smtputf8_enable = yes
+in_flow_delay = 0
+"""
+        )
+        listener = (ROOT / "config/postfix/front.master.cf").read_text()
+        listener = listener.replace("127.0.0.1:10026", f"127.0.0.1:{self.port}")
+        listener = listener.replace(
+            "smtpd_recipient_restrictions=",
+            f"smtpd_recipient_restrictions=check_recipient_access,texthash:{self.etc}/refusals",
+        )
+        if relay_for_all:
+            listener = listener.replace("reject_unauth_destination", "permit_mynetworks")
+        (self.etc / "master.cf").write_text(
+            listener
+            + """
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+showq unix n - n - - showq
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+virtual unix - n n - - virtual
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+        )
+
+    def _postfix(self, verb: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program("postfix") or "postfix", "-c", str(self.etc), verb],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PATH": PATH},
+        )
+
+    def start(self) -> None:
+        done = self._postfix("start")
+        assert done.returncode == 0, done.stderr + done.stdout
+        wait_until("Postfix", lambda: listens(self.port))
+
+    def stop(self) -> None:
+        """At once: connections are cut, as when the machine goes down."""
+        self._postfix("abort")
+        wait_until("Postfix to end", lambda: not listens(self.port))
+
+    def delivered(self, user: str) -> list[Path]:
+        new = self.boxes / user / "new"
+        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime) if new.is_dir() else []
+
+    def wait_for_mail(self, user: str, containing: str) -> bytes:
+        """The message with that text, once it has been delivered to the Maildir of that user."""
+        found: list[bytes] = []
+
+        def there() -> bool:
+            for path in self.delivered(user):
+                content = path.read_bytes()
+                if containing.encode() in content:
+                    found.append(content)
+                    return True
+            return False
+
+        wait_until(f"{containing!r} in {user}'s Maildir", there)
+        return found[0]
+
+    def log(self) -> str:
+        return self.maillog.read_text(errors="replace") if self.maillog.exists() else ""
+
+
+class Gatekeeper:
+    """`gatekeeper run` as a child process with a configuration of its own."""
+
+    def __init__(
+        self, directory: Path, *, next_hop: str, nameserver: int, extra: str = "", smtp: str = "", top: str = ""
+    ) -> None:
+        self.directory = directory
+        self.port, self.http = free_port(), free_port()
+        self.config = directory / "gatekeeper.toml"
+        self.config.write_text(
+            f"""hostname = "mx.example.org"
+{top}
+[servers.smtp]
+listen = ["127.0.0.1:{self.port}"]
+next_hop = "{next_hop}"
+trust = ["127.0.0.1/32"]
+{smtp}
+[servers.http]
+listen = ["127.0.0.1:{self.http}"]
+[dns]
+nameservers = ["127.0.0.1:{nameserver}"]
+[store]
+url = "sqlite:{directory}/state.db"
+{extra}
+"""
+        )
+        self.process: Process | None = None
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "gatekeeper", *arguments]
+
+    def call(self, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        """One command with this configuration."""
+        return subprocess.run(
+            [*self.command(*arguments), "-c", str(self.config)],
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            cwd=ROOT,
+        )
+
+    def start(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            path = str(self.directory / "notify")
+            Path(path).unlink(missing_ok=True)
+            notify.bind(path)
+            notify.settimeout(30)
+            self.process = Process(
+                "gatekeeper",
+                self.command("run", "-c", str(self.config)),
+                self.directory,
+                env={"NOTIFY_SOCKET": path, "PYTHONPATH": str(ROOT)},
+            )
+            try:
+                while b"READY=1" not in notify.recv(4096):
+                    pass
+            except TimeoutError:
+                raise AssertionError(f"gatekeeper did not become ready:\n{self.process.output()}") from None
+
+    def stop(self) -> int:
+        return self.process.stop() if self.process else 0
+
+    def log(self) -> str:
+        return self.process.output() if self.process else ""
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
