@@ -1,0 +1,68 @@
+"""A message's header, and its author, each read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatekeeper.model import Message
+from gatekeeper.wire.date import parse_date
+from gatekeeper.wire.headers import Header, parse_header
+from gatekeeper.wire.mailboxes import Ambiguity, Mailbox, parse_address_list
+
+AUTHOR_FIELDS, AUTHOR_OCTETS = 5, 4096
+"""How many From fields, and how much of each, is read; one is allowed (RFC 5322 §3.6), of a line or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """The From field as every check reads it.
+
+    `domain` is that of the one author, and None unless there is exactly one and no two readers could see another:
+    then nothing authenticates. `ambiguities` says why; it is () too when there is no From field.
+    """
+
+    mailboxes: tuple[Mailbox, ...]
+    domain: str | None
+    ambiguities: tuple[Ambiguity, ...]
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Every domain that stands in it, in order, each once: whoever distrusts may ask about all of them."""
+        return tuple(dict.fromkeys(mailbox.address.domain for mailbox in self.mailboxes))
+
+
+def header_of(message: Message) -> Header:
+    """The message's header fields, read at the first call."""
+    header: Header | None = message.memo.get("header")
+    if header is None:
+        header = message.memo["header"] = parse_header(message.header)
+    return header
+
+
+def author_of(message: Message) -> Author:
+    """The one reading of From (RFC 5322 §3.6.2), made at the first call."""
+    author: Author | None = message.memo.get("author")
+    if author is None:
+        author = message.memo["author"] = _read_author(header_of(message))
+    return author
+
+
+def _read_author(header: Header) -> Author:
+    fields = header.all("from")
+    lists = [parse_address_list(field.value, AUTHOR_OCTETS) for field in fields[:AUTHOR_FIELDS]]
+    mailboxes = tuple(mailbox for one in lists for mailbox in one.mailboxes)
+    doubts = dict.fromkeys(doubt for one in lists for doubt in one.ambiguities)
+    if len(fields) > 1:
+        doubts[Ambiguity.SEVERAL_FIELDS] = None
+    if len(mailboxes) > 1:
+        doubts[Ambiguity.SEVERAL_ADDRESSES] = None
+    if any(field.defects for field in fields):
+        doubts[Ambiguity.MALFORMED_FIELD] = None
+    domain = mailboxes[0].address.domain if len(mailboxes) == 1 and not doubts else None
+    return Author(mailboxes, domain or None, tuple(doubts))
+
+
+def date_of(message: Message) -> float | None:
+    """Unix time of the first Date field; None when there is none or it is no date."""
+    field = header_of(message).first("date")
+    return None if field is None else parse_date(field.text)
