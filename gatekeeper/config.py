@@ -1,1 +1,0 @@
-"""TOML sections -> the settings dataclass of the module of that name."""
