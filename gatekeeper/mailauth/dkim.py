@@ -21,9 +21,10 @@ import dkim
 import dkim.util
 import idna
 
-from gatekeeper.dns.resolver import Resolver, Status
+from gatekeeper.dns.resolver import Answer, Resolver, Status
 from gatekeeper.mailauth.dkim_canonical import BodyHash, BodyHashes, Canon, canonical_field
 from gatekeeper.mailauth.dkim_key import DkimKey, KeyType, UnusableKey, key_of
+from gatekeeper.mailauth.questions import Question, ask_all
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Defect, Field, Header, parse_header
@@ -131,10 +132,11 @@ async def verify(message: Message, resolver: Resolver, *, now: float) -> DkimRes
     todo = [(place, signature) for place, signature in enumerate(read) if signature is not None]
     if todo:
         hashes = await _body_of(message, read)
-        keys = await _all_keys(resolver, [signature for _, signature in todo])
+        answers = await ask_all(resolver, {_question(signature) for _, signature in todo})
         canonical: dict[tuple[int, Canon], bytes] = {}
-        for (place, signature), found in zip(todo, keys, strict=True):
-            results[place] = _judged(results[place], signature, header, hashes, found, now=now, canonical=canonical)
+        for place, signature in todo:
+            keys = _keys(answers[_question(signature)])
+            results[place] = _judged(results[place], signature, header, hashes, keys, now=now, canonical=canonical)
     return DkimResults(tuple(results), len(header.all(FIELD)))
 
 
@@ -302,15 +304,12 @@ async def _body_of(message: Message, signatures: Sequence[_Signature | None]) ->
 # Keys.
 
 
-async def _all_keys(resolver: Resolver, signatures: Sequence[_Signature]) -> list[list[DkimKey] | _Settled]:
-    if len(signatures) == 1:
-        return [await _keys(resolver, signatures[0])]
-    return await asyncio.gather(*(_keys(resolver, signature) for signature in signatures))
+def _question(signature: _Signature) -> Question:
+    return f"{signature.selector}._domainkey.{signature.domain}", "TXT"
 
 
-async def _keys(resolver: Resolver, signature: _Signature) -> list[DkimKey] | _Settled:
+def _keys(answer: Answer) -> list[DkimKey] | _Settled:
     """RFC 6376 §6.1.2."""
-    answer = await resolver.ask(f"{signature.selector}._domainkey.{signature.domain}", "TXT")
     if not answer.certain:
         return _Settled(DkimCode.TEMPERROR, "no answer about the key")
     if answer.status is not Status.OK:

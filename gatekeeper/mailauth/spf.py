@@ -11,6 +11,7 @@ import asyncio
 import enum
 import ipaddress
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -19,9 +20,9 @@ from urllib.parse import quote
 import spf
 
 from gatekeeper.dns.resolver import Answer, Resolver, Status
+from gatekeeper.mailauth.questions import Question, ask_all
 from gatekeeper.model import Address, IPAddress
 
-Question = tuple[str, str]
 Answers = dict[Question, Answer]
 
 TIME_LIMIT = 20.0  # seconds for one evaluation (RFC 7208 §4.6.4)
@@ -120,7 +121,7 @@ async def _check(resolver: Resolver, claim: Claim) -> SpfResult:
         if all(_same(answers[question], before) for question, before in known.answers.items()):
             return known.result
     else:
-        await _fetch(resolver, {(claim.domain, "TXT"): None}, answers)
+        await _fetch(resolver, [(claim.domain, "TXT")], answers)
     prefetched: set[Question] = set()
     for _ in range(MOST_ROUNDS):
         await _prefetch(resolver, answers, prefetched, "AAAA" if claim.address.version == 6 else "A")
@@ -129,17 +130,12 @@ async def _check(resolver: Resolver, claim: Claim) -> SpfResult:
         if not evaluation.missing:
             _remember(claim, evaluation, answers, result)
             return result
-        await _fetch(resolver, dict.fromkeys(evaluation.missing), answers)
+        await _fetch(resolver, evaluation.missing, answers)
     return SpfResult(SpfCode.PERMERROR, claim.domain, claim.identity, reason="too many look-ups")
 
 
-async def _fetch(resolver: Resolver, questions: dict[Question, Any], answers: Answers) -> None:
-    todo = [question for question in questions if question not in answers]
-    if len(todo) == 1:
-        answers[todo[0]] = await resolver.ask(*todo[0])
-    elif todo:
-        got = await asyncio.gather(*(resolver.ask(*question) for question in todo))
-        answers.update(zip(todo, got, strict=True))
+async def _fetch(resolver: Resolver, questions: Iterable[Question], answers: Answers) -> None:
+    answers.update(await ask_all(resolver, [question for question in questions if question not in answers]))
 
 
 async def _prefetch(resolver: Resolver, answers: Answers, seen: set[Question], address_type: str) -> None:
