@@ -1,0 +1,229 @@
+import errno
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.servers.sockets import CannotListen, Sockets, take_systemd_sockets
+from gatekeeper.wire.listen import ListenAddress, SystemdAddress, read_listen
+
+
+@pytest.fixture
+def sockets():
+    made = Sockets()
+    yield made
+    made.close()
+    made.close()
+
+
+def connects(bound: str) -> bool:
+    """Whether somebody listens there."""
+    if bound.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(bound.removeprefix("unix:")) == 0
+    host, _, port = bound.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as one:
+        return one.connect_ex((host.strip("[]"), int(port))) == 0
+
+
+def opened(sockets: Sockets, text: str) -> tuple[ListenAddress, str]:
+    address = read_listen(text)
+    sockets.open([address])
+    (bound,) = sockets.bound(address)
+    return address, bound
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:0", "[::1]:0"])
+def test_a_tcp_address_listens_and_does_not_block(sockets: Sockets, text: str):
+    address, bound = opened(sockets, text)
+    assert connects(bound)
+    (number,) = sockets.numbers(address)
+    assert not os.get_blocking(number)
+    assert not os.get_inheritable(number)
+
+
+def test_both_families_may_have_the_same_port(sockets: Sockets):
+    _, bound = opened(sockets, "0.0.0.0:0")
+    opened(sockets, f"[::]:{bound.rpartition(':')[2]}")
+
+
+def test_an_open_address_stays_the_same_socket(sockets: Sockets):
+    address, bound = opened(sockets, "127.0.0.1:0")
+    numbers = sockets.numbers(address)
+    sockets.open([address])
+    sockets.keep([address])
+    assert sockets.numbers(address) == numbers
+    assert sockets.bound(address) == (bound,)
+
+
+def test_what_is_not_kept_is_closed(sockets: Sockets, tmp_path: Path):
+    _, tcp = opened(sockets, "127.0.0.1:0")
+    _, unix = opened(sockets, f"unix:{tmp_path}/s")
+    sockets.keep([])
+    assert not connects(tcp)
+    assert not connects(unix)
+    assert not (tmp_path / "s").exists()
+
+
+def test_when_one_cannot_be_opened_none_is(sockets: Sockets):
+    _, taken = opened(sockets, "127.0.0.1:0")
+    other = Sockets()
+    free = socket.create_server(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+    free.close()
+    with pytest.raises(CannotListen, match="another program has that address"):
+        other.open([read_listen(f"127.0.0.1:{port}"), read_listen(taken)])
+    assert not connects(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("192.0.2.1:10025", "does not have that address"), ("unix:/nonexistent/s", "directory must exist")],
+)
+def test_an_address_that_is_not_ours_is_named(sockets: Sockets, text: str, sentence: str):
+    with pytest.raises(CannotListen, match=sentence):
+        opened(sockets, text)
+
+
+def test_a_low_port_names_the_capability(sockets: Sockets, monkeypatch: pytest.MonkeyPatch):
+    class Forbidden(socket.socket):
+        def bind(self, _address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("socket.socket", Forbidden)
+    with pytest.raises(CannotListen, match="CAP_NET_BIND_SERVICE"):
+        opened(sockets, "127.0.0.1:25")
+
+
+def test_a_unix_socket_has_its_mode_and_loses_it_with_the_reload_that_asked_for_it(sockets: Sockets, tmp_path: Path):
+    path = tmp_path / "s"
+    old, _ = opened(sockets, f"unix:{path}?mode=0600")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    inode = path.stat().st_ino
+    opened(sockets, f"unix:{path}?mode=0666&group={os.getgid()}")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    sockets.keep([old])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.stat().st_ino == inode
+
+
+def test_an_unknown_group_is_named_and_leaves_nothing_behind(sockets: Sockets, tmp_path: Path):
+    with pytest.raises(CannotListen, match="no group nobody-has-it"):
+        opened(sockets, f"unix:{tmp_path}/s?group=nobody-has-it")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_socket_left_by_a_crash_is_replaced(sockets: Sockets, tmp_path: Path):
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(tmp_path / "s"))
+    _, bound = opened(sockets, f"unix:{tmp_path}/s")
+    assert connects(bound)
+
+
+def test_a_socket_somebody_listens_on_is_left_alone(sockets: Sockets, tmp_path: Path):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        other.listen()
+        with pytest.raises(CannotListen, match="another program listens"):
+            opened(sockets, f"unix:{tmp_path}/s")
+        assert (tmp_path / "s").exists()
+
+
+def test_a_file_is_never_removed(sockets: Sockets, tmp_path: Path):
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(CannotListen, match="not a socket"):
+        opened(sockets, f"unix:{tmp_path}/s")
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_socket_somebody_has_put_in_place_of_ours_is_not_removed(sockets: Sockets, tmp_path: Path):
+    opened(sockets, f"unix:{tmp_path}/s")
+    (tmp_path / "s").unlink()
+    (tmp_path / "s").write_text("theirs")
+    sockets.close()
+    assert (tmp_path / "s").exists()
+
+
+def test_a_name_of_systemd_may_mean_several_sockets_which_stay_open_when_unused():
+    pair = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    sockets = Sockets({"smtp": pair})
+    address = SystemdAddress("smtp")
+    sockets.open([address])
+    assert sockets.numbers(address) == tuple(one.fileno() for one in pair)
+    bound = sockets.bound(address)
+    sockets.keep([])
+    assert all(connects(each) for each in bound)
+    sockets.open([address])
+    sockets.close()
+    assert not any(connects(each) for each in bound)
+
+
+def test_a_name_systemd_did_not_pass_says_what_to_write(sockets: Sockets):
+    with pytest.raises(CannotListen, match="FileDescriptorName=smtp"):
+        sockets.open([SystemdAddress("smtp")])
+
+
+ACTIVATED = """
+import os, sys
+from gatekeeper.servers.sockets import CannotListen, take_systemd_sockets
+os.environ["LISTEN_PID"] = str(os.getpid())
+try:
+    found = take_systemd_sockets(os.environ, pid=os.getpid())
+except CannotListen as error:
+    sys.exit(str(error))
+assert not [name for name in os.environ if name.startswith("LISTEN_")]
+assert not any(os.get_inheritable(one.fileno()) or one.getblocking() for each in found.values() for one in each)
+print({name: [one.getsockname()[1] for one in each] for name, each in found.items()})
+"""
+
+
+def activated(names: str, *passed: socket.socket) -> subprocess.CompletedProcess[str]:
+    """Run a process as systemd would: sockets from number 3 on."""
+    shift = "import os, sys\n"
+    spare = [os.dup(one.fileno()) for one in passed]
+    high = [one + 100 for one in spare]
+    for low, number in zip(spare, high, strict=True):
+        os.dup2(low, number)
+        os.close(low)
+    shift += "".join(f"os.dup2({number}, {3 + position})\n" for position, number in enumerate(high))
+    shift += f"os.execv(sys.executable, [sys.executable, '-c', {ACTIVATED!r}])"
+    try:
+        return subprocess.run(
+            [sys.executable, "-c", shift],
+            env={**os.environ, "LISTEN_FDS": str(len(passed)), "LISTEN_FDNAMES": names},
+            pass_fds=high,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for number in high:
+            os.close(number)
+
+
+def test_systemds_sockets_are_taken_by_name():
+    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    ports = [one.getsockname()[1] for one in made]
+    ran = activated("smtp:http:smtp", *made)
+    assert ran.stdout.strip() == str({"smtp": [ports[0], ports[2]], "http": [ports[1]]}), ran.stderr
+
+
+def test_what_does_not_listen_is_refused_by_name():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
+        ran = activated("smtp", datagram)
+    assert ran.returncode == 1
+    assert "as smtp does not listen" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "2"}, {"LISTEN_PID": "7", "LISTEN_FDS": "x"}, {"LISTEN_PID": "7"}],
+)
+def test_sockets_meant_for_another_process_are_not_touched(environment: dict[str, str]):
+    assert take_systemd_sockets(environment, pid=7) == {}
+    assert environment == {}
