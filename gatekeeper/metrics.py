@@ -269,3 +269,27 @@ DNS_CACHE = Children(
     ),
     ("hit", "joined", "miss"),
 )
+
+
+# --- store and records -----------------------------------------------------------------------------------------------
+
+STORE_UP = Gauge(
+    "gatekeeper_store_up",
+    "1 while the store answers in every worker, 0 while memory stands in for it in one of them.",
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
+)
+STORE_ERRORS = Children(
+    Counter("gatekeeper_store_errors", "Questions the store did not answer, by verb.", ["verb"], registry=REGISTRY),
+    ("spend", "remember", "history", "block", "unblock", "blocked", "blocks", "put_records", "find_records", "expire"),
+)
+RECORDS_WRITTEN = Counter("gatekeeper_records_written", "Records handed to the store.", registry=REGISTRY)
+RECORDS_FOLDED = Counter(
+    "gatekeeper_records_folded",
+    "Refusals that are counted in the record of an identical one.",
+    registry=REGISTRY,
+)
+RECORDS_DROPPED = Children(
+    Counter("gatekeeper_records_dropped", "Records lost, by what had no room for them.", ["reason"], registry=REGISTRY),
+    ("queue_full", "store_away"),
+)

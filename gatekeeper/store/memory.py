@@ -83,6 +83,8 @@ class MemoryStore:
         _shrink(self._records, self._most_records)
 
     async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
+        if query.address:
+            search.address_range(query.address)  # wrong is wrong even when there is nothing to compare it with
         found = (record for record in self._records.values() if search.matches(record, query))
         return heapq.nlargest(search.most(query), found, key=search.newest_first)
 

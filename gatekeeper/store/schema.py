@@ -1,0 +1,50 @@
+"""The tables of the SQLite store, and how an older file becomes a newer one. Pure."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x676B7072
+"""In the file's header ("gkpr"), so that `file` and we can tell it from another program's database."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # `blocks` counts every change of a block, and `block.change` says which one a row saw last: a worker asks
+        # for what is newer than it knows. A block that was lifted stays as a row without an end for that reason.
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO meta VALUES ('version', 0), ('blocks', 0), ('opened', 0)",
+        """
+        CREATE TABLE bucket (
+          key TEXT PRIMARY KEY, level REAL NOT NULL, at REAL NOT NULL, per_second REAL NOT NULL
+        ) WITHOUT ROWID""",
+        """
+        CREATE TABLE history (
+          key TEXT PRIMARY KEY, accepted INTEGER NOT NULL, refused INTEGER NOT NULL,
+          first REAL NOT NULL, last REAL NOT NULL
+        ) WITHOUT ROWID""",
+        """
+        CREATE TABLE block (
+          key TEXT PRIMARY KEY, since REAL NOT NULL, until REAL NOT NULL, reason TEXT NOT NULL, record TEXT NOT NULL,
+          change INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX block_change ON block (change)",
+        """
+        CREATE TABLE record (
+          number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time REAL NOT NULL, action TEXT NOT NULL,
+          score REAL NOT NULL, address TEXT NOT NULL, address_key BLOB NOT NULL, sender TEXT NOT NULL,
+          sender_domain TEXT NOT NULL, recipients TEXT NOT NULL, queue_id TEXT NOT NULL, document TEXT NOT NULL
+        )""",
+        "CREATE INDEX record_time ON record (time)",
+        "CREATE INDEX record_sender ON record (sender, time)",
+        "CREATE INDEX record_sender_domain ON record (sender_domain, time)",
+        "CREATE INDEX record_address ON record (address_key, time)",
+        "CREATE INDEX record_queue_id ON record (queue_id) WHERE queue_id <> ''",
+        # `who` is a whole address, or "@example.org" once for each domain.
+        """
+        CREATE TABLE recipient (
+          who TEXT NOT NULL, time REAL NOT NULL, record INTEGER NOT NULL, PRIMARY KEY (who, time, record)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX recipient_record ON recipient (record)",
+    ),
+)
+"""From version n to n + 1, one transaction each. What was released is never edited, only followed by another."""
+
+VERSION = len(MIGRATIONS)

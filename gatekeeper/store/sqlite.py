@@ -1,0 +1,314 @@
+"""The store on one machine: a SQLite file (3.34 or newer) shared by all workers and the command line.
+
+Writes go through one thread with group commit, reads through another, so that neither a commit, a checkpoint nor a
+long search ever stops the loop. WAL with synchronous=NORMAL: a power cut may lose the last moments, never the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatekeeper.store import search
+from gatekeeper.store.base import (
+    HISTORY_KEPT,
+    UNLEAKING_KEPT,
+    Block,
+    Charge,
+    History,
+    RecordQuery,
+    StoreAway,
+    StoredRecord,
+)
+from gatekeeper.store.lane import Lane
+from gatekeeper.store.sqlite_file import Reading, Writing, prepare
+
+LOOK_EVERY = 0.5
+"""Seconds until a block made by another process counts here."""
+FIND_WITHIN = 10.0
+"""Seconds for a search of the records: only people wait for it."""
+MOST_BLOCKS = 100_000
+PORTION = 500
+"""Rows that are forgotten in one transaction, between which others have their turn."""
+PORTIONS = 40
+
+_SPEND = """
+INSERT INTO bucket (key, level, at, per_second) VALUES (?1, max(0.0, ?2), ?4, ?3)
+ON CONFLICT (key) DO UPDATE SET
+  level = max(0.0, max(0.0, level - ?3 * max(0.0, ?4 - at)) + ?2), at = max(at, ?4), per_second = ?3
+RETURNING level"""
+_LOOK = "SELECT max(0.0, level - ?2 * max(0.0, ?3 - at)) FROM bucket WHERE key = ?1"
+_DRAINED = """
+DELETE FROM bucket WHERE key IN (
+  SELECT key FROM bucket WHERE (per_second > 0 AND level <= per_second * (?1 - at))
+    OR (per_second <= 0 AND (level <= 0 OR at < ?1 - ?2)) LIMIT ?3)"""
+_REMEMBER = """
+INSERT INTO history (key, accepted, refused, first, last) VALUES (?1, ?2, ?3, ?4, ?4)
+ON CONFLICT (key) DO UPDATE SET accepted = accepted + ?2, refused = refused + ?3,
+  first = min(first, ?4), last = max(last, ?4)
+RETURNING accepted, refused, first, last"""
+_HISTORY = "SELECT accepted, refused, first, last FROM history WHERE key = ?"
+_UNSEEN = "DELETE FROM history WHERE key IN (SELECT key FROM history WHERE last < ? LIMIT ?)"
+_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'blocks' RETURNING value"
+_CHANGED = "SELECT value FROM meta WHERE name = 'blocks'"
+_BLOCK = """
+INSERT INTO block (key, since, until, reason, record, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (key) DO UPDATE SET
+  since = CASE WHEN ?2 > until THEN ?2 ELSE min(since, ?2) END, until = ?3, reason = ?4, record = ?5, change = ?6
+WHERE ?3 > until"""
+_LIFT = "UPDATE block SET until = 0, change = ? WHERE key = ? AND until > 0"
+_BLOCKS = "SELECT key, since, until, reason, record FROM block WHERE until > ? ORDER BY until DESC, key LIMIT ?"
+_NEWS = "SELECT key, since, until, reason, record FROM block WHERE change > ?"
+_ENDED = """
+DELETE FROM block WHERE key IN (
+  SELECT key FROM block WHERE until <= ?1 AND (until > 0 OR change <= ?2) LIMIT ?3)"""
+_RECORD = """
+INSERT INTO record
+  (id, time, action, score, address, address_key, sender, sender_domain, recipients, queue_id, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET time = excluded.time, action = excluded.action, score = excluded.score,
+  address = excluded.address, address_key = excluded.address_key, sender = excluded.sender,
+  sender_domain = excluded.sender_domain, recipients = excluded.recipients, queue_id = excluded.queue_id,
+  document = excluded.document
+RETURNING number"""
+_FOUND = "SELECT r.id, r.time, r.action, r.score, r.address, r.sender, r.recipients, r.queue_id, r.document FROM"
+
+
+class SqliteStore:
+    """Opens the file at once and raises StoreUnusable, with the mend, when it cannot be used as it is."""
+
+    def __init__(self, path: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        prepare(path)
+        self._monotonic = monotonic
+        writing, reading = Writing(path), Reading(path)
+        self._writer = Lane("store-writer", writing.serve, after=writing.checkpoint, end=writing.close)
+        self._reader = Lane("store-reader", reading.serve, after=_nothing, end=reading.close)
+        self._blocks: dict[str, Block] = {}
+        self._change = -1  # the last change of a block that is known here; -1 before the first look
+        self._look_at = 0.0  # when to ask for newer ones
+        self._told = -1  # the last change that every process has had the time to notice
+
+    async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
+        def run(connection: sqlite3.Connection) -> list[float]:
+            levels = []
+            for charge in charges:
+                if charge.cost:
+                    row = connection.execute(
+                        _SPEND, (_text(charge.key), float(charge.cost), float(charge.per_second), now)
+                    )
+                else:
+                    row = connection.execute(_LOOK, (_text(charge.key), float(charge.per_second), now))
+                found = row.fetchone()
+                levels.append(found[0] if found else 0.0)
+            return levels
+
+        return await self._writer.ask(run)
+
+    async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
+        def run(connection: sqlite3.Connection) -> History:
+            return History(*connection.execute(_REMEMBER, (_text(key), accepted, refused, now)).fetchone())
+
+        return await self._writer.ask(run)
+
+    async def history(self, keys: Sequence[str]) -> list[History]:
+        def run(connection: sqlite3.Connection) -> list[History]:
+            rows = [connection.execute(_HISTORY, (_text(key),)).fetchone() for key in keys]
+            return [History(*row) if row else History() for row in rows]
+
+        return await self._reader.ask(run)
+
+    async def block(self, block: Block) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            (change,) = connection.execute(_CHANGE).fetchone()
+            texts = (_text(block.reason), _text(block.record))
+            connection.execute(_BLOCK, (_text(block.key), block.since, block.until, *texts, change))
+
+        await self._writer.ask(run)
+        known = self._blocks.get(block.key)
+        self._blocks[block.key] = block if known is None else known.extended(block)
+
+    async def blocked(self, keys: Sequence[str], *, now: float) -> Block | None:
+        """From memory; the file is asked at most every half second which blocks have changed."""
+        if self._change < 0 or self._monotonic() >= self._look_at:
+            self._look_at = self._monotonic() + LOOK_EVERY  # others go on with what is known meanwhile
+            await self._look(now)
+        blocks = self._blocks
+        found = [blocks[key] for key in keys if key in blocks and blocks[key].until > now]
+        return max(found, key=lambda block: block.until, default=None)
+
+    async def blocks(self, *, now: float) -> list[Block]:
+        def run(connection: sqlite3.Connection) -> list[Block]:
+            return [Block(*row) for row in connection.execute(_BLOCKS, (now, MOST_BLOCKS))]
+
+        return await self._reader.ask(run)
+
+    async def unblock(self, key: str) -> bool:
+        def run(connection: sqlite3.Connection) -> bool:
+            (change,) = connection.execute(_CHANGE).fetchone()
+            return connection.execute(_LIFT, (change, _text(key))).rowcount > 0
+
+        lifted = await self._writer.ask(run)
+        self._blocks.pop(key, None)
+        return lifted
+
+    async def put_records(self, records: Sequence[StoredRecord]) -> None:
+        def run(connection: sqlite3.Connection) -> None:
+            for record in records:
+                _put(connection, record)
+
+        await self._writer.ask(run)
+
+    async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
+        sql, values = _question(query)
+
+        def run(connection: sqlite3.Connection) -> list[StoredRecord]:
+            return [_found(row) for row in connection.execute(sql, values)]
+
+        return await self._reader.ask(run, within=FIND_WITHIN)
+
+    async def expire(self, *, now: float, records_before: float) -> int:
+        def records(connection: sqlite3.Connection) -> int:
+            sql = "SELECT number FROM record WHERE time < ? ORDER BY time LIMIT ?"
+            old = connection.execute(sql, (records_before, PORTION)).fetchall()
+            connection.executemany("DELETE FROM recipient WHERE record = ?", old)
+            connection.executemany("DELETE FROM record WHERE number = ?", old)
+            return len(old)
+
+        def deleting(sql: str, *values: float) -> Callable[[sqlite3.Connection], int]:
+            return lambda connection: connection.execute(sql, values).rowcount
+
+        await self._portions(deleting(_ENDED, now, self._told, PORTION))
+        self._told = self._change
+        self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
+        await self._portions(deleting(_DRAINED, now, UNLEAKING_KEPT, PORTION))
+        await self._portions(deleting(_UNSEEN, now - HISTORY_KEPT, PORTION))
+        return await self._portions(records)
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _portions(self, forget: Callable[[sqlite3.Connection], int]) -> int:
+        total = 0
+        for _ in range(PORTIONS):
+            gone = await self._writer.ask(forget)
+            total += gone
+            if gone < PORTION:
+                break
+        return total
+
+    async def _look(self, now: float) -> None:
+        """Learn which blocks have changed, by the counter of changes.
+
+        Not by `data_version`, which moves with every bucket that anybody spends from.
+        """
+        known = self._change
+
+        def run(connection: sqlite3.Connection) -> tuple[int, bool, list[Block]]:
+            # The counter first: a change in between is then read twice and never missed.
+            (change,) = connection.execute(_CHANGED).fetchone()
+            if change == known:
+                return change, False, []
+            if known < 0 or change < known:  # the first look, or another file has taken the old one's place
+                return change, True, [Block(*row) for row in connection.execute(_BLOCKS, (now, MOST_BLOCKS))]
+            return change, False, [Block(*row) for row in connection.execute(_NEWS, (known,))]
+
+        try:
+            change, everything, news = await self._reader.ask(run)
+        except StoreAway:
+            if known < 0:
+                raise
+            return  # blocks end by themselves; until then the last ones known hold
+        if everything:
+            self._blocks = {}
+        for block in news:
+            self._blocks[block.key] = block
+        self._change = change
+
+
+def _text(text: str) -> str:
+    """SQLite's text is UTF-8, which has no lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _put(connection: sqlite3.Connection, record: StoredRecord) -> None:
+    sender = _text(record.sender)
+    recipients = [_text(one) for one in record.recipients]
+    row = (
+        _text(record.id),
+        record.time,
+        record.action,
+        record.score,
+        _text(record.address),
+        search.address_key(record.address),
+        sender,
+        search.domain_of(sender),
+        json.dumps(recipients),
+        _text(record.queue_id),
+        _text(record.document),
+    )
+    (number,) = connection.execute(_RECORD, row).fetchone()
+    connection.execute("DELETE FROM recipient WHERE record = ?", (number,))
+    who = dict.fromkeys(recipients) | dict.fromkeys(search.domain_of(one) for one in recipients)
+    who.pop("", None)
+    connection.executemany(
+        "INSERT INTO recipient (who, time, record) VALUES (?, ?, ?)", [(one, record.time, number) for one in who]
+    )
+
+
+def _found(row: tuple[Any, ...]) -> StoredRecord:
+    name, when, action, score, address, sender, recipients, queue_id, document = row
+    return StoredRecord(
+        id=name,
+        time=when,
+        action=action,
+        score=score,
+        address=address,
+        sender=sender,
+        recipients=tuple(json.loads(recipients)),
+        queue_id=queue_id,
+        document=document,
+    )
+
+
+def _question(query: RecordQuery) -> tuple[str, list[object]]:
+    """A query as SQL; it agrees with `search.matches`."""
+    source, time_of = "record r", "r.time"
+    where: list[str] = []
+    values: list[object] = []
+
+    def ask(condition: str, *those: object) -> None:
+        where.append(condition)
+        values.extend(those)
+
+    if query.recipient:
+        source, time_of = "recipient p CROSS JOIN record r ON r.number = p.record", "p.time"
+        ask("p.who = ?", _text(search.party(query.recipient)))
+    if query.id:
+        ask("r.id = ?", _text(query.id))
+    if query.sender:
+        wanted = _text(search.party(query.sender))
+        whole_domain = wanted != "" and wanted == search.domain_of(wanted)
+        ask("r.sender_domain = ?" if whole_domain else "r.sender = ?", wanted)
+    if query.address:
+        first, last = search.address_range(query.address)
+        ask("r.address_key BETWEEN ? AND ?", first, last)
+    if query.queue_id:
+        ask("r.queue_id = ?", _text(query.queue_id))
+    if query.action:
+        ask("r.action = ?", query.action)
+    if query.since:
+        ask(f"{time_of} >= ?", query.since)
+    if query.until:
+        ask(f"{time_of} < ?", query.until)
+    conditions = " WHERE " + " AND ".join(where) if where else ""
+    values.append(search.most(query))
+    return f"{_FOUND} {source}{conditions} ORDER BY {time_of} DESC, r.id DESC LIMIT ?", values
+
+
+def _nothing() -> None:
+    """A reader has nothing to do after a batch."""

@@ -1,0 +1,254 @@
+"""What every backend has to do alike (store/base.py)."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gatekeeper.store.base import HISTORY_KEPT, Block, Charge, History, RecordQuery, Store, StoredRecord
+
+NOW = 1_800_000_000.0
+
+
+def stored(id_: str, **changes) -> StoredRecord:
+    plain = StoredRecord(
+        id=id_,
+        time=NOW,
+        action="accept",
+        score=1.5,
+        address="192.0.2.7",
+        sender="ann@example.org",
+        recipients=("bob@example.net",),
+        queue_id="4ABC",
+        document='{"id":"' + id_ + '"}',
+    )
+    return replace(plain, **changes)
+
+
+async def ids(store: Store, **query) -> list[str]:
+    return [record.id for record in await store.find_records(RecordQuery(**query))]
+
+
+class TestBuckets:
+    async def test_fill_and_leak(self, store: Store):
+        assert await store.spend([Charge("a", 3, 0.5)], now=NOW) == [3.0]
+        assert await store.spend([Charge("a", 1, 0.5)], now=NOW + 2) == [3.0]
+        assert await store.spend([Charge("a", 0, 0.5)], now=NOW + 4) == [2.0]
+
+    async def test_never_leak_below_nothing(self, store: Store):
+        await store.spend([Charge("a", 1, 1)], now=NOW)
+        assert await store.spend([Charge("a", 2, 1)], now=NOW + 1000) == [2.0]
+
+    async def test_looking_at_one_that_nobody_filled_makes_none(self, store: Store):
+        assert await store.spend([Charge("a", 0, 1)], now=NOW) == [0.0]
+
+    async def test_looking_takes_and_gives_nothing(self, store: Store):
+        await store.spend([Charge("a", 8, 1)], now=NOW)
+        await store.spend([Charge("a", 0, 100)], now=NOW + 1)
+        assert await store.spend([Charge("a", 0, 1)], now=NOW + 2) == [6.0]
+
+    async def test_several_charges_are_answered_in_order(self, store: Store):
+        charges = [Charge("a", 1, 1), Charge("b", 5, 1), Charge("a", 1, 1)]
+        assert await store.spend(charges, now=NOW) == [1.0, 5.0, 2.0]
+
+    async def test_no_charge_no_answer(self, store: Store):
+        assert await store.spend([], now=NOW) == []
+
+    async def test_a_clock_that_jumps_backwards_leaks_nothing_twice(self, store: Store):
+        await store.spend([Charge("a", 10, 1)], now=NOW)
+        assert await store.spend([Charge("a", 1, 1)], now=NOW - 100) == [11.0]
+        assert await store.spend([Charge("a", 0, 1)], now=NOW + 1) == [10.0]
+
+    async def test_what_is_given_back_stops_at_nothing(self, store: Store):
+        await store.spend([Charge("a", 2, 0)], now=NOW)
+        assert await store.spend([Charge("a", -5, 0)], now=NOW) == [0.0]
+        assert await store.spend([Charge("new", -5, 0)], now=NOW) == [0.0]
+
+    async def test_many_at_once_lose_nothing(self, store: Store):
+        await asyncio.gather(*(store.spend([Charge("a", 1, 0)], now=NOW) for _ in range(200)))
+        assert await store.spend([Charge("a", 0, 0)], now=NOW) == [200.0]
+
+    async def test_expiry_forgets_only_the_drained(self, store: Store):
+        await store.spend([Charge("drained", 1, 1), Charge("full", 100, 1), Charge("for_ever", 1, 0)], now=NOW)
+        await store.expire(now=NOW + 50, records_before=0)
+        look = [Charge("full", 0, 1), Charge("for_ever", 0, 0), Charge("drained", 0, 0)]
+        assert await store.spend(look, now=NOW + 50) == [50.0, 1.0, 0.0]
+
+    async def test_keys_may_hold_any_character(self, store: Store):
+        for key in ("", "\x00", "ü", "\udc80", "a'b\"; DROP TABLE bucket"):
+            assert await store.spend([Charge(key, 1, 0)], now=NOW) == [1.0]
+            assert await store.spend([Charge(key, 0, 0)], now=NOW) == [1.0]
+
+
+class TestHistories:
+    async def test_add_up(self, store: Store):
+        await store.remember("ip:192.0.2.7", accepted=2, refused=0, now=NOW)
+        expected = History(accepted=3, refused=4, first=NOW, last=NOW + 9)
+        assert await store.remember("ip:192.0.2.7", accepted=1, refused=4, now=NOW + 9) == expected
+        assert await store.history(["ip:192.0.2.7"]) == [expected]
+
+    async def test_the_unknown_have_an_empty_one_in_its_place(self, store: Store):
+        await store.remember("b", accepted=1, refused=0, now=NOW)
+        assert await store.history(["a", "b", "a"]) == [History(), History(1, 0, NOW, NOW), History()]
+        assert await store.history([]) == []
+
+    async def test_of_who_did_not_come_back_are_forgotten(self, store: Store):
+        await store.remember("old", accepted=1, refused=0, now=NOW)
+        await store.remember("new", accepted=1, refused=0, now=NOW + 5)
+        await store.expire(now=NOW + HISTORY_KEPT + 3, records_before=0)
+        assert [h.accepted for h in await store.history(["old", "new"])] == [0, 1]
+
+
+class TestBlocks:
+    async def test_hold_until_their_end(self, store: Store):
+        block = Block("ip:192.0.2.7", NOW, NOW + 60, "STACKING", "ID1")
+        await store.block(block)
+        assert await store.blocked(["net:192.0.2.0/24", "ip:192.0.2.7"], now=NOW + 59) == block
+        assert await store.blocked(["ip:192.0.2.7"], now=NOW + 60) is None
+        assert await store.blocked(["ip:192.0.2.8"], now=NOW) is None
+        assert await store.blocked([], now=NOW) is None
+
+    async def test_a_later_end_stays(self, store: Store):
+        await store.block(Block("a", NOW, NOW + 60, "FIRST", "1"))
+        await store.block(Block("a", NOW + 1, NOW + 30, "SHORTER", "2"))
+        assert await store.blocked(["a"], now=NOW + 2) == Block("a", NOW, NOW + 60, "FIRST", "1")
+
+    async def test_an_extended_one_keeps_its_beginning(self, store: Store):
+        await store.block(Block("a", NOW, NOW + 60, "FIRST", "1"))
+        await store.block(Block("a", NOW + 50, NOW + 110, "SECOND", "2"))
+        assert await store.blocked(["a"], now=NOW + 70) == Block("a", NOW, NOW + 110, "SECOND", "2")
+
+    async def test_one_after_a_gap_begins_anew(self, store: Store):
+        await store.block(Block("a", NOW, NOW + 60, "FIRST", "1"))
+        again = Block("a", NOW + 600, NOW + 660, "SECOND", "2")
+        await store.block(again)
+        assert await store.blocked(["a"], now=NOW + 601) == again
+
+    async def test_of_several_the_latest_end_is_told(self, store: Store):
+        await store.block(Block("ip", NOW, NOW + 60, "R"))
+        await store.block(Block("net", NOW, NOW + 90, "R"))
+        found = await store.blocked(["ip", "net"], now=NOW)
+        assert found is not None
+        assert found.key == "net"
+
+    async def test_are_listed_with_the_latest_end_first(self, store: Store):
+        for key, until in (("a", 60), ("b", 90), ("c", 5), ("d", 60)):
+            await store.block(Block(key, NOW, NOW + until, "R"))
+        assert [block.key for block in await store.blocks(now=NOW + 10)] == ["b", "a", "d"]
+
+    async def test_can_be_lifted_and_made_again(self, store: Store):
+        await store.block(Block("a", NOW, NOW + 60, "R"))
+        assert await store.unblock("a") is True
+        assert await store.blocked(["a"], now=NOW) is None
+        assert await store.blocks(now=NOW) == []
+        assert await store.unblock("a") is False
+        again = Block("a", NOW + 5, NOW + 30, "R")
+        await store.block(again)
+        assert await store.blocked(["a"], now=NOW + 6) == again
+
+    async def test_that_ended_are_forgotten(self, store: Store):
+        await store.block(Block("a", NOW, NOW + 60, "R"))
+        await store.block(Block("b", NOW, NOW + 900, "R"))
+        await store.expire(now=NOW + 600, records_before=0)
+        assert await store.unblock("a") is False
+        assert await store.unblock("b") is True
+
+
+class TestRecords:
+    async def test_come_back_as_they_were(self, store: Store):
+        record = stored("A", recipients=("b@x", "ü@example.net", "c"), document='{"text":"\\u0000ü"}', score=-0.125)
+        await store.put_records([record])
+        assert await store.find_records(RecordQuery(id="A")) == [record]
+
+    async def test_one_with_the_same_id_is_replaced(self, store: Store):
+        await store.put_records([stored("A"), stored("B")])
+        changed = stored("A", recipients=("eve@example.com",), action="reject", time=NOW + 1)
+        await store.put_records([changed])
+        assert await store.find_records(RecordQuery()) == [changed, stored("B")]
+        assert await ids(store, recipient="bob@example.net") == ["B"]
+        assert await ids(store, recipient="eve@example.com") == ["A"]
+
+    async def test_newest_come_first_and_no_more_than_asked(self, store: Store):
+        await store.put_records([stored(f"R{n}", time=NOW + n % 3) for n in range(6)])
+        assert await ids(store) == ["R5", "R2", "R4", "R1", "R3", "R0"]
+        assert await ids(store, limit=2) == ["R5", "R2"]
+        assert await ids(store, limit=0) == []
+        assert await ids(store, limit=-1) == []
+
+    async def test_nothing_put_is_nothing_found(self, store: Store):
+        await store.put_records([])
+        assert await ids(store) == []
+
+    @pytest.mark.parametrize(
+        ("query", "expected"),
+        [
+            ({"id": "B"}, ["B"]),
+            ({"id": "b"}, []),
+            ({"sender": "ann@example.org"}, ["A"]),
+            ({"sender": "ANN@Example.org"}, ["A"]),
+            ({"sender": "@example.org"}, ["B", "A"]),
+            ({"sender": "example.org"}, []),
+            ({"sender": "<>"}, ["C"]),
+            ({"sender": "%"}, []),
+            ({"recipient": "bob@example.net"}, ["C", "A"]),
+            ({"recipient": "Bob@example.net"}, ["C", "A"]),
+            ({"recipient": "@example.net"}, ["C", "B", "A"]),
+            ({"recipient": "postmaster"}, ["B"]),
+            ({"recipient": "@"}, []),
+            ({"address": "192.0.2.7"}, ["A"]),
+            ({"address": "::ffff:192.0.2.7"}, ["A"]),
+            ({"address": "192.0.2.0/24"}, ["B", "A"]),
+            ({"address": "192.0.2.8/29"}, ["B"]),
+            ({"address": "0.0.0.0/0"}, ["B", "A"]),
+            ({"address": "2001:db8::/32"}, ["C"]),
+            ({"address": "::/0"}, ["C"]),
+            ({"queue_id": "4DEF"}, ["B"]),
+            ({"action": "reject"}, ["C"]),
+            ({"since": NOW + 1}, ["C", "B"]),
+            ({"until": NOW + 1}, ["A"]),
+            ({"since": NOW + 1, "until": NOW + 2}, ["B"]),
+            ({"recipient": "@example.net", "since": NOW + 1, "until": NOW + 2}, ["B"]),
+            ({"recipient": "@example.net", "sender": "@example.org", "address": "192.0.2.9"}, ["B"]),
+            ({"sender": "@example.org", "action": "reject"}, []),
+        ],
+    )
+    async def test_are_found_by(self, store: Store, query, expected):
+        await store.put_records(
+            [
+                stored("A"),
+                stored(
+                    "B",
+                    time=NOW + 1,
+                    sender="carol@example.org",
+                    recipients=("dave@example.net", "erin@example.net", "postmaster"),
+                    address="192.0.2.9",
+                    queue_id="4DEF",
+                ),
+                stored("C", time=NOW + 2, sender="", address="2001:db8::1", queue_id="", action="reject"),
+                stored("D", time=NOW - 1, sender="x@y", recipients=(), address="", queue_id="", action="drop"),
+            ]
+        )
+        # D has nobody and nowhere; it shows that what is empty matches nothing but no question at all.
+        assert await ids(store, **{"since": NOW, **query}) == expected
+        assert (await ids(store))[-1] == "D"
+
+    async def test_an_address_that_is_none_is_said_to_be(self, store: Store):
+        with pytest.raises(ValueError, match="neither an IP address nor a network"):
+            await store.find_records(RecordQuery(address="mail.example.org"))
+
+    async def test_old_ones_go(self, store: Store):
+        await store.put_records([stored(f"R{n:04}", time=NOW + n) for n in range(1200)])
+        assert await store.expire(now=NOW, records_before=NOW + 1100) == 1100
+        assert len(await ids(store, limit=5000)) == 100
+        assert len(await ids(store, limit=5000, recipient="@example.net")) == 100
+        assert await store.expire(now=NOW, records_before=NOW + 1100) == 0
+
+    async def test_lone_surrogates_do_no_harm(self, store: Store):
+        await store.put_records([stored("A", sender="\udc80@x", recipients=("\udcff@y",), queue_id="\ud800")])
+        assert len(await store.find_records(RecordQuery())) == 1
+
+
+async def test_may_be_closed_twice(store: Store):
+    await store.spend([Charge("a", 1, 0)], now=NOW)
+    await store.close()
+    await store.close()
