@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
 from gatekeeper.model import Action, Duration, Finding, IPAddress, Kind, Mail, Rule, Session, Stage, setting
 from gatekeeper.store.base import Block, Charge
@@ -20,6 +21,7 @@ from gatekeeper.store.base import Block, Charge
 SLOW = "STACKING_SLOW"
 BLIND = "STACKING_BLIND"
 BLOCKED = "STACKING_BLOCKED"
+_COUNTED = {SLOW: "slowed", BLIND: "alike", BLOCKED: "refused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,9 @@ class Stacking:
             return ()
         if step == BLOCKED:
             await self._block(probing, tools)
+        if session.memo.get("stacking_step") != step:
+            session.memo["stacking_step"] = step
+            metrics.STACKING_STEPS[_COUNTED[step]].inc()
         return [Finding(step, probing, f"{probing.spent:.0f} points spent of {probing.budget:.0f} by {probing.whom}")]
 
     async def settle(self, session: Session, tools: Tools) -> None:
