@@ -1,1 +1,103 @@
-"""(empty)"""
+"""Is the name the client said one that a mail server may say (RFC 5321 §4.1.1.1, §4.1.4)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import ClassVar
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.dns.lists import outside, plain
+from gatekeeper.model import Finding, IPAddress, Mail, Rule, Session, Stage
+from gatekeeper.wire.address import normal_domain
+
+SYNTAX = "HELO_SYNTAX"
+NOT_FQDN = "HELO_NOT_FQDN"
+IS_OURS = "HELO_IS_OURS"
+LITERAL_MISMATCH = "HELO_LITERAL_MISMATCH"
+BARE_IP = "HELO_BARE_IP"
+
+# Together with the worst of reverse DNS (1.2) no more than 3.0: at most one of these is ever found.
+_RULES = (
+    Rule(SYNTAX, 1.0, "The client's HELO is neither a domain name nor an address in brackets."),
+    Rule(NOT_FQDN, 0.8, "The client's HELO is a name that means nothing outside its own network."),
+    Rule(IS_OURS, 1.8, "The client comes from outside and says a name of ours."),
+    Rule(LITERAL_MISMATCH, 1.0, "The client's HELO is an address that is not the client's."),
+    Rule(BARE_IP, 1.2, "The client's HELO is an address without brackets."),
+)
+# What resolvers answer by themselves, or never (RFC 6761 §6.3); "localdomain" is what Linux systems came with.
+_LOCAL = ("localhost", "localdomain")
+
+
+@dataclass(frozen=True, slots=True)
+class HeloName:
+    """What the client said after HELO or EHLO, as it came."""
+
+    helo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Helo:
+    """[checks.helo]"""
+
+    name: ClassVar[str] = "helo"
+    stage: ClassVar[Stage] = Stage.HELO
+
+    def rules(self) -> Sequence[Rule]:
+        return _RULES
+
+    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding]:
+        helo = mail.session.helo
+        if helo is None:
+            return ()
+        found = _fault(helo, mail.session, tools)
+        if found is None:
+            return ()
+        rule, text = found
+        return (Finding(rule, HeloName(helo), text),)
+
+
+def _fault(helo: str, session: Session, tools: Tools) -> tuple[str, str] | None:
+    """The rule that the name breaks and the sentence that says how, or None."""
+    if helo.startswith("["):
+        literal = _literal(helo)
+        if literal is None:
+            return SYNTAX, f"HELO {helo} is no address in brackets"
+        if session.address is not None and plain(literal) != plain(session.address):
+            return LITERAL_MISMATCH, f"HELO {helo} came from {session.address}"
+        return None
+    if _bare(helo):
+        return BARE_IP, f"HELO {helo} is an address without brackets"
+    domain = normal_domain(helo) if helo.isascii() else None
+    if domain is None:
+        return SYNTAX, f"HELO {helo} is no domain name"
+    if "." not in domain or domain.endswith(tuple(f".{name}" for name in _LOCAL)):
+        return NOT_FQDN, f"HELO {helo} is no fully qualified name"
+    if (domain == tools.hostname.lower() or domain in tools.domains) and _from_outside(session):
+        return IS_OURS, f"HELO {helo} is a name of ours, and came from {session.address}"
+    return None
+
+
+def _from_outside(session: Session) -> bool:
+    """Our own machines may say our names, and so may whoever has logged in."""
+    return session.address is not None and outside(session.address) and session.login is None
+
+
+def _literal(text: str) -> IPAddress | None:
+    """An address literal (RFC 5321 §4.1.3); other kinds than IPv4 and IPv6 were never registered."""
+    if not text.endswith("]") or "%" in text:
+        return None
+    inside = text[1:-1]
+    try:
+        return IPv6Address(inside[5:]) if inside[:5].lower() == "ipv6:" else IPv4Address(inside)
+    except ValueError:
+        return None
+
+
+def _bare(text: str) -> bool:
+    try:
+        ip_address(text.removesuffix("."))
+    except ValueError:
+        return False
+    return True

@@ -7,7 +7,7 @@ import enum
 import ipaddress
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class Answer:
 
 
 _CERTAIN = frozenset({Status.OK, Status.NODATA, Status.NXDOMAIN})
+
+
+Question = tuple[str, str]
+"""A name in lower case without its last dot, and a record type."""
 
 
 class Resolver(Protocol):
@@ -106,10 +110,10 @@ class AiodnsResolver:
         self._patience = settings.timeout * settings.tries
         self._places = asyncio.Semaphore(settings.concurrency)
         # Two generations instead of a list by age: what was not asked for while one filled up goes with it.
-        self._young: dict[_Question, tuple[float, Answer]] = {}
-        self._old: dict[_Question, tuple[float, Answer]] = {}
+        self._young: dict[Question, tuple[float, Answer]] = {}
+        self._old: dict[Question, tuple[float, Answer]] = {}
         self._generation = settings.cache_size // 2
-        self._flights: dict[_Question, asyncio.Task[Answer]] = {}
+        self._flights: dict[Question, asyncio.Task[Answer]] = {}
         self._line: _Line | None = None
         self._retired: set[_Line] = set()  # with questions under way
         self._closed = False
@@ -161,7 +165,7 @@ class AiodnsResolver:
         if self._flights:
             await asyncio.wait(self._flights.values())
 
-    async def _fetch(self, question: _Question) -> Answer:
+    async def _fetch(self, question: Question) -> Answer:
         """Ask the nameservers, and keep what came of it."""
         try:
             try:
@@ -177,7 +181,7 @@ class AiodnsResolver:
         finally:
             del self._flights[question]
 
-    async def _send(self, question: _Question) -> Answer:
+    async def _send(self, question: Question) -> Answer:
         if self._closed:
             return Answer(Status.TIMEOUT)
         name, rtype = question
@@ -223,11 +227,31 @@ class AiodnsResolver:
             return min(max(answer.ttl, self._settings.ttl_floor), self._settings.ttl_ceiling)
         return self._settings.negative_ttl if answer.certain else self._settings.failure_ttl
 
-    def _keep(self, question: _Question, entry: tuple[float, Answer]) -> None:
+    def _keep(self, question: Question, entry: tuple[float, Answer]) -> None:
         if len(self._young) >= self._generation:
             self._old = self._young
             self._young = {}
         self._young[question] = entry
+
+
+async def ask_all(resolver: Resolver, questions: Iterable[Question]) -> dict[Question, Answer]:
+    """The answer to each, asked at once; a task is made only for what is not in the cache."""
+    answers: dict[Question, Answer] = {}
+    unknown: dict[Question, None] = {}
+    for question in questions:
+        answer = resolver.cached(*question)
+        if answer is None:
+            unknown[question] = None
+        else:
+            answers[question] = answer
+    if len(unknown) == 1:
+        for question in unknown:
+            answers[question] = await resolver.ask(*question)
+    elif unknown:
+        async with asyncio.TaskGroup() as group:
+            tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
+        answers.update((question, task.result()) for question, task in tasks.items())
+    return answers
 
 
 class Budget:
@@ -261,7 +285,6 @@ class BudgetedResolver:
         return await self._resolver.ask(name, rtype)
 
 
-_Question = tuple[str, str]
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))
 
 
