@@ -293,3 +293,25 @@ RECORDS_DROPPED = Children(
     Counter("gatekeeper_records_dropped", "Records lost, by what had no room for them.", ["reason"], registry=REGISTRY),
     ("queue_full", "store_away"),
 )
+
+
+# --- next hop --------------------------------------------------------------------------------------------------------
+
+NEXT_HOP_CONNECTIONS = Children(
+    Counter(
+        "gatekeeper_next_hop_connections",
+        "Connections to the next hop: opened, reused, failed, none free, or opened to take a mail up again.",
+        ["event"],
+        registry=REGISTRY,
+    ),
+    ("opened", "reused", "failed", "exhausted", "replayed"),
+)
+NEXT_HOP_REPLIES = Children(
+    Counter(
+        "gatekeeper_next_hop_replies",
+        "What the next hop, or we for it, answered to whole messages.",
+        ["class"],
+        registry=REGISTRY,
+    ),
+    ("2xx", "4xx", "5xx"),
+)

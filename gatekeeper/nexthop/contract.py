@@ -1,7 +1,8 @@
-"""Our client side: SMTP or LMTP to the MTA, pipelined, with its replies passed back as they are (RFC 5321, 2920)."""
+"""What a server sees of the next hop: the values that go to it, and the verbs of one transaction."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -35,17 +36,14 @@ class Capabilities:
     def offers(self, keyword: str) -> bool:
         return keyword in self.keywords
 
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The client's facts as handed on by XCLIENT or XFORWARD; None is sent as [UNAVAILABLE]."""
-
-    address: str | None
-    port: int | None
-    name: str | None
-    helo: str | None
-    protocol: str  # "SMTP" or "ESMTP"
-    ident: str | None = None
+    @classmethod
+    def of(cls, reply: Reply) -> Capabilities:
+        """From the reply to EHLO or LHLO, whose first line is only a greeting (RFC 5321 §4.1.1.1)."""
+        keywords: dict[str, str] = {}
+        for line in reply.lines[1:]:
+            keyword, _, parameters = line.strip().partition(" ")
+            keywords.setdefault(keyword.upper(), parameters.strip())
+        return cls(keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +54,22 @@ class Command:
     parameters: tuple[str, ...] = ()
 
 
+class RelayAnswer(enum.Enum):
+    """What the next hop says to an outside client that wants mail relayed to a domain of nobody's."""
+
+    OPEN = "open"  # it would take it: whoever stands in front of it is an open relay
+    CLOSED = "closed"  # a 5xx
+    UNKNOWN = "unknown"  # it was away, or refused something before, or only for now
+
+
 class Transaction(Protocol):
     """One mail on its way to the next hop. Not safe for two tasks at once. `abort` or a finished `send` ends it."""
 
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:
         """Send these RCPTs in one group (the first time with XCLIENT/XFORWARD and MAIL before them); their replies.
 
-        When the next hop refuses its greeting, XCLIENT or MAIL, each gets that reply. Raises NextHopGone.
+        When the next hop refuses its greeting, XCLIENT or MAIL, each gets that reply. A parameter that it turns out
+        not to know is a 451. Raises NextHopGone, and then none of this group is accepted.
         """
         ...
 

@@ -1,0 +1,280 @@
+"""One connection to the next hop: groups of commands out, replies in, each wait with its deadline (RFC 5321, 2920)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from gatekeeper.model import Reply
+from gatekeeper.nexthop.contract import Capabilities, NextHopGone
+from gatekeeper.nexthop.settings import Settings
+from gatekeeper.wire.replies import ReplyError, ReplyReader
+from gatekeeper.wire.xclient import Client, encode_xclient, encode_xforward
+
+FAREWELL = 5.0  # seconds that the peer gets to close after our QUIT
+
+
+class Connection(asyncio.Protocol):
+    """For one task at a time. Replies are kept in order of arrival; whoever sent a command takes as many as it sent.
+
+    Every coroutine raises NextHopGone when the connection ends or the deadline passes before the answer; the
+    connection is of no use then.
+    """
+
+    def __init__(self, *, settings: Settings, hello: bytes, hostname: str, clock: Callable[[], float]) -> None:
+        self.capabilities = Capabilities()
+        self.client: Client | None = None  # told by XCLIENT, and still in force
+        self.refused = False  # it has refused a command; an MTA counts that against the connection
+        self.timed_out = False
+        self.received = 0  # replies so far
+        self.messages = 0  # that it has taken
+        self.used = clock()  # when it last said something
+        self._settings = settings
+        self._hello_verb = hello
+        self._hostname = hostname
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._reader = ReplyReader()
+        self._replies: deque[Reply] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._lost: str | None = None  # why nothing more will come
+        self._paused = False
+        self._resetting = False
+        self._farewell: asyncio.TimerHandle | None = None
+        self.closed = self._loop.create_future()
+
+    # -- called by the loop -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        if self._farewell is not None:
+            return
+        try:
+            for reply in self._reader.feed(data):
+                self._replies.append(reply)
+                self.received += 1
+                self.used = self._clock()
+        except ReplyError as error:
+            self._lose(f"broke the protocol: {error}")
+            self.abort()
+        if self._replies:
+            self._wake()
+
+    def eof_received(self) -> None:
+        self._lose("closed the connection")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lose("closed the connection" if error is None else f"was lost: {error}")
+        if self._farewell is not None:
+            self._farewell.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    def _lose(self, why: str) -> None:
+        self._lost = self._lost or why
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    async def _event(self, limit: float) -> None:
+        """Until a reply, a loss, or room to write. Raises TimeoutError."""
+        self._waiter = self._loop.create_future()
+        try:
+            async with asyncio.timeout(limit):
+                await self._waiter
+        finally:
+            self._waiter = None
+
+    async def reply(self, limit: float) -> Reply:
+        """The next reply."""
+        while not self._replies:
+            if self._lost is not None:
+                raise NextHopGone(f"the next hop {self._lost}")
+            try:
+                await self._event(limit)
+            except TimeoutError:
+                self.timed_out = True
+                raise NextHopGone(f"the next hop gave no answer for {limit:g} s") from None
+        reply = self._replies.popleft()
+        if not 200 <= reply.code < 400:
+            self.refused = True
+        return reply
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is in step: open, and nothing said unasked."""
+        return self._lost is None and len(self._replies) <= self._resetting
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is ready and has not been silent for too long."""
+        return self.ready and self._clock() - self.used <= self._settings.idle
+
+    @property
+    def reusable(self) -> bool:
+        return self.fresh and not self.refused and self.messages < self._settings.messages_per_connection
+
+    @property
+    def early_reply(self) -> Reply | None:
+        """What it said before it was asked, such as a refusal in the middle of the message."""
+        return self._replies[0] if self._replies else None
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    async def exchange(self, lines: Sequence[bytes], limit: float | None = None) -> list[Reply]:
+        """A group of commands (with CRLF) in one write; one at a time when PIPELINING is not offered (RFC 2920).
+
+        `limit` seconds (the setting `command`) are for each answer. After a 421 no answer follows: the rest of the
+        group gets the same.
+        """
+        limit = self._settings.command if limit is None else limit
+        replies: list[Reply] = []
+        together = len(lines) == 1 or self.capabilities.offers("PIPELINING")
+        if together and lines:
+            self.write(lines[0] if len(lines) == 1 else b"".join(lines))
+        for line in lines:
+            if not together:
+                self.write(line)
+            reply = await self.reply(limit)
+            if reply.code == 421:
+                self._lose("is closing the connection")
+                return replies + [reply] * (len(lines) - len(replies))
+            replies.append(reply)
+        return replies
+
+    def write(self, data: bytes) -> None:
+        """Without waiting; what is written to a lost connection is known by the reply that never comes."""
+        if self._transport is not None and self._lost is None:
+            self._transport.write(data)
+
+    async def drained(self, limit: float) -> None:
+        """Until there is room for more, or something was said or lost. `limit` is for some octets, not for all."""
+        if self._transport is None:
+            return
+        left = self._transport.get_write_buffer_size()
+        while self._paused and self._lost is None and not self._replies:
+            try:
+                await self._event(limit)
+            except TimeoutError:
+                still = self._transport.get_write_buffer_size()
+                if still >= left:
+                    self.timed_out = True
+                    raise NextHopGone(f"the next hop took nothing of the message for {limit:g} s") from None
+                left = still
+        if self._lost is not None and not self._replies:
+            raise NextHopGone(f"the next hop {self._lost}")
+
+    async def greet(self) -> None:
+        """The greeting, and EHLO or LHLO in our own name. The NextHopGone of a refusal carries it."""
+        greeting = await self.reply(self._settings.greeting)
+        reply = await self._hello(self._hostname) if greeting.code == 220 else greeting
+        if greeting.code != 220 or reply.code != 250:
+            raise NextHopGone(f"the next hop does not want us: {reply}", reply=reply)
+
+    async def _hello(self, name: str) -> Reply:
+        reply = (await self.exchange([b"%s %s\r\n" % (self._hello_verb, name.encode())]))[0]
+        if reply.code == 250:
+            self.capabilities = Capabilities.of(reply)
+        return reply
+
+    def serves(self, client: Client) -> bool:
+        """Whether the next hop can be brought to take this client for the one it speaks with."""
+        return self.client in (None, client) or self.capabilities.offers("XCLIENT")
+
+    async def introduce(self, client: Client, *, xclient_required: bool = False) -> Reply | None:
+        """Hand the client's facts on, if they are not in force already. Returns a refusal, or None.
+
+        XCLIENT ends its group, and EHLO follows in the client's name. XFORWARD goes before every MAIL, since the end
+        of a transaction forgets it; it only serves the MTA's log, so that a refusal of it stops no mail.
+        """
+        way = self._settings.hand_on
+        if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.offers("XCLIENT"))):
+            return await self._xclient(client)
+        if way != "none" and self.capabilities.offers("XFORWARD"):
+            offered = self.capabilities.keywords["XFORWARD"].upper().split()
+            if commands := encode_xforward(client, offered):
+                for reply in await self.exchange(commands):
+                    if reply.code == 421:
+                        return reply
+        return None
+
+    async def _xclient(self, client: Client) -> Reply | None:
+        if self.client == client:
+            return None
+        offered = self.capabilities.keywords.get("XCLIENT", "").upper().split()
+        commands = encode_xclient(client, offered)
+        if not commands:
+            self.refused = True
+            return Reply.of(451, "4.3.0 The mail server behind does not take the client's address; try again later")
+        for command in commands:
+            reply = (await self.exchange([command]))[0]
+            if not reply.positive:
+                if 500 <= reply.code <= 504:  # it is our command that is wrong, and not the client
+                    return Reply.of(451, "4.3.0 The mail server behind did not understand us; try again later")
+                return reply
+        reply = await self._hello(client.helo if client.helo and _is_name(client.helo) else self._hostname)
+        if reply.code != 250:
+            return reply
+        self.client = client
+        return None
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Send RSET; its answer is taken by `settled` before the next use."""
+        self.write(b"RSET\r\n")
+        self._resetting = True
+
+    async def settled(self) -> bool:
+        """Whether the connection may be used again, once a RSET that is under way has been answered."""
+        if self._resetting:
+            self._resetting = False
+            try:
+                reply = await self.reply(self._settings.command)
+            except NextHopGone:
+                return False
+            if not reply.positive:
+                return False
+        return self.reusable
+
+    def quit(self) -> None:
+        """Say QUIT if that can still be heard, and close. Does not wait; `closed` is done afterwards."""
+        if self._transport is None or not self.ready:
+            self.abort()
+            return
+        self._transport.write(b"QUIT\r\n")
+        self._lost = "was told QUIT"
+        self._farewell = self._loop.call_later(FAREWELL, self.abort)
+
+    def abort(self) -> None:
+        """Close at once; what is not sent yet is not sent. May be called twice."""
+        self._lose("was left")
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport.abort()
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can stand after EHLO without meaning anything else."""
+    return len(text) <= 255 and text.isascii() and text.isprintable() and " " not in text

@@ -1,0 +1,176 @@
+"""The connections to one next hop: opened when needed, kept for a moment, never more than allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gatekeeper import log, metrics
+from gatekeeper.nexthop.connection import Connection
+from gatekeeper.nexthop.contract import Capabilities, NextHopGone
+from gatekeeper.nexthop.settings import NextHopUrl, Settings
+from gatekeeper.wire.xclient import Client
+
+
+class Pool:
+    """Hands out connections that have been greeted. Each that was taken is given back or discarded, exactly once."""
+
+    def __init__(self, url: NextHopUrl, settings: Settings, *, hostname: str, clock: Callable[[], float]) -> None:
+        self.url = url
+        self.settings = settings
+        self.capabilities: Capabilities | None = None  # as last heard
+        self.xclient_required = False  # it was only an outside client for it because XCLIENT said so
+        self._away = False
+        self._hostname = hostname
+        self._clock = clock
+        self._slots = asyncio.Semaphore(settings.max_connections)
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+
+    async def take(self, client: Client, *, reuse: bool = True) -> tuple[Connection, bool]:
+        """A connection, and whether it is a used one; one that knows this client already if there is one.
+
+        Raises NextHopGone; its `reply` is the refusal when the next hop does not want us.
+        """
+        try:
+            async with asyncio.timeout(self.settings.connect):
+                await self._slots.acquire()
+        except TimeoutError:
+            metrics.NEXT_HOP_CONNECTIONS["exhausted"].inc()
+            raise NextHopGone(f"all {self.settings.max_connections} connections to the next hop are in use") from None
+        try:
+            while reuse and self._idle:
+                connection = self._pick(client)
+                if await self._usable(connection, client):
+                    metrics.NEXT_HOP_CONNECTIONS["reused"].inc()
+                    return connection, True
+            return await self.open(), False
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _pick(self, client: Client) -> Connection:
+        """The one that knows the client, else the one used last: the others may then grow old and go."""
+        known = (connection for connection in self._idle if connection.client == client)
+        connection = next(known, self._idle[-1])
+        self._idle.remove(connection)
+        return connection
+
+    @staticmethod
+    async def _usable(connection: Connection, client: Client) -> bool:
+        try:
+            usable = await connection.settled() and connection.serves(client)
+        except BaseException:
+            connection.abort()
+            raise
+        if not usable:
+            connection.quit()
+        return usable
+
+    async def open(self) -> Connection:
+        """A new connection, greeted, outside the pool: the caller closes it. Raises NextHopGone."""
+        try:
+            connection = await self._connect()
+            try:
+                await connection.greet()
+            except NextHopGone:
+                connection.quit()
+                raise
+            except BaseException:
+                connection.abort()
+                raise
+        except NextHopGone as gone:
+            metrics.NEXT_HOP_CONNECTIONS["failed"].inc()
+            self._notice(str(gone))
+            raise
+        metrics.NEXT_HOP_CONNECTIONS["opened"].inc()
+        self.capabilities = connection.capabilities
+        if self.xclient_required and not connection.capabilities.offers("XCLIENT"):
+            self._notice("it no longer offers XCLIENT, without which it would relay for strangers")
+        else:
+            self._notice(None)
+        return connection
+
+    def _notice(self, away: str | None) -> None:
+        """Log when the next hop goes, and when it comes back."""
+        if away is not None and not self._away:
+            log.event("next_hop_away", level=logging.WARNING, next_hop=str(self.url), why=away)
+        elif away is None and self._away:
+            log.event("next_hop_back", next_hop=str(self.url))
+        self._away = away is not None
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        limit = self.settings.connect
+        hello = b"LHLO" if self.url.protocol == "lmtp" else b"EHLO"
+        connection = Connection(settings=self.settings, hello=hello, hostname=self._hostname, clock=self._clock)
+        try:
+            async with asyncio.timeout(limit):
+                if self.url.path is not None:
+                    await loop.create_unix_connection(lambda: connection, self.url.path)
+                else:
+                    await loop.create_connection(lambda: connection, self.url.host or "", self.url.port or 0)
+        except TimeoutError:
+            connection.abort()
+            raise NextHopGone(f"{self.url} took no connection for {limit:g} s") from None
+        except OSError as error:
+            raise NextHopGone(f"{self.url} takes no connection: {error}") from None
+        except BaseException:
+            connection.abort()  # it may have come about at the moment of the cancellation
+            raise
+        self._open = {other for other in self._open if not other.closed.done()}
+        self._open.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """After a transaction that ended well; it is kept if it may be used again."""
+        self._slots.release()
+        if not connection.reusable:
+            connection.quit()
+            return
+        self._keep(connection)
+
+    def give_back_unfinished(self, connection: Connection) -> None:
+        """In the middle of a transaction, between commands: it is reset, and kept if it may be used again."""
+        self._slots.release()
+        if not connection.reusable:
+            connection.quit()
+            return
+        connection.reset()
+        self._keep(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """After anything that leaves in doubt where the conversation stands."""
+        self._slots.release()
+        connection.abort()
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if len(self._idle) > self.settings.pool:
+            self._idle.pop(0).quit()
+        if self._sweep_timer is None:
+            self._sweep_timer = asyncio.get_running_loop().call_later(self.settings.idle, self._sweep)
+
+    def _sweep(self) -> None:
+        """Let go of what has idled too long, so that the MTA's processes are free again."""
+        self._sweep_timer = None
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            if connection.fresh:
+                self._keep(connection)
+            else:
+                connection.quit()
+
+    async def close(self) -> None:
+        """Close every connection, those in use too. May be called twice."""
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+        self._idle.clear()
+        open_, self._open = self._open, set()
+        for connection in open_:
+            connection.abort()
+        if open_:
+            await asyncio.wait([connection.closed for connection in open_], timeout=self.settings.connect)
