@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gatekeeper.model import Message
 from gatekeeper.wire.date import parse_date
-from gatekeeper.wire.headers import Header, parse_header
+from gatekeeper.wire.headers import Defect, Field, Header, parse_header
 from gatekeeper.wire.mailboxes import Ambiguity, Mailbox, parse_address_list
 
 AUTHOR_FIELDS, AUTHOR_OCTETS = 5, 4096
@@ -56,10 +56,18 @@ def _read_author(header: Header) -> Author:
         doubts[Ambiguity.SEVERAL_FIELDS] = None
     if len(mailboxes) > 1:
         doubts[Ambiguity.SEVERAL_ADDRESSES] = None
-    if any(field.defects for field in fields):
+    if fields and _hidden_from_some(fields[-1], header):
         doubts[Ambiguity.MALFORMED_FIELD] = None
     domain = mailboxes[0].address.domain if len(mailboxes) == 1 and not doubts else None
     return Author(mailboxes, domain or None, tuple(doubts))
+
+
+def _hidden_from_some(field: Field, header: Header) -> bool:
+    """Whether the field, or anything before it, is malformed: there some readers (Postfix is one) end the header.
+
+    The line of an mbox file does no harm: `message/edit.py` and the MTA make a field of it.
+    """
+    return any(bad.index <= field.index and Defect.MAILBOX_LINE not in bad.defects for bad in header.malformed)
 
 
 def date_of(message: Message) -> float | None:

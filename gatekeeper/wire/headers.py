@@ -23,6 +23,7 @@ class Defect(StrEnum):
     BARE_CR = "bare_cr"
     BARE_LF = "bare_lf"  # taken as the end of a line, as most readers do
     UNTERMINATED = "unterminated"  # no CRLF at its end
+    MAILBOX_LINE = "mailbox_line"  # the "From " line of an mbox file before all fields
 
 
 _SOUND: frozenset[Defect] = frozenset()
@@ -54,6 +55,7 @@ class Header:
 
     fields: tuple[Field, ...]
     by_name: dict[str, list[Field]]
+    malformed: tuple[Field, ...]  # those with defects
 
     def all(self, name: str) -> list[Field]:
         """Every field of that (lower-case) name, malformed ones too; [] when there is none."""
@@ -72,6 +74,7 @@ _NOT_OF_NAMES = bytes(set(range(256)) - set(range(0x21, 0x7F)) | {0x3A})
 _LINE_END = re.compile(rb"\r?\n\Z")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_MAILBOX_LINE = re.compile(rb">*From (?! *:)")
 _BLANKS = b" \t\r\n"
 
 
@@ -89,12 +92,14 @@ def parse_header(block: bytes) -> Header:
     by_name: dict[str, list[Field]] = {}
     for field in fields:
         by_name.setdefault(field.name, []).append(field)
-    return Header(fields, by_name)
+    return Header(fields, by_name, tuple([field for field in fields if field.defects]))
 
 
 def _malformed(raw: bytes, index: int) -> Field:
     end = _LINE_END.search(raw)
     line = raw[: end.start()] if end else raw
+    if index == 0 and _MAILBOX_LINE.match(line):
+        return Field("", b"", line, raw, index, frozenset({Defect.MAILBOX_LINE}))
     raw_name, colon, value = line.partition(b":")
     defects = set()
     if not colon:
