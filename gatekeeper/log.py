@@ -57,6 +57,11 @@ EVENTS: Final[dict[str, str]] = {
     "store_away": "The store does not answer; memory takes over.",
     "store_back": "The store answers again.",
     "records_lost": "Records could not be written.",
+    "record_unreadable": "A record of another program version was found and left out.",
+    "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
+    "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred, and we ask again.",
+    "accept_failed": "No connection could be taken, for want of files or memory; it is tried again in a moment.",
+    "sessions_cut_off": "Sessions were still open when the time to drain was over.",
     # the log itself
     "library_message": "A line of a library, or of Python itself.",
     "log_lines_lost": "The journal did not take lines fast enough; that many were dropped.",

@@ -89,7 +89,7 @@ SESSIONS = Gauge("gatekeeper_sessions", "Sessions open now.", registry=REGISTRY,
 CONNECTIONS = Counter("gatekeeper_connections", "Connections taken.", registry=REGISTRY)
 MESSAGES = Children(
     Counter("gatekeeper_messages", "Messages judged, by action.", ["action"], registry=REGISTRY),
-    (action.word for action in Action),
+    (*(action.word for action in Action), "abandoned"),
 )
 RECIPIENTS = Children(
     Counter("gatekeeper_recipients", "RCPT commands answered, by who answered what.", ["result"], registry=REGISTRY),
@@ -291,7 +291,7 @@ RECORDS_FOLDED = Counter(
 )
 RECORDS_DROPPED = Children(
     Counter("gatekeeper_records_dropped", "Records lost, by what had no room for them.", ["reason"], registry=REGISTRY),
-    ("queue_full", "store_away"),
+    ("queue_full", "store_away", "failed"),
 )
 
 
@@ -314,4 +314,23 @@ NEXT_HOP_REPLIES = Children(
         registry=REGISTRY,
     ),
     ("2xx", "4xx", "5xx"),
+)
+
+
+# --- smtp ------------------------------------------------------------------------------------------------------------
+
+SMTP_REPLIES = Children(
+    Counter(
+        "gatekeeper_smtp_replies", "Replies to SMTP clients, by the class of their code.", ["class"], registry=REGISTRY
+    ),
+    ("2xx", "3xx", "4xx", "5xx"),
+)
+CONNECTIONS_REFUSED = Children(
+    Counter(
+        "gatekeeper_connections_refused",
+        "Connections closed at once because there were too many: in all, or from one address.",
+        ["limit"],
+        registry=REGISTRY,
+    ),
+    ("all", "address"),
 )
