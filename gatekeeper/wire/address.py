@@ -47,8 +47,10 @@ def parse_path(text: str) -> Address:
     C): `source_route` tells them, `mailbox_text` is the path without. A domain in U-labels becomes A-labels; whether
     SMTPUTF8 was asked for is the caller's to compare. Raises AddressError.
     """
+    if len(text) > PATH_OCTETS:
+        raise AddressError("address too long")
     match = _ORDINARY.fullmatch(text)
-    if match is not None and len(text) <= PATH_OCTETS and not text[-1].isdigit():
+    if match is not None and not text[-1].isdigit():
         return Address(match[1], match[2].lower(), text)
     if not text:
         return Address("", "")
@@ -110,8 +112,10 @@ def normal_domain(text: str) -> str | None:
     None for what is no domain name: IP addresses and literals, names that end in a number (RFC 3696 §2), bad labels,
     over-long ones, "". A single label is a name.
     """
+    if len(text) > DOMAIN_OCTETS + 1:
+        return None
     if not text.isascii():
-        if len(text) > DOMAIN_OCTETS or not printable(text):
+        if not printable(text):
             return None
         text = ".".join(label if label.isascii() else _a_label(label) for label in text.split("."))
     match = _DOMAIN.fullmatch(text)
@@ -157,15 +161,17 @@ def mailbox_text(path: str) -> str:
 
 
 def hidden_domains(address: Address) -> tuple[str, ...]:
-    """Hosts that a mailer reading `%`, `!` or `@` in the local part might send to (RFC 2505 §2.1), in its order.
+    """Hosts other than its domain that some mailer might send to (RFC 2505 §2.1), in the order in which they stand.
 
-    Among them what stands in `user%other@ours`, `other!user@ours` and `"user@other"@ours`.
+    Those of a source route, and in the local part whatever `%`, `!` or `@` sets off: what stands in
+    `user%other@ours`, `other!user@ours` and `"user@other"@ours`.
     """
+    hosts = source_route(address)
     if not any(sign in address.local for sign in "%!@"):
-        return ()
+        return hosts
     words = _SEPARATOR.split(address.local)  # word, sign, word, sign, word
     signs = ["", *words[1::2], ""]
-    return tuple(
+    return hosts + tuple(
         normal_domain(word) or word.lower()
         for word, before, after in zip(words[::2], signs, signs[1:], strict=False)
         if word and (after == "!" or before in {"%", "@"})
@@ -175,7 +181,8 @@ def hidden_domains(address: Address) -> tuple[str, ...]:
 def routes(address: Address, domains: Container[str]) -> str | None:
     """The first hidden domain that is not among `domains` (those we relay to), or None.
 
-    `domains` has no default on purpose: of several hidden domains any one may be the stranger's.
+    `domains` has no default on purpose: of several hidden domains any one may be the stranger's. RFC 5321 §3.6.1
+    allows to refuse source routes.
     """
     return next((domain for domain in hidden_domains(address) if domain not in domains), None)
 

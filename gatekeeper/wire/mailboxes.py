@@ -181,6 +181,8 @@ def _mailbox(entry: list[_Token], doubts: dict[Ambiguity, None]) -> Mailbox | No
     if all(token.kind in {"blank", "comment"} for token in entry):
         return None  # empty entries are obsolete syntax and harmless
     opens = next((i for i, token in enumerate(entry) if token.text == "<"), None)
+    if any(token.kind == "special" and token.text in ")>" for token in entry[:opens]):
+        doubts[Ambiguity.UNBALANCED] = None
     if opens is None:
         name: list[_Token] = []
         spec = entry
@@ -263,11 +265,7 @@ def _names_another(address: Address, name: list[_Token], comments: Iterable[_Tok
 
 def _text(name: list[_Token]) -> str:
     parts = (
-        _PAIR.sub(r"\1", token.text.strip('"'))
-        if token.kind == "quoted"
-        else " "
-        if token.kind == "blank"
-        else token.text
+        _PAIR.sub(r"\1", token.text[1:-1]) if token.kind == "quoted" else " " if token.kind == "blank" else token.text
         for token in name
         if token.kind != "comment"
     )
