@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any, Final, Literal, Protocol
 
+from gatekeeper import log, metrics
+from gatekeeper.checks.base import Check, Settles, Tools
+from gatekeeper.checks.stacking import client_key, network_key
+from gatekeeper.dns.resolver import Budget, BudgetedResolver
+from gatekeeper.mailauth import authres
+from gatekeeper.mailauth.dkim import DkimResults
+from gatekeeper.mailauth.dmarc import DmarcResult
+from gatekeeper.mailauth.spf import SpfResult
+from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
-from gatekeeper.model import Envelope, Mail, Reply, Session, Stage, Verdict
+from gatekeeper.model import (
+    Action,
+    Duration,
+    Envelope,
+    Finding,
+    IPAddress,
+    Mail,
+    Missing,
+    Notebook,
+    Recipient,
+    Reply,
+    Session,
+    Stage,
+    Thresholds,
+    Verdict,
+    setting,
+)
+from gatekeeper.policy import Policy
+from gatekeeper.records.record import record_of
+from gatekeeper.records.writer import Recorder
+from gatekeeper.store.base import StoreAway
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """[gate]"""
+
+    gather: Literal["enough", "all"] = setting(
+        "enough", 'Which checks run: "enough", until nothing left can change the action, or "all".'
+    )
+    before_data: Duration = setting(10.0, "The longest that judging takes at each stage before the message.")
+    at_message: Duration = setting(30.0, "The longest that judging a message takes.")
+    dns_questions: int = setting(100, "How many DNS questions one transaction may cost beyond what is cached.")
 
 
 class Gate(Protocol):
-    """What a server sees of the gate. (The class itself follows; servers' tests use a fake with these verbs.)"""
+    """What a server sees of the gate."""
 
     def session(self, server: str) -> Session:
         """A new session with an id and the time; the server fills in what it knows."""
@@ -57,3 +102,346 @@ class Gate(Protocol):
     async def leave(self, session: Session) -> None:
         """The session has ended."""
         ...
+
+
+Row = tuple[Notebook, Check]
+Table = Mapping[Stage, Sequence[Sequence[Check]]]
+_SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
+_HISTORY_EVERY: Final = 1.0
+_HISTORY_CLIENTS: Final = 50_000
+
+
+class LiveGate:
+    """The gate of one process. Safe for many sessions at once; `run` keeps the clients' histories meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        policy: Policy,
+        tools: Tools,
+        recorder: Recorder,
+        settings: Settings,
+        edit_settings: edit.Settings,
+    ) -> None:
+        self._table = table
+        self._policy = policy
+        self._tools = tools
+        self._recorder = recorder
+        self._settings = settings
+        self._edit_settings = edit_settings
+        checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
+        self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
+        self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
+        metrics.CHECK_FAILURES.declare(self._rules_of)
+        for rules in self._rules_of.values():
+            metrics.FINDINGS.declare(rules)
+        self._histories: dict[str, list[int]] = {}
+
+    # -- what a server begins with
+
+    def session(self, server: str) -> Session:
+        return Session(id=self._recorder.new_id(), server=server, started=self._tools.clock())
+
+    def envelope(self, session: Session) -> Envelope:  # noqa: ARG002 - other gates may want to know whose it is
+        return Envelope(id=self._recorder.new_id(), started=self._tools.clock())
+
+    def new_client(self, session: Session) -> None:
+        session.notebook = Notebook()
+        session.memo.clear()
+
+    # -- judging
+
+    async def judge(self, stage: Stage, mail: Mail) -> Verdict:
+        mail.stage = stage
+        if stage == Stage.RCPT and mail.recipient is None:
+            raise ValueError("judging at RCPT needs mail.recipient")
+        if stage != Stage.RCPT:
+            mail.recipient = None
+        waves = self._due(stage, mail)
+        if waves:
+            limit = self._settings.at_message if stage == Stage.MESSAGE else self._settings.before_data
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await self._run(waves, mail, began + limit)
+            metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
+        return self._decide(stage, mail)
+
+    def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
+        """The waves still to run for this stage and those a server skipped; equal waves of several stages together."""
+        due: list[Sequence[Sequence[Row]]] = []
+        for earlier in Stage:
+            if earlier > stage:
+                break
+            if earlier == Stage.RCPT and stage != Stage.RCPT:
+                continue  # judged for each recipient when it is named
+            notebook = _notebook(earlier, mail)
+            if earlier in notebook.done:
+                continue
+            notebook.done.add(earlier)
+            if self._table.get(earlier):
+                due.append([[(notebook, check) for check in wave] for wave in self._table[earlier]])
+        if len(due) == 1:
+            return [list(wave) for wave in due[0]]
+        return [[row for part in wave for row in part] for wave in zip_longest(*due, fillvalue=())]
+
+    async def _run(self, waves: list[list[Row]], mail: Mail, deadline: float) -> None:
+        tools = self._tools_for(mail.envelope)
+        for n, wave in enumerate(waves):
+            if self._enough(mail, waves[n:], begun=n > 0):
+                for notebook, check in (row for later in waves[n:] for row in later):
+                    notebook.not_run.append(check.name)
+                return
+            await self._run_wave(wave, mail, tools, deadline)
+
+    async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
+        """Every check of a wave side by side; what is late when time is up counts as missing."""
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._inspect(check, mail, tools)) for _, check in wave]
+        try:
+            await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
+        finally:
+            for task in tasks:
+                task.cancel()  # does nothing to one that has ended
+        for (notebook, check), task in zip(wave, tasks, strict=True):
+            if task.done() and not task.cancelled():
+                found = task.result()
+            else:
+                log.event("check_late", check=check.name, id=mail.envelope.id)
+                metrics.CHECK_FAILURES[check.name].inc()
+                found = (Missing(check.name, self._rules_of[check.name], "late"),)
+            for item in found:
+                if isinstance(item, Missing):
+                    notebook.missing.append(item)
+                else:
+                    notebook.findings.append(item)
+                    metrics.FINDINGS[item.rule].inc()
+
+    async def _inspect(self, check: Check, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+        try:
+            return await check.inspect(mail, tools)
+        except Exception as error:  # noqa: BLE001 - the one border around a check: its failure is missing evidence
+            log.traceback_once("check_failed", error, check=check.name, id=mail.envelope.id)
+            metrics.CHECK_FAILURES[check.name].inc()
+            return (Missing(check.name, self._rules_of[check.name], type(error).__name__),)
+
+    def _enough(self, mail: Mail, left: list[list[Row]], *, begun: bool) -> bool:
+        """Whether what is left need not be run.
+
+        A rule that decides alone ends everything. Otherwise work stops only after a whole wave is in, and only for a
+        refusal that nothing left can change: mail that passes is to carry all its results.
+        """
+        if self._settings.gather == "all":
+            return False
+        recipients = [mail.recipient] if mail.recipient else mail.envelope.recipients
+        if not recipients:
+            return any(self._decides(f) for f in mail.findings())
+        remaining = [rule for wave in left for _, check in wave for rule in self._rules_of[check.name]]
+        for recipient in recipients:
+            findings = _findings(mail, recipient)
+            thresholds = self._policy.thresholds(recipient.address)
+            if any(self._decides(f, thresholds) for f in findings):
+                continue
+            if not begun:
+                return False
+            action = self._policy.settled(
+                findings, thresholds=thresholds, missing=_missing(mail, recipient), remaining=remaining
+            )
+            if action is None or not action.refuses:
+                return False
+        return True
+
+    def _decides(self, finding: Finding, thresholds: Thresholds | None = None) -> bool:
+        rule = self._policy.rules.get(finding.rule)
+        if rule is None or rule.decides is None:
+            return False
+        return thresholds is None or rule.kind not in thresholds.exempt
+
+    def _decide(self, stage: Stage, mail: Mail) -> Verdict:
+        if stage == Stage.MESSAGE:
+            return self._decide_message(mail)
+        recipient = mail.recipient if stage == Stage.RCPT else None
+        verdict = self._policy.decide(
+            _findings(mail, recipient),
+            thresholds=self._policy.thresholds(recipient.address if recipient else None),
+            missing=_missing(mail, recipient),
+            not_run=_not_run(mail, recipient),
+        )
+        if recipient is not None:
+            if not verdict.action.refuses and self._differs(mail.envelope, verdict):
+                verdict = self._policy.other_policy()
+            recipient.verdict = verdict
+        elif verdict.action.refuses and verdict.action != Action.DROP:
+            verdict = replace(verdict, action=Action.ACCEPT, held=verdict.action, delay=0.0)
+        return verdict
+
+    @staticmethod
+    def _differs(envelope: Envelope, verdict: Verdict) -> bool:
+        """Whether a recipient's refusals would differ from those before it: one answer cannot tell two outcomes."""
+        first = envelope.recipients[0].verdict if envelope.recipients else None
+        return first is not None and first.thresholds.refusing != verdict.thresholds.refusing
+
+    def _decide_message(self, mail: Mail) -> Verdict:
+        if not mail.envelope.recipients:
+            return self._policy.decide(
+                _findings(mail, None), missing=_missing(mail, None), not_run=_not_run(mail, None)
+            )
+        verdicts: dict[str, Verdict] = {}
+        alike: dict[Any, Verdict] = {}
+        for recipient in mail.envelope.recipients:
+            thresholds = self._policy.thresholds(recipient.address)
+            notes = recipient.notebook
+            key = (thresholds, tuple(f.rule for f in notes.findings), tuple(m.name for m in notes.missing))
+            if key not in alike:
+                alike[key] = self._policy.decide(
+                    _findings(mail, recipient),
+                    thresholds=thresholds,
+                    missing=_missing(mail, recipient),
+                    not_run=_not_run(mail, recipient),
+                )
+            recipient.verdict = verdicts[str(recipient.address)] = alike[key]
+        verdict = self._policy.combine(verdicts)
+        if verdict.incomplete:
+            metrics.INCOMPLETE_VERDICTS.inc()
+        return verdict
+
+    def _tools_for(self, envelope: Envelope) -> Tools:
+        """Tools whose resolver keeps to what this transaction may still ask."""
+        tools = envelope.memo.get("tools")
+        if not isinstance(tools, Tools):
+            budget = Budget(self._settings.dns_questions)
+            tools = replace(self._tools, resolver=BudgetedResolver(self._tools.resolver, budget))
+            envelope.memo["tools"] = tools
+        return tools
+
+    # -- carrying a verdict out
+
+    def reply(self, verdict: Verdict, mail: Mail) -> Reply:
+        if verdict.code is None:
+            raise ValueError("only a refusal is answered by its verdict")
+        record_id = mail.envelope.id
+        if mail.stage < Stage.MESSAGE:
+            record_id = self._recorder.refusal_id(self._refusal_key(verdict, mail), self._tools.clock())
+            mail.envelope.memo["refusal"] = record_id
+        return Reply.of(verdict.code, f"{verdict.enhanced} {verdict.reason} (id {record_id})")
+
+    @staticmethod
+    def _refusal_key(verdict: Verdict, mail: Mail) -> str:
+        """What makes two refusals before DATA the same: the network, what was done, and why."""
+        address = mail.session.address
+        why = verdict.decided_by or ",".join(sorted(c.rule for c in verdict.contributions))
+        return f"{network_key(address) if address else '-'} {verdict.action.word} {why}"
+
+    def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
+        if mail.message is None:
+            raise ValueError("there is no message to edit")
+        results = authres.write(
+            self._tools.hostname,
+            spf=mail.evidence(SpfResult),
+            dkim=mail.evidence(DkimResults),
+            dmarc=mail.evidence(DmarcResult),
+        )
+        return edit.edits(
+            mail.message,
+            verdict,
+            authserv_id=self._tools.hostname,
+            auth_results=results,
+            settings=self._edit_settings,
+        )
+
+    # -- what is kept
+
+    async def finish(
+        self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""
+    ) -> None:
+        envelope = mail.envelope
+        if not envelope.recipients and not any(r.by_next_hop for r in envelope.refused):
+            return  # refused by us alone: `refused` has kept that
+        record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
+        self._recorder.put(record)
+        metrics.MESSAGES[record.action].inc()
+        if next_hop is not None and next_hop.positive and mail.message is not None:
+            self._remember(mail.session.address, accepted=1)
+        elif verdict is not None and verdict.action == Action.REJECT:
+            self._remember(mail.session.address, refused=1)
+
+    async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
+        record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
+        record_id = mail.envelope.memo.pop("refusal", record.id)
+        self._recorder.fold(replace(record, id=record_id))
+        if verdict.action == Action.REJECT:
+            self._remember(mail.session.address, refused=1)
+
+    async def leave(self, session: Session) -> None:
+        for check, settles in self._settling:
+            try:
+                await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
+            except (StoreAway, TimeoutError) as error:
+                log.traceback_once("check_failed", error, check=check.name, id=session.id)
+
+    def _remember(self, address: IPAddress | None, *, accepted: int = 0, refused: int = 0) -> None:
+        if address is None:
+            return
+        for key in (client_key(address), network_key(address)):
+            counts = self._histories.get(key)
+            if counts is None:
+                if len(self._histories) >= _HISTORY_CLIENTS:
+                    return  # the store has been away for long: room for others is worth less than memory
+                counts = self._histories[key] = [0, 0]
+            counts[0] += accepted
+            counts[1] += refused
+
+    async def run(self) -> None:
+        """Bring the clients' histories to the store, once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(_HISTORY_EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Bring what is known of clients to the store now; what it does not take is kept for the next time."""
+        histories, self._histories = self._histories, {}
+        now = self._tools.clock()
+        for key, (accepted, refused) in histories.items():
+            try:
+                await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
+            except StoreAway:
+                if len(self._histories) < _HISTORY_CLIENTS:
+                    kept = self._histories.setdefault(key, [0, 0])
+                    kept[0] += accepted
+                    kept[1] += refused
+
+
+def _notebook(stage: Stage, mail: Mail) -> Notebook:
+    if stage in _SESSION_STAGES:
+        return mail.session.notebook
+    if stage == Stage.RCPT and mail.recipient is not None:
+        return mail.recipient.notebook
+    return mail.envelope.notebook
+
+
+def _notebooks(mail: Mail, recipient: Recipient | None) -> list[Notebook]:
+    books = [mail.session.notebook, mail.envelope.notebook]
+    return [*books, recipient.notebook] if recipient is not None else books
+
+
+def _findings(mail: Mail, recipient: Recipient | None) -> list[Finding]:
+    return [f for book in _notebooks(mail, recipient) for f in book.findings]
+
+
+def _missing(mail: Mail, recipient: Recipient | None) -> list[Missing]:
+    return [m for book in _notebooks(mail, recipient) for m in book.missing]
+
+
+def _not_run(mail: Mail, recipient: Recipient | None) -> list[str]:
+    return [n for book in _notebooks(mail, recipient) for n in book.not_run]
+
+
+def table_of(table: Mapping[Stage, Sequence[Sequence[type[Check]]]], checks: Mapping[type[Check], Check]) -> Table:
+    """The table with each class replaced by its configured check; a check that is switched off is left out."""
+    return {
+        stage: tuple(tuple(checks[kind] for kind in wave if kind in checks) for wave in waves)
+        for stage, waves in table.items()
+    }
+
+
+__all__ = ["Gate", "LiveGate", "Settings", "Table", "table_of"]

@@ -183,24 +183,23 @@ class Policy:
         thresholds: Thresholds,
         missing: Sequence[Missing],
         remaining: Iterable[str],
-    ) -> bool:
-        """Whether no finding of the `remaining` rules could change the action any more."""
+    ) -> Action | None:
+        """The action that stands whatever the `remaining` rules still find; None while they could change it."""
         found = {f.rule: f for f in findings}
-        left = [r for r in (self.rules.get(n) for n in remaining) if r and r.kind not in thresholds.exempt]
-        if any(r.decides is not None for r in left if r.name not in found):
-            return False
-        for name in found:
-            rule = self.rules.get(name)
-            if rule and rule.decides is not None and rule.kind not in thresholds.exempt:
-                return True
-        total = sum(self._millis[n] for n in found if n in self.rules and self.rules[n].kind not in thresholds.exempt)
-        scores = [self._millis[r.name] for r in left if r.name not in found]
+        left = [r for r in (self.rules.get(n) for n in remaining if n not in found) if r]
+        left = [r for r in left if r.kind not in thresholds.exempt]
+        verdict = self.decide(found.values(), thresholds=thresholds, missing=missing)
+        if verdict.decided_by is not None:
+            return verdict.action
+        if any(r.decides is not None for r in left):
+            return None
+        scores = [self._millis[r.name] for r in left]
         open_rules = self._open(missing, found, thresholds)
         outcomes = {
-            self._weigh(total + sum(s for s in scores if s < 0), open_rules, thresholds)[0],
-            self._weigh(total + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
+            self._weigh(verdict.millis + sum(s for s in scores if s < 0), open_rules, thresholds)[0],
+            self._weigh(verdict.millis + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
         }
-        return len(outcomes) == 1
+        return verdict.action if len(outcomes) == 1 else None
 
     def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
         """One answer for all recipients of a message (never split: one answer cannot tell two outcomes).

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from gatekeeper.dns.resolver import Resolver
-from gatekeeper.model import Finding, Mail, Missing, Rule, Session, Stage
+from gatekeeper.model import Finding, Mail, Missing, Rule, Session
 from gatekeeper.store.base import Store
 
 
@@ -34,10 +34,7 @@ class Check(Protocol):
     """One reason to distrust, or to trust."""
 
     name: ClassVar[str]
-    """The module's name; stands in `missing` when the check fails."""
-    stage: ClassVar[Stage]
-    """Where it stands in the table. Findings of CONNECT and HELO live as long as the session (until its facts
-    change), of RCPT with one recipient, the others with the transaction."""
+    """The module's name; stands in `missing` when the check fails. Where it stands is in pipeline.py's table."""
 
     def rules(self) -> Sequence[Rule]:
         """Every rule it can find with these settings; called once, at start."""
