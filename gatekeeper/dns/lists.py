@@ -151,6 +151,7 @@ class DnsList:
     score: float | None = setting(None, "Points of a listing; below 0 for a list of welcome senders.")
     codes: Mapping[str, ListCode] = field(
         default_factory=dict,
+        hash=False,
         metadata={
             "about": 'What its answers mean ("127.0.0.2", "127.0.0.4-7", "127.0.0.&8"); with them only these count.'
         },

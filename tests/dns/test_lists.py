@@ -195,6 +195,10 @@ def test_scores_come_from_the_code_or_from_the_list():
     assert DnsList("bl.test", "L", -2.0).scores == {"": -2.0}
 
 
+def test_a_list_is_a_value_that_can_be_a_key():
+    assert len({DnsList("bl.test", "L", 1.0, {"127.0.0.2": ListCode("A")}) for _ in range(2)}) == 1
+
+
 @pytest.mark.parametrize(
     ("made", "mend"),
     [

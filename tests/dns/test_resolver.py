@@ -1,4 +1,5 @@
 import asyncio
+import random
 import socket
 from typing import Any
 
@@ -8,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.dns import resolver as module
-from gatekeeper.dns.resolver import AiodnsResolver, Answer, Budget, BudgetedResolver, Settings, Status
+from gatekeeper.dns.resolver import (
+    AiodnsResolver,
+    Answer,
+    Budget,
+    BudgetedResolver,
+    Settings,
+    Status,
+    ask_all,
+)
 from gatekeeper.metrics import DNS_QUESTIONS
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.fake_resolver import FakeResolver
@@ -143,6 +152,27 @@ async def test_a_server_that_misbehaves_gives_no_evidence(lab, fault, status):
     answer = await it.ask("bad.test")
     assert (answer.status, answer.certain, answer.records) == (status, False, ())
     assert (await it.ask("name.test")).status is Status.OK  # the channel has taken no harm
+
+
+class Mangling(DnsServer):
+    """Changes a few octets of every answer behind the id, and sometimes cuts it."""
+
+    dice = random.Random(20)
+
+    def _wire(self, *question) -> bytes | None:
+        wire = bytearray(super()._wire(*question) or b"")
+        for _ in range(self.dice.randrange(1, 6)):
+            wire[self.dice.randrange(2, len(wire))] = self.dice.randrange(256)
+        return bytes(wire[: self.dice.randrange(2, len(wire))] if self.dice.random() < 0.2 else wire)
+
+
+async def test_whatever_octets_come_the_question_ends_with_some_status(lab):
+    zone = {(f"n{number}.test", rtype): texts for number, (rtype, texts, _) in enumerate(RECORDS * 40)}
+    it = await lab(server=Mangling(zone), timeout=SOON, tries=1)
+    answers = await asyncio.gather(*(it.ask(*question) for question in zone))
+    assert len(answers) == 320
+    for answer in answers:
+        assert bool(answer.records) == (answer.status is Status.OK)
 
 
 async def test_records_of_a_right_and_a_wrong_owner_are_told_apart():
@@ -337,6 +367,28 @@ async def test_an_answer_nobody_waits_for_any_more_is_still_kept(lab):
     go.set()
     await flight
     assert it.resolver.cached("name.test", "A") is not None
+
+
+async def test_many_questions_are_asked_at_once_each_once(lab):
+    it = await lab({(f"n{number}.test", "A"): [f"192.0.2.{number}"] for number in range(3)})
+    await it.ask("n0.test")
+    go = it.server.hold("n1.test")
+    questions = [("n0.test", "A"), ("n1.test", "A"), ("n2.test", "A"), ("n1.test", "A")]
+    waiting = asyncio.create_task(ask_all(it.resolver, questions))
+    await it.server.arrival("n1.test")
+    await it.server.arrival("n2.test")
+    go.set()
+    answers = await waiting
+    assert {name: answers[name, rtype].records[0] for name, rtype in questions} == {
+        f"n{number}.test": f"192.0.2.{number}" for number in range(3)
+    }
+    assert len(it.server.asked) == 3
+
+
+async def test_a_single_open_question_among_many_needs_no_company():
+    fake = FakeResolver({("a.test", "A"): ["192.0.2.1"]})
+    assert (await ask_all(fake, [("a.test", "A")]))["a.test", "A"].records == ("192.0.2.1",)
+    assert await ask_all(fake, []) == {}
 
 
 # --- closing, counting -----------------------------------------------------------------------------------------------
