@@ -234,6 +234,7 @@ class Document:
                 spoken_of = (word for word in re.findall(r"\w+", text) if word in shape.keys(kind.type))
                 named = ((*place, word) for word in spoken_of)
                 place = next((each for each in named if each in self._lines), place)
+                text = text.removeprefix(f"{place[-1] if place else ''}: ")
         elif error["type"] == "literal_error":
             text = _one_of([str(choice) for choice in get_args(kind.type)], given)
         elif error["type"] == "missing":

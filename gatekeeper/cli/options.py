@@ -1,0 +1,70 @@
+"""What several commands take and say alike: the configuration file, moments in time, and how a mistake ends."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gatekeeper.config import Configuration
+    from gatekeeper.store.base import Store
+
+EXIT_NEGATIVE = 1
+EXIT_MISTAKE = 2
+DEFAULT_FILE = "/etc/gatekeeper/gatekeeper.toml"
+
+ConfigFile = Annotated[
+    str, typer.Option("--config", "-c", envvar="GATEKEEPER_CONFIG", metavar="FILE", help="The configuration file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text for people.")]
+
+
+def fail(*sentences: str) -> NoReturn:
+    """End with a sentence on standard error; the mistake is the operator's, so there is no traceback."""
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(EXIT_MISTAKE)
+
+
+def configuration(file: str) -> Configuration:
+    """The configuration in that file, or the end of the program with everything that is wrong with it."""
+    from gatekeeper.config import ConfigurationError, load
+
+    try:
+        return load(file)
+    except ConfigurationError as wrong:
+        fail(*map(str, wrong.problems))
+
+
+def store(settings: Configuration) -> Store:
+    """The store of that configuration, or the end of the program."""
+    from gatekeeper.store.base import StoreUnusable
+    from gatekeeper.store.opening import open_store
+
+    try:
+        return open_store(settings.store)
+    except StoreUnusable as wrong:
+        fail(str(wrong))
+
+
+def moment(text: str, *, now: float) -> float:
+    """Unix time of "2h" (so long ago), "2026-11-02" or "2026-11-02T10:30" (local time unless it has a zone).
+
+    Raises typer.BadParameter.
+    """
+    from gatekeeper.config import units
+
+    if re.fullmatch(r"[0-9.]+[a-z]+", text):
+        try:
+            return now - units.duration(text)
+        except ValueError as wrong:
+            raise typer.BadParameter(str(wrong)) from None
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f'"{text}" is not a time: write "2h" (ago), "2026-11-02" or "2026-11-02T10:30"'
+        ) from None
