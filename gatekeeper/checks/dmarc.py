@@ -1,1 +1,128 @@
-"""(empty)"""
+"""Is the author's domain the one that vouches for the message, and what does it ask for if not (RFC 9989)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.mailauth.dkim import DkimResults
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
+from gatekeeper.mailauth.dmarc_record import DmarcPolicy
+from gatekeeper.mailauth.spf import SpfResult
+from gatekeeper.message.header import author_of
+from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, Stage, setting
+
+MOST_AUTHORS = 4  # domains that are asked about where there are several authors
+
+PASS = Rule("DMARC_PASS", -0.5, "The author's domain vouches for the message.", kind=Kind.IDENTITY)
+NONE = Rule("DMARC_NONE", 0.0, "The author's domain has no policy.", kind=Kind.IDENTITY)
+# RFC 9989 §5.4: p=none must not change what becomes of the mail.
+FAIL = Rule(
+    "DMARC_FAIL",
+    0.0,
+    "The author's domain does not vouch for the message, and asks for nothing, or a domain of the same owner does.",
+    kind=Kind.IDENTITY,
+)
+QUARANTINE = Rule(
+    "DMARC_QUARANTINE",
+    5.0,
+    "The author's domain does not vouch for the message, and wants such mail treated as suspicious.",
+    kind=Kind.IDENTITY,
+)
+REJECT = Rule(
+    "DMARC_REJECT",
+    6.0,
+    "The author's domain does not vouch for the message, and wants such mail refused.",
+    kind=Kind.IDENTITY,
+    enhanced="7.1",
+)
+AMBIGUOUS = Rule(
+    "DMARC_AMBIGUOUS_FROM",
+    3.0,
+    "Who the author is depends on who reads the From field, so that nobody can vouch for it.",
+    kind=Kind.IDENTITY,
+)
+TEMPERROR = Rule(
+    "DMARC_TEMPERROR",
+    0.0,
+    "Whether the author's domain vouches for the message could not be found out now.",
+    kind=Kind.IDENTITY,
+)
+FAILED = {DmarcPolicy.NONE: FAIL, DmarcPolicy.QUARANTINE: QUARANTINE, DmarcPolicy.REJECT: REJECT}
+
+
+@dataclass(frozen=True, slots=True)
+class Dmarc:
+    """[checks.dmarc]"""
+
+    name: ClassVar[str] = "dmarc"
+    stage: ClassVar[Stage] = Stage.MESSAGE
+
+    enforce: bool = setting(
+        True, "Refuse what fails where the author's domain asks for it (p=reject); otherwise it only scores."
+    )
+
+    def rules(self) -> Sequence[Rule]:
+        reject = replace(REJECT, decides=Action.REJECT) if self.enforce else REJECT
+        return (PASS, NONE, FAIL, QUARANTINE, reject, AMBIGUOUS, TEMPERROR)
+
+    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+        if mail.message is None:
+            return ()
+        spf, dkim = mail.evidence(SpfResult), mail.evidence(DkimResults)
+        author = author_of(mail.message)
+        if author.ambiguities:
+            return await self._ambiguous(author.domains, tools, spf, dkim)
+        result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
+        if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
+            return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
+        return self._single(result)
+
+    def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
+        if result.code is DmarcCode.TEMPERROR:
+            return (_finding(TEMPERROR, result), self._missing(result))
+        rule = {DmarcCode.PASS: PASS, DmarcCode.FAIL: _failed(result)}.get(result.code, NONE)
+        return (_finding(rule, result),)
+
+    async def _ambiguous(
+        self, domains: Sequence[str], tools: Tools, spf: SpfResult | None, dkim: DkimResults | None
+    ) -> Sequence[Finding | Missing]:
+        """Nothing passes. But each domain that may be taken for the author's has its say, and the strictest counts:
+        whoever forges an author must not get off more lightly for adding a second one.
+        """
+        asked = domains[:MOST_AUTHORS]
+        results = [await evaluate(tools.resolver, domain, spf=spf, dkim=dkim) for domain in asked if domain]
+        result = DmarcResult(DmarcCode.PERMERROR, "", reason="there is not one author")
+        found: list[Finding | Missing] = [Finding(AMBIGUOUS.name, result, ", ".join(asked))]
+        failed = [one for one in results if one.code is DmarcCode.FAIL]
+        if failed:
+            strictest = max(failed, key=lambda one: one.policy.rank)
+            found.append(_finding(_failed(strictest), strictest))
+        found += [self._missing(one) for one in results if one.code is DmarcCode.TEMPERROR][:1]
+        return found
+
+    def _missing(self, result: DmarcResult) -> Missing:
+        """What might have been found, given the policy, as far as that is known."""
+        possible = (PASS, FAILED[result.policy]) if result.record_domain else (PASS, NONE, FAIL, QUARANTINE, REJECT)
+        return Missing("dmarc", tuple(rule.name for rule in possible), result.reason)
+
+
+def _failed(result: DmarcResult) -> Rule:
+    """What an owner wants is not done to mail that an owner's domain vouches for, however it is spelt (§5.4)."""
+    return FAIL if result.registered else FAILED[result.policy]
+
+
+def _spf_possible(mail: Mail) -> bool:
+    sender = mail.envelope.sender
+    return mail.session.address is not None and sender is not None and bool(sender.domain or mail.session.helo)
+
+
+def _finding(rule: Rule, result: DmarcResult) -> Finding:
+    text = f"{result.domain}: {result.code}"
+    if result.record_domain:
+        text += f", p={result.published} at {result.record_domain}"
+    if result.reason:
+        text += f" ({result.reason})"
+    return Finding(rule.name, result, text)

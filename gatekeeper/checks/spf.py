@@ -1,1 +1,117 @@
-"""(empty)"""
+"""Is the client allowed to send for the domain it names (RFC 7208)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.mailauth.spf import Claim, SpfCode, SpfResult, check_host, helo_of, mail_from
+from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, Stage, setting
+
+# RFC 7372 §3.2: X.7.23 for a fail, X.7.24 for what could not be evaluated.
+RULES = {
+    SpfCode.PASS: Rule("SPF_PASS", 0.0, "The client may send for the sender's domain.", kind=Kind.IDENTITY),
+    SpfCode.FAIL: Rule(
+        "SPF_FAIL",
+        3.0,
+        "The sender's domain says that this client may not send for it.",
+        kind=Kind.IDENTITY,
+        enhanced="7.23",
+    ),
+    SpfCode.SOFTFAIL: Rule(
+        "SPF_SOFTFAIL",
+        1.0,
+        "The sender's domain says that this client probably may not send for it.",
+        kind=Kind.IDENTITY,
+        enhanced="7.23",
+    ),
+    SpfCode.NEUTRAL: Rule(
+        "SPF_NEUTRAL",
+        0.0,
+        "The sender's domain does not say whether this client may send for it.",
+        kind=Kind.IDENTITY,
+    ),
+    SpfCode.NONE: Rule("SPF_NONE", 0.1, "The sender's domain does not say who may send for it.", kind=Kind.IDENTITY),
+    SpfCode.PERMERROR: Rule(
+        "SPF_PERMERROR",
+        0.5,
+        "What the sender's domain says about its clients cannot be understood.",
+        kind=Kind.IDENTITY,
+        enhanced="7.24",
+    ),
+    SpfCode.TEMPERROR: Rule(
+        "SPF_TEMPERROR",
+        0.0,
+        "Who may send for the sender's domain could not be found out now.",
+        kind=Kind.IDENTITY,
+        enhanced="7.24",
+    ),
+}
+HELO_RULE = Rule(
+    "SPF_HELO_FAIL",
+    1.5,
+    "The owner of the name by which the client calls itself says that the client may not use it.",
+    kind=Kind.IDENTITY,
+    enhanced="7.23",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HeloSpfResult:
+    """The result for the client's own name, where the sender's domain is another; DMARC does not look at it."""
+
+    result: SpfResult
+
+
+@dataclass(frozen=True, slots=True)
+class Spf:
+    """[checks.spf]"""
+
+    name: ClassVar[str] = "spf"
+    stage: ClassVar[Stage] = Stage.MAIL
+
+    helo: bool = setting(True, "Ask about the client's own name too, where the sender's domain is another.")
+    defer: bool = setting(False, "Put mail off (451) as long as SPF cannot be looked up.")
+    timeout: Duration = setting(7.0, "How long the evaluation may take; after that it counts as missing.")
+    helo_timeout: Duration = setting(2.0, "The same for the client's own name.")
+
+    def __post_init__(self) -> None:
+        if min(self.timeout, self.helo_timeout) <= 0:
+            raise ValueError("timeout and helo_timeout must be longer than nothing, such as '7s' and '2s'")
+
+    def rules(self) -> Sequence[Rule]:
+        rules = dict(RULES)
+        if self.defer:
+            rules[SpfCode.TEMPERROR] = replace(RULES[SpfCode.TEMPERROR], decides=Action.DEFER)
+        return (*rules.values(), *((HELO_RULE,) if self.helo else ()))
+
+    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+        address, sender, helo = mail.session.address, mail.envelope.sender, mail.session.helo
+        if address is None or sender is None or not (sender.domain or helo):
+            return ()
+        asked = mail_from(address, sender, helo, tools.hostname)
+        result = await check_host(tools.resolver, asked, time_limit=self.timeout)
+        found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
+        if result.code is SpfCode.TEMPERROR:
+            others = tuple(rule.name for code, rule in RULES.items() if code is not SpfCode.TEMPERROR)
+            found.append(Missing("spf", others, result.reason))
+        if self.helo and helo and sender.domain:
+            found += await self._own_name(helo_of(address, helo, tools.hostname), asked.domain, tools)
+        return found
+
+    async def _own_name(self, asked: Claim, sender_domain: str, tools: Tools) -> Sequence[Finding | Missing]:
+        if asked.domain == sender_domain:
+            return ()
+        result = await check_host(tools.resolver, asked, time_limit=self.helo_timeout)
+        if result.code is SpfCode.TEMPERROR:
+            return (Missing("spf:helo", (HELO_RULE.name,), result.reason),)
+        if result.code is not SpfCode.FAIL:
+            return ()
+        return (Finding(HELO_RULE.name, HeloSpfResult(result), _text(asked, result)),)
+
+
+def _text(asked: Claim, result: SpfResult) -> str:
+    said = result.explanation or result.reason
+    return f"{result.domain}: {result.code} for {asked.address}" + (f" ({said})" if said else "")

@@ -21,15 +21,14 @@ import dkim
 import dkim.util
 import idna
 
-from gatekeeper.dns.resolver import Answer, Resolver, Status
+from gatekeeper.dns.resolver import Answer, Question, Resolver, Status, ask_all
 from gatekeeper.mailauth.dkim_canonical import BodyHash, BodyHashes, Canon, canonical_field
-from gatekeeper.mailauth.dkim_key import DkimKey, KeyType, UnusableKey, key_of
-from gatekeeper.mailauth.questions import Question, ask_all
+from gatekeeper.mailauth.dkim_key import LEAST_BITS, DkimKey, KeyType, UnusableKey, key_of
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Defect, Field, Header, parse_header
 
-MOST_SIGNATURES = 8  # verified of one message, from the top; the others are only counted
+MOST_SIGNATURES = 8  # verified of one message
 MOST_FIELD = 16384  # octets of one DKIM-Signature field
 MOST_KEY_RECORD = 4096  # octets of one key record; a key of 8192 bits needs 1500
 MOST_KEYS = 3  # tried where a name has several
@@ -43,7 +42,7 @@ ALGORITHMS = {b"rsa-sha256": KeyType.RSA, b"ed25519-sha256": KeyType.ED25519}
 FIELD = "dkim-signature"
 
 
-class DkimCode(enum.Enum):
+class DkimCode(enum.StrEnum):
     """The results of RFC 8601 §2.7.1."""
 
     NONE = "none"  # the message is not signed
@@ -79,6 +78,11 @@ class DkimResult:
     def vouches(self) -> bool:
         """Whether its domain is an authenticated identifier (RFC 9989 §4.4.1)."""
         return self.code is DkimCode.PASS and not self.testing
+
+    @property
+    def weak_key(self) -> bool:
+        """Whether the length of the key is why it is not acceptable (RFC 8301 §3.2)."""
+        return self.code is DkimCode.POLICY and 0 < self.key_bits < LEAST_BITS and self.algorithm.startswith("rsa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +121,21 @@ class _Signature:
     expires: int | None  # x=
 
 
-def body_hashes(header: bytes) -> BodyHashes:
+def body_hashes(header: bytes, most: int = MOST_SIGNATURES) -> BodyHashes:
     """What the signatures in that header block need to know of the body: feed it with the body as it comes in.
 
     It belongs into `message.memo["body_hashes"]`, where `verify` looks for it.
     """
-    return _hashes_for(_signatures(parse_header(header))[0])
+    return _hashes_for(_signatures(parse_header(header), most)[0])
 
 
-async def verify(message: Message, resolver: Resolver, *, now: float) -> DkimResults:
-    """Verify the message's signatures (RFC 6376 §6); `now` is Unix time. Never raises for what a message holds."""
+async def verify(message: Message, resolver: Resolver, *, now: float, most: int = MOST_SIGNATURES) -> DkimResults:
+    """Verify the message's signatures (RFC 6376 §6), at most so many, from the top; the others are only counted.
+
+    `now` is Unix time. Never raises for what a message holds.
+    """
     header = header_of(message)
-    read, results = _signatures(header)
+    read, results = _signatures(header, most)
     todo = [(place, signature) for place, signature in enumerate(read) if signature is not None]
     if todo:
         hashes = await _body_of(message, read)
@@ -159,11 +166,11 @@ def tag_list(text: bytes) -> dict[bytes, bytes]:
 # Reading the signatures.
 
 
-def _signatures(header: Header) -> tuple[list[_Signature | None], list[DkimResult]]:
+def _signatures(header: Header, most: int) -> tuple[list[_Signature | None], list[DkimResult]]:
     """For each one either what can be verified, or None and the result that stands already."""
     signatures: list[_Signature | None] = []
     results: list[DkimResult] = []
-    for field in header.all(FIELD)[:MOST_SIGNATURES]:
+    for field in header.all(FIELD)[:most]:
         tags: dict[bytes, bytes] = {}
         try:
             if field.defects - {Defect.BLANK_BEFORE_COLON}:

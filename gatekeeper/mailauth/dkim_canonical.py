@@ -15,7 +15,7 @@ from dataclasses import dataclass
 BLANKS = re.compile(rb"[ \t]+")
 
 
-class Canon(enum.Enum):
+class Canon(enum.StrEnum):
     """The two canonicalisations (RFC 6376 §3.4)."""
 
     SIMPLE = "simple"  # hardly any change survives

@@ -25,7 +25,7 @@ PREHASHED = utils.Prehashed(hashes.SHA256())
 PADDING = padding.PKCS1v15()
 
 
-class KeyType(enum.Enum):
+class KeyType(enum.StrEnum):
     """What k= may say."""
 
     RSA = "rsa"  # RFC 6376

@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 import spf
 
-from gatekeeper.dns.resolver import Answer, Resolver, Status
-from gatekeeper.mailauth.questions import Question, ask_all
+from gatekeeper.dns.resolver import Answer, Question, Resolver, Status, ask_all
 from gatekeeper.model import Address, IPAddress
 
 Answers = dict[Question, Answer]
@@ -43,7 +42,7 @@ MACRO = re.compile(r"%(?:%|_|-|\{([a-zA-Z])([0-9]*)([rR]?)([-.+,/_=]*)\})")
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
-class SpfCode(enum.Enum):
+class SpfCode(enum.StrEnum):
     """The results of RFC 7208 §2.6, as RFC 8601 §2.7.2 spells them."""
 
     NONE = "none"  # the domain says nothing, or is no domain
@@ -55,7 +54,7 @@ class SpfCode(enum.Enum):
     PERMERROR = "permerror"  # what the domain publishes cannot be understood
 
 
-class SpfIdentity(enum.Enum):
+class SpfIdentity(enum.StrEnum):
     """Whose domain was asked (RFC 7208 §2.3, §2.4)."""
 
     MAILFROM = "mailfrom"  # the domain of the reverse-path

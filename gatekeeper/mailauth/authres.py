@@ -1,0 +1,105 @@
+"""Authentication-Results, written (RFC 8601). What comes in under our name is removed elsewhere (message/edit.py)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dmarc import DmarcResult
+from gatekeeper.mailauth.spf import SpfIdentity, SpfResult
+
+MOST_VALUE = 253  # characters of one value: a domain name fits
+MOST_REASON = 100
+FOLD = ";\r\n\t"
+
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")  # RFC 2045 §5.1
+NOT_SHOWN = re.compile(r"[^\x20-\x7e]")
+NOT_IN_COMMENT = re.compile(r"[^\x20-\x7e]|[()\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One resinfo: a method, its result, and what was tested. `properties` are ("ptype.property", value) pairs.
+
+    Names of methods, results and properties are ours; values, comment and reason may be a stranger's.
+    """
+
+    name: str
+    result: str
+    properties: tuple[tuple[str, str], ...] = ()
+    comment: str = ""
+    reason: str = ""
+
+
+def write(
+    authserv_id: str,
+    *,
+    spf: SpfResult | None = None,
+    helo: SpfResult | None = None,
+    dkim: DkimResults | None = None,
+    dmarc: DmarcResult | None = None,
+    others: Sequence[Method] = (),
+) -> str:
+    """The value of the field, folded with CRLF and TAB, nothing at its ends. None is what was not looked at.
+
+    Printable ASCII whatever the results hold: no value can end the field, or begin another result.
+    """
+    methods = [*_spf(spf), *_spf(helo), *_dkim(dkim), *_dmarc(dmarc), *others]
+    return FOLD.join([_value(authserv_id), *(map(_resinfo, methods) if methods else ("none",))])
+
+
+def _spf(result: SpfResult | None) -> Iterator[Method]:
+    if result is not None:
+        tested = "smtp.mailfrom" if result.identity is SpfIdentity.MAILFROM else "smtp.helo"
+        yield Method("spf", result.code, ((tested, result.domain),), reason=result.reason)
+
+
+def _dkim(results: DkimResults | None) -> Iterator[Method]:
+    if results is None:
+        return
+    if not results.results:
+        yield Method("dkim", DkimCode.NONE)
+    for one in results.results:
+        yield Method("dkim", one.code, tuple(_signature(one)), _key(one), one.reason)
+
+
+def _signature(one: DkimResult) -> Iterator[tuple[str, str]]:
+    """RFC 8601 §2.7.1 and RFC 6008: enough to tell one signature from another."""
+    named = (("d", one.domain), ("s", one.selector), ("a", one.algorithm), ("b", one.signature))
+    return ((f"header.{tag}", value) for tag, value in named if value)
+
+
+def _key(one: DkimResult) -> str:
+    return " ".join(
+        [*([f"{one.key_bits}-bit key"] if one.key_bits else []), *(["domain is testing"] if one.testing else [])]
+    )
+
+
+def _dmarc(result: DmarcResult | None) -> Iterator[Method]:
+    if result is None:
+        return
+    policy = f"p={result.published}{' t=y' if result.testing else ''}" if result.record_domain else ""
+    tested = (("header.from", result.domain),) if result.domain else ()
+    yield Method("dmarc", result.code, tested, policy, result.reason)
+
+
+def _resinfo(method: Method) -> str:
+    parts = [f"{method.name}={method.result}"]
+    if method.comment:
+        parts.append(f"({NOT_IN_COMMENT.sub('?', method.comment[:MOST_REASON])})")
+    if method.reason:
+        parts.append(f"reason={_quoted(method.reason[:MOST_REASON])}")
+    parts += (f"{name}={_value(value)}" for name, value in method.properties)
+    return " ".join(parts)
+
+
+def _value(text: str) -> str:
+    short = text[:MOST_VALUE]
+    return short if TOKEN.fullmatch(short) else _quoted(short)
+
+
+def _quoted(text: str) -> str:
+    shown = NOT_SHOWN.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{shown}"'
