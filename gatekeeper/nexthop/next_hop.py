@@ -36,6 +36,11 @@ class NextHop:
         """As last heard; each new connection refreshes them. None before the first."""
         return self._pool.capabilities
 
+    @property
+    def takes_xclient(self) -> bool:
+        """Whether it takes a client's facts for its own client's, and tells them in its own Received field."""
+        return self._pool.hands_on_by_xclient
+
     def transaction(self, client: Client, mail: Command) -> Transaction:
         """A mail from this client. Nothing is opened before its first RCPT."""
         return LateTransaction(self._pool, client, mail)

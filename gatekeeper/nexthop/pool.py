@@ -29,6 +29,14 @@ class Pool:
         self._open: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def hands_on_by_xclient(self) -> bool:
+        """Whether the client's facts go on by XCLIENT (`Connection.introduce` decides it for each connection)."""
+        if self.settings.hand_on != "auto":
+            return self.settings.hand_on == "xclient"
+        offered = self.capabilities is not None and self.capabilities.offers("XCLIENT")
+        return offered or self.xclient_required
+
     async def take(self, client: Client, *, reuse: bool = True) -> tuple[Connection, bool]:
         """A connection, and whether it is a used one; one that knows this client already if there is one.
 

@@ -1,0 +1,157 @@
+"""Listening sockets: taking connections, refusing too many of them, and no more of them when it is time to go.
+
+Connections are accepted here rather than by `asyncio.Server`: its `close` drops those that it has just accepted
+(CPython gh-109564), it knows no limit, and it stops for a second at a full file table without telling anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from gatekeeper import log
+from gatekeeper.model import IPAddress
+
+AT_ONCE: Final = 16
+"""Connections accepted before anything else gets its turn; several processes share a socket fairly that way."""
+FULL_PAUSE: Final = 0.5
+_FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Admission:
+    """How many connections there may be: in all, and from one address. An exempt address is only counted in all."""
+
+    def __init__(self, *, connections: int, per_address: int) -> None:
+        self._connections = connections
+        self._per_address = per_address
+        self._open = 0
+        self._by_address: Counter[IPAddress] = Counter()
+
+    @property
+    def open(self) -> int:
+        return self._open
+
+    def full(self) -> bool:
+        return self._open >= self._connections
+
+    def crowded(self, address: IPAddress | None) -> bool:
+        return address is not None and self._by_address[address] >= self._per_address
+
+    def enter(self, address: IPAddress | None) -> None:
+        """`address` is None for one that is exempt."""
+        self._open += 1
+        if address is not None:
+            self._by_address[address] += 1
+
+    def leave(self, address: IPAddress | None) -> None:
+        self._open -= 1
+        if address is not None:
+            self._by_address[address] -= 1
+            if self._by_address[address] <= 0:
+                del self._by_address[address]
+
+
+class Listener:
+    """Accepts from sockets that listen already and do not block, and makes a protocol of each connection.
+
+    `make` gets the peer's address (None for a UNIX socket) and port; None from it means that it has dealt with the
+    connection, which is closed then. The sockets are the caller's to close, after `stop`.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        make: Callable[[socket.socket, IPAddress | None, int | None], asyncio.Protocol | None],
+    ) -> None:
+        self._sockets = tuple(sockets)
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._resting: dict[int, asyncio.TimerHandle] = {}
+        self._stopped = False
+
+    def start(self) -> None:
+        for sock in self._sockets:
+            sock.setblocking(False)
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    async def stop(self) -> None:
+        """Accept nothing more; what was accepted becomes a session. May be called twice."""
+        self._stopped = True
+        for sock in self._sockets:
+            if sock.fileno() >= 0:
+                self._loop.remove_reader(sock.fileno())
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        if self._starting:
+            await asyncio.wait(self._starting)
+
+    def _accept(self, sock: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                connection, peer = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                self._rest(sock, error)
+                return
+            self._take(connection, peer)
+
+    def _rest(self, sock: socket.socket, error: OSError) -> None:
+        """The socket stays readable, so listening on would only burn CPU until a file is free again."""
+        log.event("accept_failed", level=logging.WARNING, error=error)
+        number = sock.fileno()
+        self._loop.remove_reader(number)
+
+        def again() -> None:
+            self._resting.pop(number, None)
+            if not self._stopped:
+                self._loop.add_reader(number, self._accept, sock)
+
+        self._resting[number] = self._loop.call_later(FULL_PAUSE, again)
+
+    def _take(self, connection: socket.socket, peer: object) -> None:
+        connection.setblocking(False)
+        address, port = peer_of(peer)
+        protocol = self._make(connection, address, port)
+        if protocol is None:
+            connection.close()
+            return
+        task = self._loop.create_task(self._begin(connection, protocol))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+
+    async def _begin(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+        try:
+            # Both event loops set TCP_NODELAY on what they make of it.
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+        except OSError as error:  # it has gone already
+            connection.close()
+            protocol.connection_lost(error)
+
+
+def peer_of(peer: object) -> tuple[IPAddress | None, int | None]:
+    """What `accept` says about the other side; an IPv4 client of an IPv6 socket is an IPv4 client."""
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return None, None
+    address: IPAddress = ip_address(str(peer[0]).partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address, int(peer[1])
+
+
+def say_and_close(connection: socket.socket, said: bytes) -> None:
+    """A last word to somebody who is not let in, as far as it can be said without waiting."""
+    with contextlib.suppress(OSError):
+        connection.send(said)
+    connection.close()

@@ -1,0 +1,661 @@
+"""The SMTP proxy: the order of commands of one session, and the server that has the sessions (RFC 5321).
+
+aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB, TLS. Octets are ours
+(`conversation`, `receiving`), since its reader takes data line by line and answers each command in a write of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from aiosmtpd.smtp import SMTP
+
+from gatekeeper import log, metrics
+from gatekeeper.gate import Gate
+from gatekeeper.mailauth.dkim import body_hashes
+from gatekeeper.message.edit import Edit, Insert
+from gatekeeper.message.received import received_value
+from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
+from gatekeeper.nexthop import Capabilities
+from gatekeeper.servers import answers
+from gatekeeper.servers.client_facts import ClientFacts
+from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
+from gatekeeper.servers.listener import Admission, Listener, say_and_close
+from gatekeeper.servers.offer import Offer
+from gatekeeper.servers.peers import Peers
+from gatekeeper.servers.receiving import Limits, receive
+from gatekeeper.servers.relay import NextHop, Relay, accepts, note_refused
+from gatekeeper.servers.relay_guard import RelayGuard
+from gatekeeper.servers.smtp_settings import Settings
+from gatekeeper.servers.spool import Spool
+from gatekeeper.wire import commands, xclient
+from gatekeeper.wire.commands import CommandError
+from gatekeeper.wire.replies import encode
+
+__all__ = ["Settings", "SmtpServer", "SmtpSession"]
+
+GROUP: Final = 16
+"""Recipients that are asked of the next hop at once."""
+TURN: Final = 32
+"""Commands after which the other sessions get their turn."""
+
+Method = Callable[["SmtpSession", str], Coroutine[Any, Any, None]]
+
+
+class SmtpSession(SMTP):
+    """One client. Its task is the only one that reads, judges and answers."""
+
+    def __init__(self, server: SmtpServer, address: IPAddress | None, port: int | None) -> None:
+        # Not the base's: it looks at every member of the class again for each connection (92 µs), reads by lines,
+        # and empties a table of limits that all sessions share.
+        loop = server.loop
+        settings = server.settings
+        self.loop = loop
+        self.hostname = server.hostname
+        self.transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.conversation = Conversation(loop, line_limit=commands.LONG_LINE_LIMIT, patience=settings.command_timeout)
+        self._server = server
+        self._gate = server.gate
+        self._until = loop.time() + settings.session_total
+        self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
+        self.session.address, self.session.port = address, port
+        self.session.trusted = address in server.trust
+        self._admitted = None if self.session.trusted else address
+        self._mail: Mail | None = None
+        self._relay: Relay | None = None
+        self._utf8 = False
+        self._in_data = False
+        self._helo_told = False  # by XCLIENT: what EHLO says afterwards is the proxy's name or the same
+        self._forwarded: ClientFacts | None = None  # the facts to go back to after a mail told by XFORWARD
+        self._greeted = False
+        self._closing = False
+        self._linger = False
+        self._commands = 0
+        self._idle_commands = 0
+
+    # --- from the event loop -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.conversation.connected(self.transport)
+        self.task = self.loop.create_task(self._handle_client())
+        self._server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.conversation.received(data)
+
+    def eof_received(self) -> bool:
+        self.conversation.end()
+        return True  # it may still be listening: what it has sent is answered first
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the loop's signature
+        self.conversation.lose()
+        if self.task is None:  # it was gone before it became a session
+            self._server.closed(self, self._admitted)
+
+    def pause_writing(self) -> None:
+        self.conversation.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.conversation.resume_writing()
+
+    # --- the session -------------------------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        note = "client_gone"
+        try:
+            await self._welcome()
+            while not self._closing:
+                await self._next_command()
+        except ClientGone:
+            pass
+        except ClientSilent:
+            note = "client_silent"
+            self._end(answers.TIMEOUT)
+        except (Interrupted, asyncio.CancelledError):
+            note = "shutdown"
+            self._end(answers.GOING_DOWN)
+        except Exception as error:  # noqa: BLE001 - the one border around a session: the others live on
+            note = "bug"
+            log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
+            self._end(answers.OUR_FAULT)
+        try:
+            await self._leave(note)
+        except Exception as error:  # noqa: BLE001 - the same border
+            log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
+            self.conversation.abort()
+        finally:
+            self._server.closed(self, self._admitted)
+
+    async def _welcome(self) -> None:
+        """The greeting, unless the client is refused before it."""
+        mail = Mail(self.session, self._gate.envelope(self.session))
+        verdict = await self._gate.judge(Stage.CONNECT, mail)
+        if verdict.action is Action.DROP:
+            await self._drop(verdict, mail)
+        else:
+            self._say(self._server.greeting)
+
+    async def _next_command(self) -> None:
+        if self.conversation.much_unsaid:
+            await self.conversation.send()
+        between = self._mail is None
+        patience = self._server.settings.command_timeout
+        if between:
+            left = self._until - self.loop.time()
+            if left <= 0:
+                self._end(answers.LONG_ENOUGH)
+                return
+            patience = min(patience, left)
+        try:
+            line = await self.conversation.line(patience, interruptible=between)
+            command = self._split(line)
+            await COMMANDS.get(command.verb, SmtpSession.smtp_unknown)(self, command.argument)
+        except LineTooLong:
+            self._error(answers.LINE_TOO_LONG)
+        except CommandError as error:
+            self._error(error.reply)
+        self._commands += 1
+        if self.session.counters.errors >= self._server.settings.errors:
+            self._end(answers.TOO_MANY_ERRORS)
+        elif self._idle_commands >= self._server.settings.idle_commands:
+            self._end(answers.TOO_MUCH_IDLING)
+        elif self._commands % TURN == 0:
+            await asyncio.sleep(0)
+
+    def _split(self, line: bytes) -> commands.CommandLine:
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        elif self._server.settings.bare_newline == "reject":
+            raise CommandError(answers.BARE_LF.code, answers.BARE_LF.text)
+        return commands.split(line)
+
+    # --- commands, in the order of a session -------------------------------------------------------------------------
+
+    async def smtp_EHLO(self, argument: str) -> None:  # noqa: N802 - the verb
+        await self._hello(argument, extended=True)
+        offer = self._server.offer()
+        self._say_encoded(offer.to_trusted if self.session.trusted else offer.to_all)
+
+    async def smtp_HELO(self, argument: str) -> None:  # noqa: N802 - the verb
+        await self._hello(argument, extended=False)
+        self._say(Reply.of(250, self.hostname))
+
+    async def _hello(self, name: str, *, extended: bool) -> None:
+        if not name:
+            raise CommandError(501, "5.5.4 Syntax: EHLO name")
+        await self._give_up("helo")
+        self._idle_commands += self._greeted  # the first one is expected
+        self._greeted = True
+        if not self._helo_told:
+            if self.session.helo not in (None, name):
+                self._gate.new_client(self.session)
+            self.session.helo, self.session.extended = name, extended
+
+    async def smtp_XCLIENT(self, argument: str) -> None:  # noqa: N802 - the verb
+        told = self._told(argument, xclient.Kind.XCLIENT)
+        facts = ClientFacts.of(self.session).told(told)
+        if "HELO" not in told and not self._helo_told:
+            facts = facts.told({"HELO": None})  # back to the beginning: what was said before came from the proxy
+        facts.to(self.session)
+        self._helo_told = self.session.helo is not None
+        self._greeted = False
+        self._gate.new_client(self.session)
+        await self._welcome()
+
+    async def smtp_XFORWARD(self, argument: str) -> None:  # noqa: N802 - the verb
+        told = self._told(argument, xclient.Kind.XFORWARD)
+        before = ClientFacts.of(self.session)
+        after = before.told(told)
+        if self._forwarded is None:
+            self._forwarded = before
+        after.to(self.session)
+        if after != before:
+            self._gate.new_client(self.session)
+        self._say(answers.OK)
+
+    def _told(self, argument: str, kind: xclient.Kind) -> Mapping[str, str | None]:
+        if not self.session.trusted:
+            raise CommandError(answers.NOT_TRUSTED.code, answers.NOT_TRUSTED.text)
+        if self._mail is not None:
+            raise CommandError(503, "5.5.1 Not during a mail")
+        try:
+            return xclient.decode(argument, kind=kind)
+        except xclient.BadAttribute as error:
+            raise CommandError(error.reply.code, error.reply.text) from None
+
+    async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802 - the verb
+        if not self._greeted:
+            raise CommandError(503, "5.5.1 Say EHLO first")
+        if self._mail is not None:
+            raise CommandError(503, "5.5.1 A mail has begun already")
+        given = commands.parse_mail(argument, self._server.offer().extensions)
+        if given.size is not None and given.size > self._server.offer().size:
+            self._say(answers.TOO_BIG)
+            return
+        envelope = self._gate.envelope(self.session)
+        envelope.sender, envelope.parameters = given.address, given.parameters
+        mail = Mail(self.session, envelope)
+        verdict = await self._gate.judge(Stage.MAIL, mail)
+        await self._slow(verdict)
+        if verdict.action is Action.DROP:
+            await self._drop(verdict, mail)
+            return
+        self._mail, self._relay, self._utf8 = mail, Relay(self._server.next_hop, mail), given.utf8
+        self._say(answers.SENDER_OK)
+
+    async def smtp_RCPT(self, argument: str) -> None:  # noqa: N802 - the verb
+        """A recipient, and those whose commands are here already, as one group."""
+        mail, relay = self._begun()
+        answers: list[Recipient | Reply] = []
+        given: str | None = argument
+        while given is not None:
+            answers.append(await self._consider(given, mail))
+            given = None
+            if not self._closing and len(answers) < GROUP and self.conversation.next_begins(b"RCPT "):
+                try:
+                    given = self._split(self.conversation.line_here() or b"").argument
+                except CommandError as error:
+                    answers.append(self._counted(error.reply))
+        asked = [answer for answer in answers if isinstance(answer, Recipient)]
+        if asked:
+            await relay.recipients(asked)
+        dropped = self._closing
+        for answer in answers:
+            if isinstance(answer, Reply):
+                self._say(answer)
+            elif answer.reply is not None:
+                self._say_encoded(encode(answer.reply, passed_on=answer.by_next_hop))
+        self._linger = self._linger or dropped
+
+    async def _consider(self, argument: str, mail: Mail) -> Recipient | Reply:
+        """What we say ourselves about a recipient, or the recipient, to be asked of the next hop."""
+        counters = self.session.counters
+        counters.recipients += 1
+        try:
+            path = commands.parse_rcpt(argument, self._server.offer().extensions, utf8=self._utf8)
+        except CommandError as error:
+            return self._counted(error.reply)
+        recipient = Recipient(path.address, path.parameters)
+        reply = self._no_room(mail) or self._server.guard.refusal(path.address, self.session)
+        if reply is not None:
+            return self._refused(mail, recipient, reply)
+        mail.recipient = recipient
+        try:
+            verdict = recipient.verdict = await self._gate.judge(Stage.RCPT, mail)
+            await self._slow(verdict)
+            if verdict.action.refuses:
+                reply = self._refused(mail, recipient, self._gate.reply(verdict, mail))
+                if verdict.action is Action.DROP:
+                    self.session.blocked = self._closing = True
+                await self._gate.refused(mail, verdict, reply=reply)
+                return reply
+        finally:
+            mail.recipient = None
+        # Already now, so that the gate sees whether those that follow can share the transaction.
+        mail.envelope.recipients.append(recipient)
+        return recipient
+
+    def _no_room(self, mail: Mail) -> Reply | None:
+        most = self._server.settings.recipients
+        full = len(mail.envelope.recipients) >= most or len(mail.envelope.refused) >= most
+        return answers.TOO_MANY_RECIPIENTS if full else None
+
+    def _refused(self, mail: Mail, recipient: Recipient, reply: Reply) -> Reply:
+        recipient.reply = reply
+        note_refused(mail, recipient)
+        self.session.counters.refused += 1
+        metrics.RECIPIENTS["refused" if reply.permanent else "deferred"].inc()
+        return reply
+
+    async def smtp_DATA(self, argument: str) -> None:  # noqa: N802 - the verb
+        mail, relay = self._begun()
+        if argument:
+            raise CommandError(501, "5.5.4 Syntax: DATA")
+        if not mail.envelope.recipients:
+            raise CommandError(answers.NO_RECIPIENTS.code, answers.NO_RECIPIENTS.text)
+        self._in_data = True
+        verdict = await self._gate.judge(Stage.DATA, mail)
+        await self._slow(verdict)
+        if verdict.action.refuses:
+            await self._refuse_message(mail, verdict, relay)
+            return
+        self._say(answers.GO_AHEAD)
+        draft = self._server.spool.draft()
+        try:
+            received = await receive(self.conversation, draft, self._server.limits)
+            if received.message is None:
+                reply = received.refusal or answers.OUR_FAULT
+                await relay.abandon()
+                self._say(reply)
+                await self._finish(mail, None, reply=reply, note="unreadable")
+                return
+            mail.message = received.message
+            await self._judge_message(mail, relay)
+        finally:
+            mail.message = None
+            draft.close()
+
+    async def _judge_message(self, mail: Mail, relay: Relay) -> None:
+        verdict = await self._gate.judge(Stage.MESSAGE, mail)
+        await self._slow(verdict)
+        if verdict.action.refuses:
+            await self._refuse_message(mail, verdict, relay)
+            return
+        outcome = await relay.deliver(self._edits(mail, verdict), wanted=self._wanted)
+        reply, note = outcome.reply, outcome.note
+        if note == "withdrawn":
+            reply = answers.TOO_FAR_AHEAD if self.conversation.present else reply
+            self._end(reply)
+        else:
+            self._say_encoded(encode(reply, passed_on=outcome.next_hop is not None))
+        if accepts(reply):
+            self.session.counters.messages += 1
+            self._idle_commands = 0
+            if not self.conversation.present:
+                metrics.RELAY_IN_DOUBT["client"].inc()
+                note = "in_doubt_client"
+        await self._finish(mail, verdict, reply=reply, next_hop=outcome.next_hop, note=note)
+
+    def _wanted(self) -> bool:
+        """Whether the client is still there to be answered; asked right before a message is committed."""
+        return self.conversation.present and not self.conversation.filled
+
+    def _edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
+        edits = list(self._gate.edits(mail, verdict))
+        # Not where a server before us has written the same already (it tells us by XFORWARD, as Postfix does, which
+        # leaves its own out then too), nor where the next hop will, since it is told by XCLIENT, which knows no TLS.
+        if self._forwarded is None and (self.session.tls is not None or not self._server.next_hop.takes_xclient):
+            now = self._server.clock()
+            value = received_value(self.session, mail.envelope, hostname=self.hostname, when=now)
+            edits.append(Insert(0, "Received", value))
+        return edits
+
+    async def _refuse_message(self, mail: Mail, verdict: Verdict, relay: Relay) -> None:
+        await relay.abandon()
+        reply = self._gate.reply(verdict, mail)
+        self.session.counters.refused += 1
+        if verdict.action is Action.DROP:
+            self.session.blocked = True
+            self._end(reply)
+        else:
+            self._say(reply)
+        await self._finish(mail, verdict, reply=reply)
+
+    async def smtp_RSET(self, argument: str) -> None:  # noqa: N802 - the verb
+        if argument:
+            raise CommandError(501, "5.5.4 Syntax: RSET")
+        self._idle_commands += 1
+        await self._give_up("rset")
+        self._say(answers.OK)
+
+    async def smtp_NOOP(self, _argument: str) -> None:  # noqa: N802 - the verb
+        self._idle_commands += 1
+        self._say(answers.OK)
+
+    async def smtp_HELP(self, _argument: str) -> None:  # noqa: N802 - the verb
+        self._idle_commands += 1
+        self._say(answers.COMMANDS_HERE)
+
+    async def smtp_VRFY(self, _argument: str) -> None:  # noqa: N802 - the verb
+        """The same for everybody: who is here is nobody's business (RFC 5321 §7.3, RFC 2505 §2.11)."""
+        self._idle_commands += 1
+        self.session.counters.verifies += 1
+        self._say(answers.NOT_CHECKED)
+
+    async def smtp_EXPN(self, _argument: str) -> None:  # noqa: N802 - the verb
+        self._idle_commands += 1
+        self.session.counters.verifies += 1
+        self._say(answers.NOT_OFFERED)
+
+    async def smtp_QUIT(self, _argument: str) -> None:  # noqa: N802 - the verb
+        self._say(answers.BYE)
+        self._closing = True
+        await self._give_up("quit")
+
+    async def smtp_unknown(self, _argument: str) -> None:
+        self._error(answers.UNKNOWN)
+
+    # --- what several of them need -----------------------------------------------------------------------------------
+
+    def _begun(self) -> tuple[Mail, Relay]:
+        if self._mail is None or self._relay is None:
+            raise CommandError(503, "5.5.1 Say MAIL first")
+        return self._mail, self._relay
+
+    async def _slow(self, verdict: Verdict) -> None:
+        if verdict.delay > 0:
+            await self.conversation.pause(verdict.delay)
+
+    async def _drop(self, verdict: Verdict, mail: Mail) -> None:
+        self.session.blocked = True
+        reply = self._gate.reply(verdict, mail)
+        self._end(reply)
+        await self._gate.refused(mail, verdict, reply=reply)
+
+    async def _give_up(self, note: str) -> None:
+        """The mail that has begun, if any, ends without a message."""
+        mail, relay = self._mail, self._relay
+        if mail is None:
+            self._forget_forwarded()
+            return
+        if relay is not None:
+            await relay.abandon()
+        envelope, counters = mail.envelope, self.session.counters
+        envelope.recipients = [r for r in envelope.recipients if r.reply is not None]
+        last = next(
+            (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
+        )
+        if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
+            counters.resets += 1
+            counters.abandoned += len(envelope.recipients)
+        await self._finish(mail, None, reply=last, note=note)
+
+    async def _finish(
+        self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""
+    ) -> None:
+        """The transaction is over and the client has been answered: the record, and a clean slate."""
+        self._mail = self._relay = None
+        self._in_data = self._utf8 = False
+        if mail.envelope.recipients or any(r.by_next_hop for r in mail.envelope.refused):
+            await self._gate.finish(mail, verdict, reply=reply, next_hop=next_hop, note=note)
+        self._forget_forwarded()
+
+    def _forget_forwarded(self) -> None:
+        if self._forwarded is not None:
+            self._forwarded.to(self.session)
+            self._forwarded = None
+            self._gate.new_client(self.session)
+
+    async def _leave(self, note: str) -> None:
+        await self._give_up(note)
+        try:
+            await self.conversation.send()
+        except ClientSilent:
+            self.conversation.abort()
+        await self.conversation.close(linger=self._linger)
+        await self._gate.leave(self.session)
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _say(self, reply: Reply) -> None:
+        self._say_encoded(encode(reply))
+
+    def _say_encoded(self, reply: bytes) -> None:
+        metrics.SMTP_REPLIES[f"{reply[0:1].decode()}xx"].inc()
+        self.conversation.say(reply)
+
+    def _counted(self, reply: Reply) -> Reply:
+        self.session.counters.errors += 1
+        return reply
+
+    def _error(self, reply: Reply) -> None:
+        self._say(self._counted(reply))
+
+    def _end(self, reply: Reply) -> None:
+        """A last word, and the session is closed; the client may still be sending."""
+        self._say(reply)
+        self._closing = self._linger = True
+
+    async def push(self, status: Any) -> None:
+        """For what the base says by itself."""
+        said = status.encode("ascii", "replace") if isinstance(status, str) else bytes(status)
+        self._say_encoded(said + b"\r\n")
+
+    def retire(self) -> None:
+        """Let it end as soon as it has no mail in hand."""
+        self.conversation.interrupt()
+
+
+COMMANDS: Final[Mapping[str, Method]] = {
+    "EHLO": SmtpSession.smtp_EHLO,
+    "HELO": SmtpSession.smtp_HELO,
+    "XCLIENT": SmtpSession.smtp_XCLIENT,
+    "XFORWARD": SmtpSession.smtp_XFORWARD,
+    "MAIL": SmtpSession.smtp_MAIL,
+    "RCPT": SmtpSession.smtp_RCPT,
+    "DATA": SmtpSession.smtp_DATA,
+    "RSET": SmtpSession.smtp_RSET,
+    "NOOP": SmtpSession.smtp_NOOP,
+    "HELP": SmtpSession.smtp_HELP,
+    "VRFY": SmtpSession.smtp_VRFY,
+    "EXPN": SmtpSession.smtp_EXPN,
+    "ETRN": SmtpSession.smtp_EXPN,
+    "QUIT": SmtpSession.smtp_QUIT,
+}
+"""Whatever is not here is not offered, whatever the base could do: no AUTH, no BDAT."""
+
+
+class SmtpServer:
+    """All sessions of one worker.
+
+    `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
+    limits on connections. `guard` is made from the settings unless it is given; whoever made the server runs its
+    `watch`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        gate: Gate,
+        next_hop: NextHop,
+        hostname: str,
+        relay_domains: frozenset[str],
+        guard: RelayGuard | None = None,
+        clock: Callable[[], float] = time.time,
+        workers: int = 1,
+    ) -> None:
+        self.settings = settings
+        self.gate = gate
+        self.next_hop = next_hop
+        self.hostname = hostname
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.trust = Peers(settings.trust)
+        self.guard = guard or RelayGuard(
+            next_hop, relay_domains=relay_domains, ours=Peers(settings.ours), domain=settings.relay_probe_domain
+        )
+        self.spool = Spool(
+            Path(settings.spool) if settings.spool else None,
+            memory=settings.spool_memory,
+            disk=settings.spool_disk,
+            header=settings.header_size,
+            hashes=body_hashes,
+        )
+        self.greeting = Reply.of(220, f"{hostname} ESMTP")
+        self._admission = Admission(
+            connections=math.ceil(settings.connections / workers),
+            per_address=math.ceil(settings.connections_per_address / workers),
+        )
+        self._sessions: set[SmtpSession] = set()
+        self._listener: Listener | None = None
+        self._offer: Offer | None = None
+        self._offered_for: Capabilities | None = None
+
+    # --- what a session asks -----------------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            size=self.offer().size,
+            received_fields=settings.received_fields,
+            silence=settings.data_timeout,
+            rate=settings.data_rate,
+            total=settings.data_total,
+            bare_newline=settings.bare_newline,
+        )
+
+    def offer(self) -> Offer:
+        """What is offered now: made anew only when the next hop has said something new."""
+        capabilities = self.next_hop.capabilities
+        if capabilities is not self._offered_for or self._offer is None:
+            self._offered_for = capabilities
+            self._offer = Offer.of(
+                capabilities,
+                hostname=self.hostname,
+                size=self.settings.message_size,
+                recipients=self.settings.recipients,
+            )
+        return self._offer
+
+    # --- connections -------------------------------------------------------------------------------------------------
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Take connections from sockets that listen; they stay the caller's."""
+        self._listener = Listener(sockets, self._take)
+        self._listener.start()
+
+    def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> SmtpSession | None:
+        metrics.CONNECTIONS.inc()
+        counted = None if address in self.trust else address
+        if self._admission.full() or self._admission.crowded(counted):
+            why, reply = ("all", answers.SERVER_FULL) if self._admission.full() else ("address", answers.ADDRESS_FULL)
+            metrics.CONNECTIONS_REFUSED[why].inc()
+            say_and_close(connection, encode(reply))
+            return None
+        self._admission.enter(counted)
+        return SmtpSession(self, address, port)
+
+    def opened(self, session: SmtpSession) -> None:
+        self._sessions.add(session)
+        metrics.SESSIONS.inc()
+
+    def closed(self, session: SmtpSession, counted: IPAddress | None) -> None:
+        self._admission.leave(counted)
+        if session in self._sessions:
+            self._sessions.discard(session)
+            metrics.SESSIONS.dec()
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    async def stop_accepting(self) -> None:
+        """May be called twice."""
+        if self._listener is not None:
+            await self._listener.stop()
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more, let sessions finish the mail they have in hand, and cut off what is left in the end."""
+        await self.stop_accepting()
+        for session in self._sessions:
+            session.retire()
+        tasks = [session.task for session in self._sessions if session.task is not None]
+        if not tasks:
+            return
+        _, left = await asyncio.wait(tasks, timeout=seconds)
+        for task in left:
+            task.cancel()
+        if left:
+            log.event("sessions_cut_off", level=logging.WARNING, count=len(left))
+            await asyncio.wait(left)

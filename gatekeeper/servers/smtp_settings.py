@@ -1,0 +1,105 @@
+"""`[servers.smtp]`: where the SMTP proxy listens, in front of what, and what a client may cost it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gatekeeper.model import Duration, Size, setting
+from gatekeeper.nexthop import NextHopUrl
+from gatekeeper.servers.peers import Peers
+from gatekeeper.wire.address import normal_domain
+from gatekeeper.wire.listen import TcpAddress, UnixAddress, read_listen
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[servers.smtp]`."""
+
+    listen: tuple[str, ...] = setting(
+        ("127.0.0.1:10025",),
+        "Where mail comes in: host:port, [v6]:port, unix:/path?mode=0660&group=postfix, systemd:NAME.",
+    )
+    proxy_listen: tuple[str, ...] = setting((), "The same where a PROXY header is required; not supported yet.")
+    next_hop: str = setting(
+        "smtp://127.0.0.1:10026", "The mail server behind: smtp://host:port, lmtp://host:port or lmtp+unix:///path."
+    )
+    trust: tuple[str, ...] = setting(
+        (), 'Networks whose word about the client is taken (XCLIENT, XFORWARD), and "unix" for UNIX sockets.'
+    )
+    ours: tuple[str, ...] = setting(
+        (), "Networks of clients that may send to any domain; they are judged all the same."
+    )
+    relay_probe_domain: str = setting(
+        "relay-test.invalid",
+        "A domain of nobody's; the next hop must refuse it to strangers where relay_domains is not set.",
+    )
+    bare_newline: Literal["normalise", "reject"] = setting(
+        "normalise", 'What becomes of lines that end in LF alone: "normalise" makes them CRLF, "reject" refuses them.'
+    )
+    message_size: Size = setting(64 << 20, "The largest message, unless the next hop offers less.")
+    header_size: Size = setting(2 << 20, "The longest header of a message.")
+    received_fields: int = setting(100, "A message with more Received fields goes in circles and is refused.")
+    recipients: int = setting(100, "Recipients of one message; further ones are told to come again.")
+    connections: int = setting(1000, "Sessions at once, over all workers.")
+    connections_per_address: int = setting(50, "Sessions at once from one address, over all workers.")
+    errors: int = setting(20, "Protocol errors after which a session is closed.")
+    idle_commands: int = setting(
+        100, "Commands that bring no mail (NOOP, RSET, VRFY ...) after which a session is closed."
+    )
+    command_timeout: Duration = setting(300.0, "How long a client may be silent between commands.")
+    data_timeout: Duration = setting(180.0, "How long it may be silent in the middle of a message.")
+    data_rate: Size = setting(
+        128, "The least octets per second of a message, over its whole length, on top of data_timeout."
+    )
+    data_total: Duration = setting(3600.0, "The longest that one message may take to arrive.")
+    session_total: Duration = setting(7200.0, "How long a session may last before its next message must use another.")
+    spool: str = setting(
+        "", "Directory for messages above 256KiB while they pass; the system's temporary one if empty."
+    )
+    spool_memory: Size = setting(256 << 20, "Memory that the messages in one worker may take together.")
+    spool_disk: Size = setting(4 << 30, "The same for the spool.")
+
+    def __post_init__(self) -> None:
+        if self.proxy_listen:
+            raise ValueError("proxy_listen is not supported yet; leave it empty and list the proxy's sessions in trust")
+        Peers(self.trust)
+        Peers(self.ours)
+        if normal_domain(self.relay_probe_domain) is None:
+            raise ValueError(
+                f'relay_probe_domain {self.relay_probe_domain!r} is not a domain; try "relay-test.invalid"'
+            )
+        for name in ("message_size", "header_size", "data_rate", "spool_memory", "spool_disk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f'{name} must be more than nothing, as in "1MiB"')
+        for name in (
+            "recipients",
+            "received_fields",
+            "connections",
+            "connections_per_address",
+            "errors",
+            "idle_commands",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in ("command_timeout", "data_timeout", "data_total", "session_total"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f'{name} must be longer than nothing, as in "5m"')
+        self._not_itself()
+
+    def _not_itself(self) -> None:
+        """A next hop that is one of our own listeners would let every message go in circles."""
+        hop = NextHopUrl.parse(self.next_hop)
+        for text in self.listen:
+            address = read_listen(text)
+            if isinstance(address, UnixAddress):
+                same = hop.path == address.path
+            elif isinstance(address, TcpAddress) and hop.port == address.port:
+                host = "127.0.0.1" if hop.host == "localhost" else hop.host
+                same = host == str(address.host) or (address.host.is_unspecified and host in {"127.0.0.1", "::1"})
+            else:
+                same = False
+            if same:
+                raise ValueError(
+                    f"next_hop {self.next_hop} is where we listen ourselves; name the mail server behind us"
+                )
