@@ -21,6 +21,7 @@ class Pool:
         self.settings = settings
         self.capabilities: Capabilities | None = None  # as last heard
         self.xclient_required = False  # it was only an outside client for it because XCLIENT said so
+        self._xclient_offered = False  # to us; what it offers after an XCLIENT is another matter
         self._away = False
         self._hostname = hostname
         self._clock = clock
@@ -34,8 +35,7 @@ class Pool:
         """Whether the client's facts go on by XCLIENT (`Connection.introduce` decides it for each connection)."""
         if self.settings.hand_on != "auto":
             return self.settings.hand_on == "xclient"
-        offered = self.capabilities is not None and self.capabilities.offers("XCLIENT")
-        return offered or self.xclient_required
+        return self._xclient_offered or self.xclient_required
 
     async def take(self, client: Client, *, reuse: bool = True) -> tuple[Connection, bool]:
         """A connection, and whether it is a used one; one that knows this client already if there is one.
@@ -95,7 +95,8 @@ class Pool:
             raise
         metrics.NEXT_HOP_CONNECTIONS["opened"].inc()
         self.capabilities = connection.capabilities
-        if self.xclient_required and not connection.capabilities.offers("XCLIENT"):
+        self._xclient_offered = connection.capabilities.offers("XCLIENT")
+        if self.xclient_required and not self._xclient_offered:
             self._notice("it no longer offers XCLIENT, without which it would relay for strangers")
         else:
             self._notice(None)

@@ -102,7 +102,6 @@ class LateTransaction:
                 self._refusal = gone.reply
                 return []
             self._connection = connection
-            asked = connection.received
             try:
                 replies = await self._start(connection, recipients)
             except NextHopGone:
@@ -110,8 +109,8 @@ class LateTransaction:
                 if not used or connection.timed_out or self._mail_answered:
                     raise
                 continue
-            if used and self._refusal is not None and self._refusal.code == 421 and connection.received == asked + 1:
-                self._refusal = None  # "idle for too long", most likely
+            if used and self._refusal is not None and self._refusal.code == 421:
+                self._refusal = None  # "idle for too long" or "shutting down", most likely
                 self._discard()
                 continue
             return replies

@@ -404,6 +404,8 @@ class FakeNextHop:
         await self._held(point)
         said = self._plan(point, normal)
         await self._say(session, said)
+        if said.startswith("421"):
+            raise _Died
         return said
 
     async def _say(self, session: _Session, said: str) -> None:
