@@ -1,1 +1,348 @@
-"""Builds and wires every object of one process. START READING HERE."""
+"""Builds and wires every object of one process. START READING HERE.
+
+The supervisor starts `python -m gatekeeper.app` once for each worker, which takes mail, and once as the controller,
+which answers HTTP (gatekeeper/wire/process.py says what both sides agree on). `check_message` judges one message
+with the same parts, for `gatekeeper check`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatekeeper import log, metrics
+from gatekeeper.checks.base import Tools
+from gatekeeper.config import configuration as config
+from gatekeeper.config.configuration import Configuration
+from gatekeeper.config.loading import ConfigurationError
+from gatekeeper.dns.resolver import AiodnsResolver
+from gatekeeper.gate import LiveGate, table_of
+from gatekeeper.message.reading import read_message
+from gatekeeper.model import Action, Address, IPAddress, Mail, Recipient, Reply, Stage, Verdict
+from gatekeeper.nexthop import NextHop, NextHopGone, NextHopUrl
+from gatekeeper.pipeline import TABLE
+from gatekeeper.policy import Policy
+from gatekeeper.records.record import Record, record_of
+from gatekeeper.records.writer import Recorder
+from gatekeeper.servers.http import HttpServer
+from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
+from gatekeeper.servers.smtp import SmtpServer
+from gatekeeper.store.base import Store, StoreUnusable
+from gatekeeper.store.memory import MemoryStore
+from gatekeeper.store.opening import open_store
+from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role, failed_line, ready_line
+
+PROBE_SECONDS = 3.0
+"""How long we wait for the next hop's capabilities before we listen without them."""
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What judging needs, whoever asks. `close` ends what has an end."""
+
+    configuration: Configuration
+    resolver: AiodnsResolver
+    store: Store
+    recorder: Recorder
+    policy: Policy
+    gate: LiveGate
+
+    async def close(self) -> None:
+        await self.gate.flush()
+        await self.recorder.flush()
+        await self.store.close()
+        await self.resolver.close()
+
+
+def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], float] = time.time) -> Parts:
+    """The resolver, the checks, the policy and the gate, around that store. Needs a running loop."""
+    resolver = AiodnsResolver(configuration.dns)
+    domains = frozenset(configuration.relay_domains)
+    policy = Policy(
+        configuration.policy, [rule for check in configuration.checks for rule in check.rules()], domains=domains
+    )
+    recorder = Recorder(store, clock, configuration.records)
+    gate = LiveGate(
+        table=table_of(TABLE, {type(check): check for check in configuration.checks}),
+        policy=policy,
+        tools=Tools(resolver, store, clock, configuration.hostname, domains),
+        recorder=recorder,
+        settings=configuration.gate,
+        edit_settings=configuration.message.edit,
+    )
+    return Parts(configuration, resolver, store, recorder, policy, gate)
+
+
+# --- a worker ----------------------------------------------------------------------------------------------------
+
+
+class Unfit(Exception):
+    """The process cannot work as configured; the text is one sentence for the operator."""
+
+
+async def worker(start: ProcessStart, configuration: Configuration) -> None:
+    """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
+    settings = configuration.servers.smtp
+    if settings is None:
+        raise Unfit("there is no [servers.smtp] section: nothing to listen on")
+    metrics.READY.declare(metrics.PARTS)
+    parts = assemble(configuration, _opened(configuration))
+    next_hop = NextHop(NextHopUrl.parse(settings.next_hop), configuration.nexthop, hostname=configuration.hostname)
+    server = SmtpServer(
+        settings,
+        gate=parts.gate,
+        next_hop=next_hop,
+        hostname=configuration.hostname,
+        relay_domains=frozenset(configuration.relay_domains),
+        workers=start.workers,
+    )
+    try:
+        await _look_at_next_hop(next_hop, server.guard)
+        async with _until_told_to_stop(start) as stopping:
+            await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("smtp.listen", ())])
+            _ready(start)
+            async with _alongside(parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, server.guard)) as fate:
+                await _first(stopping.first.wait(), fate)
+                log.event("stopping", slot=start.slot)
+                await server.stop_accepting()
+                await _first(server.drain(start.drain), stopping.second.wait())
+                await server.drain(0.0)
+    finally:
+        await next_hop.close()
+        await parts.close()
+
+
+def _opened(configuration: Configuration) -> Store:
+    """The store as configured. Raises Unfit."""
+    up = metrics.READY["store"]
+    try:
+        store = open_store(configuration.store, on_change=up.set)
+    except StoreUnusable as unusable:
+        raise Unfit(str(unusable)) from unusable
+    up.set(1)
+    return store
+
+
+async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
+    """What it offers, and whether it would relay for strangers, before we take anything. Raises Unfit for a relay."""
+    with contextlib.suppress(TimeoutError, NextHopGone):
+        async with asyncio.timeout(PROBE_SECONDS):
+            await next_hop.probe()
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await guard.probe()
+    except TimeoutError:
+        pass  # every RCPT is answered 451 until the watch has an answer
+    except OpenRelay as relay:
+        raise Unfit(str(relay)) from relay
+
+
+async def _keep_watch(next_hop: NextHop, guard: RelayGuard) -> None:
+    """Repeat the relay probe until it is answered, and tell monitoring how things stand."""
+    loop = asyncio.get_running_loop()
+    pause, due = 1.0, loop.time()
+    while True:
+        if not guard.sure and loop.time() >= due:
+            await guard.probe()
+            pause, due = min(pause * 2, 60.0), loop.time() + pause
+        metrics.READY["relay_probe"].set(guard.sure)
+        metrics.READY["next_hop"].set(next_hop.answering)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+# --- the controller ----------------------------------------------------------------------------------------------
+
+
+async def controller(start: ProcessStart, configuration: Configuration) -> None:
+    """Answer HTTP until told to stop. Raises Unfit."""
+    directory = Path(start.metrics_directory)
+    async with _until_told_to_stop(start) as stopping:
+        server: HttpServer | None = None
+        if configuration.servers.http is not None:
+            server = HttpServer(
+                configuration.servers.http,
+                exposition=lambda: metrics.exposition(directory),
+                unready=lambda: metrics.unready(directory),
+            )
+            await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
+        _ready(start)
+        await stopping.first.wait()
+        if server is not None:
+            await server.close()
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """How urgently the process was told to end."""
+
+    first: asyncio.Event  # let sessions finish
+    second: asyncio.Event  # at once
+
+
+@contextlib.asynccontextmanager
+async def _until_told_to_stop(start: ProcessStart) -> AsyncIterator[Stopping]:
+    """Sets the events at SIGTERM, and when the supervisor has died."""
+    loop = asyncio.get_running_loop()
+    stopping = Stopping(asyncio.Event(), asyncio.Event())
+
+    def told() -> None:
+        (stopping.second if stopping.first.is_set() else stopping.first).set()
+
+    def orphaned() -> None:
+        loop.remove_reader(start.lifeline_fd)
+        told()
+
+    loop.add_signal_handler(signal.SIGTERM, told)
+    loop.add_reader(start.lifeline_fd, orphaned)
+    try:
+        yield stopping
+    finally:
+        loop.remove_reader(start.lifeline_fd)
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+@contextlib.asynccontextmanager
+async def _alongside(*works: Coroutine[object, object, None]) -> AsyncIterator[asyncio.Future[None]]:
+    """Run these, which have no end of their own, meanwhile; the future gets the error of one that fails."""
+    fate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def watched(work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - handed on whole to whoever waits for `fate`
+            if not fate.done():
+                fate.set_exception(error)
+
+    tasks = [asyncio.ensure_future(watched(work)) for work in works]  # not a TaskGroup, which would wrap our errors
+    try:
+        yield fate
+    finally:
+        fate.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _first(*awaitables: Awaitable[object]) -> None:
+    """Until one of them is done; its error is raised, the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            if not task.done():
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ready(start: ProcessStart) -> None:
+    log.event("started", role=start.role.value, slot=start.slot)
+    os.write(start.ready_fd, ready_line())
+    os.close(start.ready_fd)
+
+
+def run_process(start: ProcessStart) -> int:
+    """One process from its configuration to its end; the exit status."""
+    try:
+        configuration = config.load(start.snapshot, named=start.config_path)
+        log.setup(configuration.log)
+        part = worker if start.role is Role.WORKER else controller
+        run_loop(part(start, configuration))
+    except (ConfigurationError, Unfit, OpenRelay) as error:
+        log.event("unfit", level=logging.ERROR, role=start.role.value, slot=start.slot, error=str(error))
+        with contextlib.suppress(OSError):  # it was ready once; the supervisor learns from the exit status
+            os.write(start.ready_fd, failed_line(str(error)))
+        return EXIT_CONFIGURATION
+    log.event("stopped", role=start.role.value, slot=start.slot)
+    return 0
+
+
+def run_loop(main: Coroutine[object, object, None]) -> None:
+    """asyncio.run, on uvloop where it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415  # optional
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+# --- one message -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """How a message would fare: the verdict that counts, its record, and the answer when it is a refusal."""
+
+    verdict: Verdict
+    record: Record
+    reply: Reply | None
+
+
+async def check_message(
+    configuration: Configuration,
+    raw: bytes,
+    *,
+    ip: IPAddress | None = None,
+    name: str | None = None,
+    helo: str | None = None,
+    sender: Address | None = None,
+    recipients: Sequence[Address] = (),
+    clock: Callable[[], float] = time.time,
+) -> CheckResult:
+    """Judge one message as the live path does, stage by stage; nothing is remembered or recorded.
+
+    As on the wire a refusal at RCPT, when it is every recipient's, is the verdict.
+    """
+    parts = assemble(configuration, MemoryStore(), clock=clock)
+    try:
+        gate = parts.gate
+        session = gate.session("check")
+        session.address, session.name, session.helo, session.extended = ip, name, helo, True
+        mail = Mail(session, gate.envelope(session))
+        mail.envelope.sender = sender
+        verdict = await gate.judge(Stage.CONNECT, mail)
+        if verdict.action != Action.DROP:
+            verdict = await _judge_recipients(gate, mail, recipients)
+        if not verdict.action.refuses:
+            mail.message = read_message(raw)
+            verdict = await gate.judge(Stage.MESSAGE, mail)
+        reply = gate.reply(verdict, mail) if verdict.action.refuses else None
+        record = record_of(mail, verdict, reply=reply or Reply.of(250, "2.0.0 Ok"), next_hop=None, note="", now=clock())
+        return CheckResult(verdict, record, reply)
+    finally:
+        await parts.close()
+
+
+async def _judge_recipients(gate: LiveGate, mail: Mail, recipients: Sequence[Address]) -> Verdict:
+    """The last refusal when every recipient is refused, else the verdict of the last one that passes."""
+    passed = refused = None
+    for address in recipients:
+        mail.recipient = Recipient(address)
+        verdict = await gate.judge(Stage.RCPT, mail)
+        if verdict.action.refuses:
+            refused = verdict
+            mail.envelope.refused.append(mail.recipient)
+        else:
+            passed = verdict
+            mail.envelope.recipients.append(mail.recipient)
+    return passed or refused or await gate.judge(Stage.MAIL, mail)
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(ProcessStart.from_environment(os.environ)))

@@ -41,6 +41,11 @@ class NextHop:
         """Whether it takes a client's facts for its own client's, and tells them in its own Received field."""
         return self._pool.hands_on_by_xclient
 
+    @property
+    def answering(self) -> bool:
+        """Whether it has ever answered, and did so the last time that it was asked."""
+        return self._pool.capabilities is not None and not self._pool.away
+
     def transaction(self, client: Client, mail: Command) -> Transaction:
         """A mail from this client. Nothing is opened before its first RCPT."""
         return LateTransaction(self._pool, client, mail)

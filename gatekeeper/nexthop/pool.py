@@ -22,7 +22,7 @@ class Pool:
         self.capabilities: Capabilities | None = None  # as last heard
         self.xclient_required = False  # it was only an outside client for it because XCLIENT said so
         self._xclient_offered = False  # to us; what it offers after an XCLIENT is another matter
-        self._away = False
+        self.away = False
         self._hostname = hostname
         self._clock = clock
         self._slots = asyncio.Semaphore(settings.max_connections)
@@ -104,11 +104,11 @@ class Pool:
 
     def _notice(self, away: str | None) -> None:
         """Log when the next hop goes, and when it comes back."""
-        if away is not None and not self._away:
+        if away is not None and not self.away:
             log.event("next_hop_away", level=logging.WARNING, next_hop=str(self.url), why=away)
-        elif away is None and self._away:
+        elif away is None and self.away:
             log.event("next_hop_back", next_hop=str(self.url))
-        self._away = away is not None
+        self.away = away is not None
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()

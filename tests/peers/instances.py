@@ -199,8 +199,9 @@ in_flow_delay = 0
             "smtpd_recipient_restrictions=",
             f"smtpd_recipient_restrictions=check_recipient_access,texthash:{self.etc}/refusals",
         )
-        if relay_for_all:
-            listener = listener.replace("reject_unauth_destination", "permit_mynetworks")
+        if relay_for_all:  # the mistake that the relay probe is for: local clients may send anywhere, XCLIENT is off
+            listener = listener.replace("reject_unauth_destination", "permit_mynetworks,reject_unauth_destination")
+            listener = listener.replace("smtpd_authorized_xclient_hosts=127.0.0.1", "smtpd_authorized_xclient_hosts=")
         (self.etc / "master.cf").write_text(
             listener
             + """

@@ -1,0 +1,178 @@
+"""When Postfix goes, would relay for strangers, or is guessed at; and how the program stops and reloads."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers.conftest import CHECKS
+from tests.peers.instances import Gatekeeper, Postfix, free_port, listens, wait_until
+from tests.peers.test_front import GOOD, Client, message, records
+
+
+@pytest.fixture
+def pair(workplace: Path, nameserver: int, request: pytest.FixtureRequest) -> Iterator[tuple[Postfix, Gatekeeper]]:
+    """A Postfix and a gatekeeper of a test's own."""
+    directory = workplace / request.node.name.replace("[", "-").strip("]")[:60]
+    directory.mkdir()
+    postfix = Postfix(directory / "postfix", ["alice", "bob"])
+    postfix.start()
+    extra = CHECKS + '[checks.stacking]\nbudget = 5.0\nslow_delay = "10ms"\n'
+    gatekeeper = Gatekeeper(directory, next_hop=f"smtp://127.0.0.1:{postfix.port}", nameserver=nameserver, extra=extra)
+    gatekeeper.start()
+    yield postfix, gatekeeper
+    gatekeeper.stop()
+    postfix.stop()
+
+
+def test_postfix_stopped_mid_message_gives_a_4xx_and_nothing_is_said_to_be_accepted(
+    pair: tuple[Postfix, Gatekeeper],
+) -> None:
+    postfix, gatekeeper = pair
+    client = Client(gatekeeper, GOOD)
+    assert client.mail("a@good.test")[0] == 250
+    assert client.rcpt("alice@example.org")[0] == 250
+    assert client.docmd("DATA")[0] == 354
+    content = message("a@good.test", "cut off")
+    client.sock.sendall(content[:100])
+    postfix.stop()
+    client.sock.sendall(content[100:] + b".\r\n")
+    code, text = client.getreply()
+    assert 400 <= code < 500, text
+    client.close()
+    found = records(gatekeeper, "--sender", "a@good.test")
+    assert all(not r["reply"].startswith("2") for r in found)
+    assert not any(r["queue_id"] for r in found)
+    # and it comes back by itself
+    postfix.start()
+    with Client(gatekeeper, GOOD) as again:
+        assert again.send("a@good.test", ["alice@example.org"], content)[0] == 250
+    postfix.wait_for_mail("alice", "cut off")
+
+
+def test_a_postfix_that_is_away_gives_a_451_to_each_recipient(pair: tuple[Postfix, Gatekeeper]) -> None:
+    postfix, gatekeeper = pair
+    postfix.stop()
+    with Client(gatekeeper, GOOD) as client:
+        client.mail("a@good.test")
+        for name in ("alice", "nobody"):
+            code, text = client.rcpt(f"{name}@example.org")
+            assert code == 451, text
+
+
+def test_a_harvest_is_slowed_then_blind_then_refused(pair: tuple[Postfix, Gatekeeper]) -> None:
+    _postfix, gatekeeper = pair
+    client = Client(gatekeeper, "198.51.100.77")
+    client.mail("probe@good.invalid")
+    answers = []
+    for n in range(60):
+        code, text = client.rcpt(f"guess{n}@example.org" if n % 7 else "alice@example.org")
+        answers.append((code, text))
+        if code == 421:
+            break
+    codes = [code for code, _ in answers]
+    assert codes[-1] == 421
+    blind = {text for code, text in answers if code == 451}
+    assert len(blind) == 1  # one answer for every name, known or not
+    assert codes.index(451) <= 16
+    client.close()
+    # the next session is refused at once, as soon as it says who it is
+    with pytest.raises(AssertionError):
+        Client(gatekeeper, "198.51.100.77").send("probe@good.invalid", ["alice@example.org"], b"")
+    text = gatekeeper.get("/metrics")
+    for step in ("slowed", "alike", "refused"):
+        assert f'gatekeeper_stacking_steps_total{{step="{step}"}} 0.0' not in text
+    found = records(gatekeeper, "--address", "198.51.100.77", at_least=2)
+    rules = {f["rule"] for r in found for f in r["findings"]}
+    assert {"STACKING_BLIND", "STACKING_BLOCKED"} <= rules
+    with Client(gatekeeper, GOOD) as other:
+        assert other.send("a@good.test", ["alice@example.org"], message("a@good.test", "unharmed"))[0] == 250
+
+
+def test_it_refuses_to_run_in_front_of_an_mta_that_relays_for_strangers(workplace: Path, nameserver: int) -> None:
+    directory = workplace / "relay"
+    directory.mkdir()
+    postfix = Postfix(directory / "postfix", ["alice"], relay_for_all=True)
+    postfix.start()
+    try:
+        gatekeeper = Gatekeeper(directory, next_hop=f"smtp://127.0.0.1:{postfix.port}", nameserver=nameserver)
+        done = subprocess.run(
+            gatekeeper.command("run", "-c", str(gatekeeper.config)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "relay" in done.stderr
+        assert "smtpd_relay_restrictions" in done.stderr
+        # with relay_domains set it runs, and refuses other domains itself
+        guarded = Gatekeeper(
+            directory,
+            next_hop=f"smtp://127.0.0.1:{postfix.port}",
+            nameserver=nameserver,
+            top='relay_domains = ["example.org"]',
+        )
+        guarded.start()
+        try:
+            with Client(guarded, GOOD) as client:
+                client.mail("a@good.test")
+                assert client.rcpt("alice@example.org")[0] == 250
+                for foreign in ("x@elsewhere.test", "x%elsewhere.test@example.org", '"x@elsewhere.test"@example.org'):
+                    assert client.rcpt(foreign)[0] == 550
+        finally:
+            guarded.stop()
+    finally:
+        postfix.stop()
+
+
+def test_a_next_hop_that_is_away_at_start_makes_every_recipient_wait(workplace: Path, nameserver: int) -> None:
+    directory = workplace / "unsure"
+    directory.mkdir()
+    gatekeeper = Gatekeeper(directory, next_hop=f"smtp://127.0.0.1:{free_port()}", nameserver=nameserver)
+    gatekeeper.start()
+    try:
+        with Client(gatekeeper, GOOD) as client:
+            client.mail("a@good.test")
+            assert client.rcpt("alice@example.org")[0] == 451
+    finally:
+        assert gatekeeper.stop() == 0
+
+
+def test_a_reload_keeps_sessions_and_a_bad_configuration_keeps_the_old_one(pair: tuple[Postfix, Gatekeeper]) -> None:
+    _, gatekeeper = pair
+    assert gatekeeper.process is not None
+    client = Client(gatekeeper, GOOD)
+    assert client.mail("a@good.test")[0] == 250
+    good = gatekeeper.config.read_text()
+    gatekeeper.config.write_text(good + "\n[polcy]\ntag = 1.0\n")
+    gatekeeper.process.process.send_signal(signal.SIGHUP)
+    wait_until("the refusal of the new configuration", lambda: "reload_refused" in gatekeeper.log())
+    gatekeeper.config.write_text(good + "\n[policy]\ntag = 4.0\n")
+    gatekeeper.process.process.send_signal(signal.SIGHUP)
+    wait_until("the new configuration", lambda: "event=reloaded" in gatekeeper.log() or " reloaded" in gatekeeper.log())
+    assert client.rcpt("alice@example.org")[0] == 250
+    assert client.data(message("a@good.test", "over a reload"))[0] == 250
+    client.close()
+    with Client(gatekeeper, GOOD) as again:
+        assert again.send("a@good.test", ["alice@example.org"], message("a@good.test", "after"))[0] == 250
+
+
+def test_sigterm_lets_a_message_finish(pair: tuple[Postfix, Gatekeeper]) -> None:
+    postfix, gatekeeper = pair
+    assert gatekeeper.process is not None
+    client = Client(gatekeeper, GOOD)
+    client.mail("a@good.test")
+    client.rcpt("alice@example.org")
+    assert client.docmd("DATA")[0] == 354
+    gatekeeper.process.process.send_signal(signal.SIGTERM)
+    wait_until("the listener to close", lambda: not listens(gatekeeper.port))
+    client.sock.sendall(message("a@good.test", "while draining") + b".\r\n")
+    assert client.getreply()[0] == 250
+    client.close()
+    assert gatekeeper.stop() == 0
+    postfix.wait_for_mail("alice", "while draining")
