@@ -10,7 +10,7 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.model import Duration, Finding, Kind, Mail, Message, Missing, Rule, Stage, setting
 from gatekeeper.wire.date import parse_date
-from gatekeeper.wire.headers import Header, escape
+from gatekeeper.wire.headers import Defect, Header, escape
 from gatekeeper.wire.mailboxes import Ambiguity
 
 ONCE = ("sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references")
@@ -93,9 +93,11 @@ class Headers:
         if repeated:
             count = max(len(header.all(name)) for name in repeated)
             yield Finding("HEADER_REPEATED", FieldsEvidence(count, repeated), f"more than once: {', '.join(repeated)}")
-        if header.malformed:
-            defects = tuple(sorted({defect.value for field in header.malformed for defect in field.defects}))
-            evidence = FieldsEvidence(len(header.malformed), defects)
+        # The line of an mbox file says that a message was kept in one, and no more.
+        malformed = [field for field in header.malformed if Defect.MAILBOX_LINE not in field.defects]
+        if malformed:
+            defects = tuple(sorted({defect.value for field in malformed for defect in field.defects}))
+            evidence = FieldsEvidence(len(malformed), defects)
             yield Finding("HEADER_MALFORMED", evidence, f"{evidence.count} malformed: {', '.join(defects)}")
         if len(header.fields) > self.maximum_fields:
             yield Finding("HEADER_MANY", FieldsEvidence(len(header.fields)), f"{len(header.fields)} header fields")
@@ -110,8 +112,8 @@ def _author(message: Message, header: Header) -> Iterator[Finding]:
     evidence = FromEvidence(author.domain, doubts)
     if not _SEVERAL.isdisjoint(author.ambiguities):
         yield Finding("FROM_SEVERAL", evidence, f"From names several: {', '.join(author.domains)[:200]}")
-    if not author.mailboxes or not _SEVERAL.issuperset(author.ambiguities):
-        yield Finding("FROM_AMBIGUOUS", evidence, f"From is not one clear address: {', '.join(doubts) or 'empty'}")
+    if not _SEVERAL.issuperset(author.ambiguities):
+        yield Finding("FROM_AMBIGUOUS", evidence, f"From is not one clear address: {', '.join(doubts)}")
 
 
 def _bytes(mail: Mail, message: Message) -> Iterator[Finding]:

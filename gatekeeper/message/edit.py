@@ -179,7 +179,7 @@ def _shown(prefix: str) -> str:
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 _NOT_PRINTABLE = re.compile(r"[^ -~]")
 _NOT_OF_NAMES = re.compile(rb"[^!-9;-~]")
-_LOOSE_END = re.compile(rb"\r(?!\n[ \t])|(?<!\r)\n|\r\n(?![ \t])|\0")
+_LOOSE_END = re.compile(rb"\r\n(?![ \t])|\r(?!\n)|(?<!\r)\n|\0")
 
 
 def _ours(value: str) -> str:

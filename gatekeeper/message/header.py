@@ -52,6 +52,8 @@ def _read_author(header: Header) -> Author:
     lists = [parse_address_list(field.value, AUTHOR_OCTETS) for field in fields[:AUTHOR_FIELDS]]
     mailboxes = tuple(mailbox for one in lists for mailbox in one.mailboxes)
     doubts = dict.fromkeys(doubt for one in lists for doubt in one.ambiguities)
+    if fields and not mailboxes and not doubts:
+        doubts[Ambiguity.MALFORMED] = None  # an empty field
     if len(fields) > 1:
         doubts[Ambiguity.SEVERAL_FIELDS] = None
     if len(mailboxes) > 1:
