@@ -1,28 +1,11 @@
 """What every backend has to do alike (store/base.py)."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
-from gatekeeper.store.base import HISTORY_KEPT, Block, Charge, History, RecordQuery, Store, StoredRecord
-
-NOW = 1_800_000_000.0
-
-
-def stored(id_: str, **changes) -> StoredRecord:
-    plain = StoredRecord(
-        id=id_,
-        time=NOW,
-        action="accept",
-        score=1.5,
-        address="192.0.2.7",
-        sender="ann@example.org",
-        recipients=("bob@example.net",),
-        queue_id="4ABC",
-        document='{"id":"' + id_ + '"}',
-    )
-    return replace(plain, **changes)
+from gatekeeper.store.base import HISTORY_KEPT, Block, Charge, History, RecordQuery, Store
+from tests.support.records import NOW, stored_record
 
 
 async def ids(store: Store, **query) -> list[str]:
@@ -156,20 +139,22 @@ class TestBlocks:
 
 class TestRecords:
     async def test_come_back_as_they_were(self, store: Store):
-        record = stored("A", recipients=("b@x", "ü@example.net", "c"), document='{"text":"\\u0000ü"}', score=-0.125)
+        record = stored_record(
+            "A", recipients=("b@x", "ü@example.net", "c"), document='{"text":"\\u0000ü"}', score=-0.125
+        )
         await store.put_records([record])
         assert await store.find_records(RecordQuery(id="A")) == [record]
 
     async def test_one_with_the_same_id_is_replaced(self, store: Store):
-        await store.put_records([stored("A"), stored("B")])
-        changed = stored("A", recipients=("eve@example.com",), action="reject", time=NOW + 1)
+        await store.put_records([stored_record("A"), stored_record("B")])
+        changed = stored_record("A", recipients=("eve@example.com",), action="reject", time=NOW + 1)
         await store.put_records([changed])
-        assert await store.find_records(RecordQuery()) == [changed, stored("B")]
+        assert await store.find_records(RecordQuery()) == [changed, stored_record("B")]
         assert await ids(store, recipient="bob@example.net") == ["B"]
         assert await ids(store, recipient="eve@example.com") == ["A"]
 
     async def test_newest_come_first_and_no_more_than_asked(self, store: Store):
-        await store.put_records([stored(f"R{n}", time=NOW + n % 3) for n in range(6)])
+        await store.put_records([stored_record(f"R{n}", time=NOW + n % 3) for n in range(6)])
         assert await ids(store) == ["R5", "R2", "R4", "R1", "R3", "R0"]
         assert await ids(store, limit=2) == ["R5", "R2"]
         assert await ids(store, limit=0) == []
@@ -215,8 +200,8 @@ class TestRecords:
     async def test_are_found_by(self, store: Store, query, expected):
         await store.put_records(
             [
-                stored("A"),
-                stored(
+                stored_record("A"),
+                stored_record(
                     "B",
                     time=NOW + 1,
                     sender="carol@example.org",
@@ -224,8 +209,8 @@ class TestRecords:
                     address="192.0.2.9",
                     queue_id="4DEF",
                 ),
-                stored("C", time=NOW + 2, sender="", address="2001:db8::1", queue_id="", action="reject"),
-                stored("D", time=NOW - 1, sender="x@y", recipients=(), address="", queue_id="", action="drop"),
+                stored_record("C", time=NOW + 2, sender="", address="2001:db8::1", queue_id="", action="reject"),
+                stored_record("D", time=NOW - 1, sender="x@y", recipients=(), address="", queue_id="", action="drop"),
             ]
         )
         # D has nobody and nowhere; it shows that what is empty matches nothing but no question at all.
@@ -237,14 +222,14 @@ class TestRecords:
             await store.find_records(RecordQuery(address="mail.example.org"))
 
     async def test_old_ones_go(self, store: Store):
-        await store.put_records([stored(f"R{n:04}", time=NOW + n) for n in range(1200)])
+        await store.put_records([stored_record(f"R{n:04}", time=NOW + n) for n in range(1200)])
         assert await store.expire(now=NOW, records_before=NOW + 1100) == 1100
         assert len(await ids(store, limit=5000)) == 100
         assert len(await ids(store, limit=5000, recipient="@example.net")) == 100
         assert await store.expire(now=NOW, records_before=NOW + 1100) == 0
 
     async def test_lone_surrogates_do_no_harm(self, store: Store):
-        await store.put_records([stored("A", sender="\udc80@x", recipients=("\udcff@y",), queue_id="\ud800")])
+        await store.put_records([stored_record("A", sender="\udc80@x", recipients=("\udcff@y",), queue_id="\ud800")])
         assert len(await store.find_records(RecordQuery())) == 1
 
 

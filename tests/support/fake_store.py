@@ -1,0 +1,67 @@
+"""A store that can be switched away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gatekeeper.store.base import Block, Charge, History, RecordQuery, StoreAway, StoredRecord
+from gatekeeper.store.memory import MemoryStore
+
+
+class FakeStore(MemoryStore):
+    """A MemoryStore that raises StoreAway from every verb while `away` is true; `asked` has the verbs asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.asked: list[str] = []
+        self.closed = False
+
+    def _ask(self, verb: str) -> None:
+        self.asked.append(verb)
+        if self.away:
+            raise StoreAway("switched away")
+
+    async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
+        self._ask("spend")
+        return await super().spend(charges, now=now)
+
+    async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
+        self._ask("remember")
+        return await super().remember(key, accepted=accepted, refused=refused, now=now)
+
+    async def history(self, keys: Sequence[str]) -> list[History]:
+        self._ask("history")
+        return await super().history(keys)
+
+    async def block(self, block: Block) -> None:
+        self._ask("block")
+        await super().block(block)
+
+    async def blocked(self, keys: Sequence[str], *, now: float) -> Block | None:
+        self._ask("blocked")
+        return await super().blocked(keys, now=now)
+
+    async def blocks(self, *, now: float) -> list[Block]:
+        self._ask("blocks")
+        return await super().blocks(now=now)
+
+    async def unblock(self, key: str) -> bool:
+        self._ask("unblock")
+        return await super().unblock(key)
+
+    async def put_records(self, records: Sequence[StoredRecord]) -> None:
+        self._ask("put_records")
+        await super().put_records(records)
+
+    async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
+        self._ask("find_records")
+        return await super().find_records(query)
+
+    async def expire(self, *, now: float, records_before: float) -> int:
+        self._ask("expire")
+        return await super().expire(now=now, records_before=records_before)
+
+    async def close(self) -> None:
+        self.closed = True
+        await super().close()
