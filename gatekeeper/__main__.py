@@ -1,1 +1,6 @@
 """python -m gatekeeper."""
+
+from gatekeeper.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ EVENTS: Final[dict[str, str]] = {
     "listening": "A socket is open.",
     "reloaded": "A new configuration is in force.",
     "reload_refused": "A new configuration was wrong; the old one stays in force.",
-    "worker_started": "A worker process was started.",
+    "unfit": "A process cannot work as configured, and ends.",
     "worker_died": "A worker process ended without being told to; another takes its place.",
     # sessions and mail
     "session_refused": "A connection was refused or dropped before any mail.",
@@ -59,7 +59,7 @@ EVENTS: Final[dict[str, str]] = {
     "records_lost": "Records could not be written.",
     "record_unreadable": "A record of another program version was found and left out.",
     "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
-    "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred, and we ask again.",
+    "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred.",
     "accept_failed": "No connection could be taken, for want of files or memory; it is tried again in a moment.",
     "sessions_cut_off": "Sessions were still open when the time to drain was over.",
     # the log itself

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from gatekeeper.config import Configuration
     from gatekeeper.store.base import Store
+
+T = TypeVar("T")
 
 EXIT_NEGATIVE = 1
 EXIT_MISTAKE = 2
@@ -39,15 +42,34 @@ def configuration(file: str) -> Configuration:
         fail(*map(str, wrong.problems))
 
 
-def store(settings: Configuration) -> Store:
-    """The store of that configuration, or the end of the program."""
-    from gatekeeper.store.base import StoreUnusable
+def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) -> T:
+    """What `ask` gets out of the store of that configuration, or the end of the program with a sentence."""
+    import asyncio
+
+    from gatekeeper.store.base import StoreAway, StoreUnusable
     from gatekeeper.store.opening import open_store
 
+    path = settings.store.path
+    if path is None:
+        fail('[store] url is "memory:", which no other program can look into')
+    if not path.exists():  # opening it would make it, and as the wrong user
+        fail(f"{path} is not there: gatekeeper has not run with this configuration yet")
+    changes: list[bool] = []
+
+    async def asked() -> T:
+        store = open_store(settings.store, on_change=changes.append)
+        try:
+            return await ask(store)
+        finally:
+            await store.close()
+
     try:
-        return open_store(settings.store)
-    except StoreUnusable as wrong:
+        found = asyncio.run(asked())
+    except (StoreUnusable, StoreAway) as wrong:
         fail(str(wrong))
+    if False in changes:  # memory answered instead: it knows nothing, which is not an answer
+        fail(f"{path} does not answer: try again")
+    return found
 
 
 def moment(text: str, *, now: float) -> float:

@@ -28,10 +28,11 @@ def pages() -> dict[str, str]:
 
 
 def settings() -> str:
-    parts = [
+    introduction = (
         f'# Settings\n\n{MADE}\nThe file is TOML. Durations and sizes are text with a unit: `"3s"`, `"10MiB"`. '
         "`config/gatekeeper.toml` shows the same as a file to begin with.\n"
-    ]
+    )
+    parts = [introduction]
     sections: Mapping[str, type] = {
         "": General,
         **SECTIONS,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import gatekeeper.dns.resolver
+import gatekeeper.gate
 import gatekeeper.log
 import gatekeeper.message.edit
 import gatekeeper.nexthop.settings
@@ -32,6 +33,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
         "servers.smtp": gatekeeper.servers.smtp_settings.Settings,
         "servers.http": gatekeeper.servers.http.Settings,
         "nexthop": gatekeeper.nexthop.settings.Settings,
+        "gate": gatekeeper.gate.Settings,
         "policy": gatekeeper.policy.Settings,
         "message.edit": gatekeeper.message.edit.Settings,
         "dns": gatekeeper.dns.resolver.Settings,
@@ -99,6 +101,7 @@ class Configuration:
     relay_domains: tuple[str, ...]
     servers: Servers
     nexthop: gatekeeper.nexthop.settings.Settings
+    gate: gatekeeper.gate.Settings
     policy: gatekeeper.policy.Settings
     message: MessageParts
     dns: gatekeeper.dns.resolver.Settings
@@ -156,6 +159,7 @@ def read(text: str, file: str) -> Configuration:
         relay_domains=tuple(dict.fromkeys(normal_domain(domain) or domain for domain in general.relay_domains)),
         servers=Servers(smtp=made.get("servers.smtp"), http=made.get("servers.http")),
         nexthop=made["nexthop"],
+        gate=made["gate"],
         policy=made["policy"],
         message=MessageParts(edit=made["message.edit"]),
         dns=made["dns"],

@@ -31,6 +31,7 @@ ABOUT: Final = MappingProxyType(
         "log": "One line for each event; `journalctl -u gatekeeper` shows them.",
         "nexthop": "How we speak to the mail server behind us.",
         "message.edit": "What is written into the header of a message that passes.",
+        "gate": "How long judging may take, and how much evidence it gathers.",
         "supervisor": "Processes.",
     }
 )

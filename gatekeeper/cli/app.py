@@ -1,0 +1,51 @@
+"""The table of commands. Each stands in the file of its name, and imports what is heavy when it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import gatekeeper
+from gatekeeper.cli.check import check
+from gatekeeper.cli.config import config
+from gatekeeper.cli.demo import demo
+from gatekeeper.cli.explain import explain
+from gatekeeper.cli.records import records
+from gatekeeper.cli.run import run
+
+app = typer.Typer(
+    name="gatekeeper",
+    help="gatekeeper judges mail in front of a mail server, while its sender is still on the line.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(run)
+app.command()(check)
+app.command()(records)
+app.command()(explain)
+app.command()(demo)
+app.add_typer(config, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatekeeper {gatekeeper.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """What may stand before the command."""
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,97 @@
+"""What rots when it is kept by hand: tests beside modules, event names, first lines."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.log import EVENTS
+from gatekeeper.records import writer
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "gatekeeper"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+WITHOUT_A_TEST = {
+    "__main__.py": "starts the command line, and nothing else",
+}
+"""Modules that need no test of their own, and why. Every __init__.py is one: it holds nothing."""
+
+EVENTS_FROM_A_TABLE = {
+    "records/writer.py": writer._EVENTS,
+}
+"""Modules whose event names stand in a table of theirs."""
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls of log.event and log.traceback_once, however they were imported."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            called = (
+                function.id
+                if isinstance(function, ast.Name)
+                else function.attr
+                if isinstance(function, ast.Attribute)
+                and isinstance(function.value, ast.Name)
+                and function.value.id == "log"
+                else ""
+            )
+            if called in {"event", "traceback_once"}:
+                yield node
+
+
+def _literals(node: ast.expr) -> Iterator[str | None]:
+    """The names that an argument can be; None for one that cannot be read off."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from _literals(node.body)
+        yield from _literals(node.orelse)
+    else:
+        yield None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_module_has_its_test_at_the_same_path(path):
+    if path.name == "__init__.py" or _name(path) in WITHOUT_A_TEST:
+        return
+    test = ROOT / "tests" / path.relative_to(PACKAGE).with_name(f"test_{path.name}")
+    assert test.is_file(), f"{test.relative_to(ROOT)} is not there"
+
+
+def test_modules_named_as_exceptions_exist():
+    assert set(WITHOUT_A_TEST) <= {_name(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_module_says_first_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text())), "no docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_every_event_that_is_logged_is_explained_in_the_list(path):
+    assert set(EVENTS_FROM_A_TABLE.get(_name(path), {}).values()) <= set(EVENTS)
+    for call in _calls(ast.parse(path.read_text())):
+        for name in _literals(call.args[0]):
+            if name is None and _name(path) in EVENTS_FROM_A_TABLE:
+                continue
+            assert name is not None, f"line {call.lineno}: the event's name is not written there"
+            assert name in EVENTS, f"line {call.lineno}: {name} does not stand in log.EVENTS"
+
+
+def test_every_event_in_the_list_is_logged_somewhere():
+    source = "\n".join(path.read_text() for path in MODULES)
+    assert [name for name in EVENTS if source.count(f'"{name}"') < 2] == []
+
+
+def test_init_files_hold_no_magic():
+    for path in MODULES:
+        if path.name == "__init__.py":
+            statements = ast.parse(path.read_text()).body
+            assert all(isinstance(each, ast.Expr | ast.ImportFrom | ast.Assign) for each in statements), _name(path)
