@@ -128,7 +128,7 @@ def normal_domain(text: str) -> str | None:
 
 
 def _a_label(label: str) -> str:
-    """The A-label of a U-label, "" when it is none.
+    """The A-label of a U-label; "?", which is none, when there is none.
 
     What UTS 46 maps to plain ASCII or to several labels (full-width letters, other full stops) was never a U-label,
     and is read in two ways.
@@ -136,8 +136,8 @@ def _a_label(label: str) -> str:
     try:
         mapped = idna.encode(label, uts46=True).decode("ascii")
     except (idna.IDNAError, UnicodeError):
-        return ""
-    return mapped if mapped.startswith("xn--") and "." not in mapped else ""
+        return "?"
+    return mapped if mapped.startswith("xn--") and "." not in mapped else "?"
 
 
 def domain_of(text: str) -> str | None:

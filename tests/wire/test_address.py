@@ -186,6 +186,11 @@ def test_one_stranger_among_the_hidden_domains_is_enough():
         ("a" * 64, None),
         (".".join(["a" * 63] * 4), None),
         ("ü." * 200, None),
+        ("good.example]ü", None),  # a bad last label must not leave the others standing
+        ("good.example.\ud800", None),
+        ("ü]ü.example", None),
+        ("bücher.example.", "xn--bcher-kva.example"),
+        ("bücher..example", None),
     ],
 )
 def test_domains_have_one_spelling(text: str, domain: str | None):
@@ -214,11 +219,13 @@ def test_any_text_is_an_address_or_a_refusal(text: str):
     assert routes(address, frozenset(hidden_domains(address))) is None
 
 
-@given(st.text(max_size=80))
-@settings(deadline=None)
-def test_a_normal_domain_is_normal_already(text: str):
+@given(st.text(max_size=80) | st.text(alphabet="aA1.-_üß\u200d]?@ｅ。", max_size=30))
+@settings(deadline=None, max_examples=500)
+def test_a_normal_domain_is_normal_already_and_has_lost_no_label(text: str):
     domain = normal_domain(text)
-    assert domain is None or normal_domain(domain) == domain
+    if domain is not None:
+        assert normal_domain(domain) == domain
+        assert domain.count(".") == text.removesuffix(".").count(".")
 
 
 @pytest.mark.parametrize("unit", ["a", "ü", "ü.", "a-", "@a,", '"\\', "%", "!", "xn--a."])
