@@ -36,6 +36,7 @@ EVENTS: Final[dict[str, str]] = {
     "listening": "A socket is open.",
     "reloaded": "A new configuration is in force.",
     "reload_refused": "A new configuration was wrong; the old one stays in force.",
+    "worker_started": "A process was started in the place of one that had died.",
     "unfit": "A process cannot work as configured, and ends.",
     "worker_died": "A worker process ended without being told to; another takes its place.",
     # sessions and mail
@@ -54,6 +55,7 @@ EVENTS: Final[dict[str, str]] = {
     # the world around us
     "next_hop_away": "The next hop could not be reached, or went away.",
     "next_hop_back": "The next hop answers again.",
+    "client_not_handed_on": "The next hop did not take a client's facts by XCLIENT; it was told of an unknown client.",
     "store_away": "The store does not answer; memory takes over.",
     "store_back": "The store answers again.",
     "records_lost": "Records could not be written.",

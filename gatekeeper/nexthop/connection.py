@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from gatekeeper import log
 from gatekeeper.model import Reply
 from gatekeeper.nexthop.contract import Capabilities, NextHopGone
 from gatekeeper.nexthop.settings import Settings
@@ -208,6 +210,8 @@ class Connection(asyncio.Protocol):
         XCLIENT ends its group, and EHLO follows in the client's name. XFORWARD goes before every MAIL, since the end
         of a transaction forgets it; it only serves the MTA's log, so that a refusal of it stops no mail.
         """
+        if self.client == client:
+            return None
         way = self._settings.hand_on
         if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.offers("XCLIENT"))):
             return await self._xclient(client)
@@ -220,23 +224,33 @@ class Connection(asyncio.Protocol):
         return None
 
     async def _xclient(self, client: Client) -> Reply | None:
-        if self.client == client:
-            return None
         offered = self.capabilities.keywords.get("XCLIENT", "").upper().split()
-        commands = encode_xclient(client, offered)
-        if not commands:
+        if "ADDR" not in offered:
             self.refused = True
             return Reply.of(451, "4.3.0 The mail server behind does not take the client's address; try again later")
-        for command in commands:
-            reply = (await self.exchange([command]))[0]
-            if not reply.positive:
-                if 500 <= reply.code <= 504:  # it is our command that is wrong, and not the client
-                    return Reply.of(451, "4.3.0 The mail server behind did not understand us; try again later")
-                return reply
+        refusal = await self._tell(encode_xclient(client, offered))
+        if refusal is not None and _is_our_fault(refusal):
+            # Such as an IPv6 address where Postfix has inet_protocols=ipv4. The client cannot mend that; one that is
+            # unknown is no local one either.
+            log.event("client_not_handed_on", level=logging.WARNING, ip=client.address, reply=refusal)
+            unknown = Client(address=None, port=None, name=None, helo=None, protocol=client.protocol)
+            refusal = await self._tell(encode_xclient(unknown, offered))
+        if refusal is not None:
+            if _is_our_fault(refusal):
+                return Reply.of(451, "4.3.0 The mail server behind did not understand us; try again later")
+            return refusal
         reply = await self._hello(client.helo if client.helo and _is_name(client.helo) else self._hostname)
         if reply.code != 250:
             return reply
         self.client = client
+        return None
+
+    async def _tell(self, commands: Sequence[bytes]) -> Reply | None:
+        """These XCLIENTs, each a group of its own; the first refusal."""
+        for command in commands:
+            reply = (await self.exchange([command]))[0]
+            if not reply.positive:
+                return reply
         return None
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -278,3 +292,8 @@ class Connection(asyncio.Protocol):
 def _is_name(text: str) -> bool:
     """Whether it can stand after EHLO without meaning anything else."""
     return len(text) <= 255 and text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_our_fault(refusal: Reply) -> bool:
+    """Whether an XCLIENT was refused for its form, rather than the client for what it is."""
+    return 500 <= refusal.code <= 504

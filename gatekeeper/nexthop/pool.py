@@ -49,9 +49,8 @@ class Pool:
             metrics.NEXT_HOP_CONNECTIONS["exhausted"].inc()
             raise NextHopGone(f"all {self.settings.max_connections} connections to the next hop are in use") from None
         try:
-            while reuse and self._idle:
-                connection = self._pick(client)
-                if await self._usable(connection, client):
+            while reuse and (connection := self._pick(client)) is not None:
+                if await self._usable(connection):
                     metrics.NEXT_HOP_CONNECTIONS["reused"].inc()
                     return connection, True
             return await self.open(), False
@@ -59,17 +58,21 @@ class Pool:
             self._slots.release()
             raise
 
-    def _pick(self, client: Client) -> Connection:
-        """The one that knows the client, else the one used last: the others may then grow old and go."""
-        known = (connection for connection in self._idle if connection.client == client)
-        connection = next(known, self._idle[-1])
-        self._idle.remove(connection)
+    def _pick(self, client: Client) -> Connection | None:
+        """The one that knows the client, else the one used last: the others may then grow old and go.
+
+        Postfix offers no XCLIENT any more once it has been told of a client, so that most are for that client only.
+        """
+        known = [connection for connection in self._idle if connection.client == client]
+        connection = next(reversed(known or [other for other in self._idle if other.serves(client)]), None)
+        if connection is not None:
+            self._idle.remove(connection)
         return connection
 
     @staticmethod
-    async def _usable(connection: Connection, client: Client) -> bool:
+    async def _usable(connection: Connection) -> bool:
         try:
-            usable = await connection.settled() and connection.serves(client)
+            usable = await connection.settled()
         except BaseException:
             connection.abort()
             raise

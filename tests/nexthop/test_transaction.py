@@ -139,11 +139,20 @@ async def test_a_refusal_before_the_recipients_is_given_to_each(point: str, repl
     assert not fake.messages
 
 
-async def test_an_xclient_that_the_next_hop_cannot_read_is_our_fault_and_not_the_clients():
+async def test_a_client_that_the_next_hop_cannot_be_told_of_is_an_unknown_one(caplog: pytest.LogCaptureFixture):
+    async with FakeNextHop(replies={"XCLIENT": ["501 5.5.4 Bad ADDR"]}) as fake, client_of(fake) as hop:
+        fake.capabilities |= XCLIENT
+        assert await deliver(hop, client=OTHER) == QUEUED
+    assert fake.messages[0].xclient["ADDR"] == "[UNAVAILABLE]"
+    assert "client_not_handed_on" in caplog.text
+
+
+async def test_an_xclient_that_the_next_hop_never_understands_is_not_the_clients_fault():
     async with FakeNextHop(replies={"XCLIENT": "501 5.5.4 Bad XCLIENT syntax"}) as fake, client_of(fake) as hop:
         fake.capabilities |= XCLIENT
         [reply] = await hop.transaction(CLIENT, MAIL).recipients([ONE])
         assert reply.code == 451
+        assert "MAIL" not in fake.verbs
 
 
 async def test_a_421_among_recipients_answers_the_rest_as_well():
@@ -525,13 +534,17 @@ async def test_xclient_is_said_again_for_another_client_only():
     }
 
 
-async def test_a_connection_that_takes_no_other_client_serves_no_other():
+async def test_a_connection_that_takes_no_other_client_is_kept_for_its_own():
     async with FakeNextHop() as fake, client_of(fake) as hop:
-        fake.capabilities |= XCLIENT
-        fake.replies["EHLO"] = ["250-fake\n250 XCLIENT NAME ADDR", "250 fake"]
+        fake.capabilities |= XFORWARD
+        fake.xclient_once = True  # as Postfix does
         await deliver(hop)
         await deliver(hop, client=OTHER)
         assert fake.connections == 2
+        await deliver(hop)
+        assert fake.connections == 2
+    assert [message.xclient["PROTO"] for message in fake.messages] == ["ESMTP", "SMTP", "ESMTP"]
+    assert "XFORWARD" not in fake.verbs
 
 
 async def test_the_replay_hands_the_client_on_again():

@@ -91,6 +91,7 @@ class FakeNextHop:
     recipients: dict[str, Said] = field(default_factory=dict)  # path -> reply to RCPT
     finals: dict[str, Said] = field(default_factory=dict)  # LMTP: path -> final reply
     relay_domains: set[str] | None = None  # outside clients get a 554 for any other domain; None takes every domain
+    xclient_once: bool = False  # offer XCLIENT until it has been used, as Postfix does
     early: tuple[int, str] | None = None  # after that many octets of message text, say this and close
 
     log: list[str] = field(default_factory=list)  # every command line, decoded latin-1, and "." for a final dot
@@ -249,7 +250,10 @@ class FakeNextHop:
         if (verb == "LHLO") != self.lmtp:
             return "500 5.5.1 Error: wrong protocol"
         session.helo = name
-        offers = [f"{keyword} {value}".strip() for keyword, value in self.capabilities.items()]
+        capabilities = dict(self.capabilities)
+        if self.xclient_once and not session.xclient:
+            capabilities |= XCLIENT
+        offers = [f"{keyword} {value}".strip() for keyword, value in capabilities.items()]
         lines = ["fake.example", *(offers if verb != "HELO" else [])]
         return "\n".join(f"250{'-' if at < len(lines) - 1 else ' '}{line}" for at, line in enumerate(lines))
 
@@ -286,7 +290,8 @@ class FakeNextHop:
 
     async def _attributes(self, session: _Session, verb: str, argument: str) -> None:
         pairs = dict(item.split("=", 1) for item in argument.split())
-        if verb not in self.capabilities:
+        once = verb == "XCLIENT" and self.xclient_once and not session.xclient
+        if verb not in self.capabilities and not once:
             await self._answer(session, verb, "550 5.7.1 Error: insufficient authorization")
         elif session.sender is not None:
             await self._answer(session, verb, "503 5.5.1 Error: MAIL transaction in progress")
