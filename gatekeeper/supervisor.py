@@ -1,1 +1,499 @@
-"""The parent: sockets, workers, signals, systemd."""
+"""The parent: sockets, workers, signals, systemd. It has no event loop and never speaks to a client.
+
+It opens the sockets, starts a *generation* (workers and one controller, by exec, see wire/process.py) and waits. At a
+reload a new generation is started beside the serving one, on the same sockets; when all of it is ready, the old one is
+told to drain, and when any of it fails, the old one goes on. What may happen, and where it is answered:
+
+    a signal            -> _hear_signals    SIGHUP reloads, SIGTERM and SIGINT drain and end, a second one at once
+    a process reports   -> _hear_report     ready, or why it cannot work
+    a process ends      -> _bury            expected, or a death: its seat gets another, later each time
+    a deadline passes   -> _kill_overdue    not ready, or not gone, in time
+    all of that settled -> _settle          the coming generation takes over, or is given up
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import gatekeeper
+from gatekeeper import log, metrics
+from gatekeeper.config import configuration
+from gatekeeper.config.loading import ConfigurationError
+from gatekeeper.servers.sockets import CannotListen, Sockets
+from gatekeeper.servers.systemd import Notifications, take_systemd_sockets
+from gatekeeper.wire.listen import ListenAddress, read_listen
+from gatekeeper.wire.process import EXIT_CONFIGURATION, START_VARIABLE, ProcessStart, Role, Settings, read_report
+
+COMMAND: Final = (sys.executable, "-P", "-m", "gatekeeper.app")
+GRACE: Final = 5.0
+"""Seconds from "end now" to SIGKILL."""
+LONG_LIFE: Final = 60.0
+"""A process that lived that many seconds was healthy: its next death counts as the first."""
+LONGEST_PAUSE: Final = 30.0
+_SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of a configuration concerns the parent. `listen` says which role takes which sockets, by setting."""
+
+    settings: Settings
+    log: log.Settings
+    listen: Mapping[Role, Mapping[str, tuple[ListenAddress, ...]]]
+
+    @property
+    def workers(self) -> int:
+        return self.settings.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def addresses(self) -> list[ListenAddress]:
+        return [address for role in self.listen.values() for each in role.values() for address in each]
+
+
+def load_plan(path: str, named: str) -> Plan:
+    """Raises ConfigurationError, or ValueError for addresses that cannot stand together."""
+    found = configuration.load(path, named=named)
+    listen: dict[Role, dict[str, tuple[ListenAddress, ...]]] = {Role.WORKER: {}, Role.CONTROLLER: {}}
+    for server in fields(found.servers):
+        settings: Any = getattr(found.servers, server.name)
+        role = Role.CONTROLLER if server.name == "http" else Role.WORKER
+        for key in fields(settings) if settings is not None else ():
+            if key.name.endswith("listen"):
+                addresses = tuple(read_listen(text) for text in getattr(settings, key.name))
+                listen[role][f"{server.name}.{key.name}"] = addresses
+    plan = Plan(found.supervisor, found.log, listen)
+    places = [address.place for address in plan.addresses]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"{named}: {place} stands in several listen settings; each server needs its own")
+    return plan
+
+
+class _Refused(Exception):
+    """A configuration cannot be put in force. The text is for the operator; `status` is the exit status it deserves."""
+
+    def __init__(self, sentence: str, status: int = EXIT_CONFIGURATION) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """A living process. It is killed at `deadline` (monotonic time); `told` is whether it was told to end."""
+
+    slot: str
+    process: subprocess.Popen[bytes]
+    started: float
+    deadline: float
+    report: int | None  # our end of its ready pipe, until it has reported
+    heard: bytearray = field(default_factory=bytearray)
+    ready: bool = False
+    told: bool = False
+    why: str = ""  # it cannot work: its own sentence, or ours
+    refused: bool = False  # the sentence is its own, about the configuration
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """A process that a generation has to have. Between two of them, `due` is when the next is started."""
+
+    role: Role
+    child: _Child | None = None
+    deaths: int = 0
+    due: float = math.inf
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """The processes of one configuration."""
+
+    plan: Plan
+    snapshot: Path
+    seats: list[_Seat]
+
+    @property
+    def children(self) -> list[_Child]:
+        return [seat.child for seat in self.seats if seat.child is not None]
+
+
+def run(path: str) -> int:
+    """Serve by that configuration file until told to stop; the exit status of `gatekeeper run`."""
+    return Supervisor(path).run()
+
+
+class Supervisor:
+    """`command` and `load` are exchanged by tests. One for each process, in its main thread; it runs once."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        command: Sequence[str] = COMMAND,
+        load: Callable[[str, str], Plan] = load_plan,
+        environment: MutableMapping[str, str] = os.environ,
+    ) -> None:
+        self._path = path
+        self._command = tuple(command)
+        self._load = load
+        self._environment = environment
+        self._systemd = Notifications(environment)
+        self._sockets = Sockets()
+        self._selector = selectors.DefaultSelector()
+        self._children: list[_Child] = []
+        self._serving: _Generation | None = None
+        self._coming: _Generation | None = None
+        self._snapshots = 0
+        self._reload_wanted = False
+        self._stops = 0
+        self._refused: _Refused | None = None
+        self._last_reload = ""
+
+    def run(self) -> int:
+        try:
+            self._sockets = Sockets(take_systemd_sockets(self._environment, pid=os.getpid()))
+            with self._directory(), self._lifeline(), self._signals():
+                self._begin()
+                while self._children or not self._stops:
+                    self._turn()
+        except (_Refused, CannotListen) as refused:
+            self._refused = refused if isinstance(refused, _Refused) else _Refused(str(refused))
+        finally:
+            self._sockets.close()
+            self._selector.close()
+        if self._refused is not None:
+            sys.stderr.write(f"gatekeeper: {self._refused}\n")
+            return self._refused.status
+        log.event("stopped", process="supervisor")
+        return 0
+
+    # --- one turn ----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait until something happens, and answer it."""
+        for key, _ in self._selector.select(max(0.0, self._next_deadline() - time.monotonic())):
+            key.data()
+        self._kill_overdue()
+        for child in [each for each in self._children if each.process.poll() is not None]:
+            self._bury(child)
+        self._settle()
+        if not self._stops:
+            self._fill_seats()
+            if self._reload_wanted and self._coming is None:
+                self._reload()
+        self._systemd.tell_status(self._status())
+        self._systemd.sign_of_life(alive=self._stops > 0 or self._ready_workers() > 0)
+
+    def _next_deadline(self) -> float:
+        deadlines = [child.deadline for child in self._children]
+        deadlines += [seat.due for seat in self._serving.seats] if self._serving and not self._stops else []
+        return min([*deadlines, self._systemd.next_sign, time.monotonic() + 60.0])
+
+    def _hear_signals(self, wakeup: socket.socket) -> None:
+        for number in wakeup.recv(4096):
+            if number == signal.SIGHUP:
+                self._reload_wanted = True
+            elif number in {signal.SIGTERM, signal.SIGINT}:
+                self._stop()
+
+    def _hear_report(self, child: _Child) -> None:
+        """It ends with its first line, or with its pipe. May be called for a child that has ended."""
+        if child.report is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            chunk = os.read(child.report, 65536)
+            child.heard += chunk
+            if chunk and b"\n" not in child.heard and len(child.heard) < 65536:
+                return
+            self._selector.unregister(child.report)
+            os.close(child.report)
+            child.report = None
+            line = bytes(child.heard)
+            failed = read_report(line)
+            if failed is None:
+                child.ready = True
+                child.deadline = child.deadline if child.told else math.inf
+            else:
+                child.why = child.why or (failed.sentence if line else "")
+                child.refused = line.startswith(b"failed: ")
+                self._tell(child, GRACE)
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for child in self._children:
+            if child.deadline <= now:
+                child.why = child.why or ("" if child.told else "it was not ready in time")
+                child.deadline = math.inf
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.process.pid, signal.SIGKILL)
+
+    def _bury(self, child: _Child) -> None:
+        while child.report is not None:
+            self._hear_report(child)
+        self._children.remove(child)
+        metrics.forget_gauges(self._metrics, child.slot)
+        facts: dict[str, Any] = {"process": child.slot, "pid": child.process.pid, "status": child.process.returncode}
+        seat = self._seat(child)
+        if seat is None or self._stops:
+            log.event("stopped", **facts)
+            return
+        seat.child = None
+        lived = time.monotonic() - child.started
+        seat.deaths = 1 if child.ready and lived >= LONG_LIFE else seat.deaths + 1
+        seat.due = time.monotonic() + _pause(seat.deaths)
+        why = child.why or f"it ended with {_status_words(child.process.returncode)}"
+        log.event("worker_died", level=40, why=why, **facts)
+        if self._coming is not None and seat in self._coming.seats:
+            by_configuration = child.refused or child.process.returncode == EXIT_CONFIGURATION
+            sentence = why if child.refused else f"{child.slot} could not start: {why}"
+            self._give_up(_Refused(sentence, EXIT_CONFIGURATION if by_configuration else 1))
+        else:
+            self._counters.worker_restarts.inc()
+
+    def _seat(self, child: _Child) -> _Seat | None:
+        generations = [each for each in (self._serving, self._coming) if each is not None]
+        return next((seat for each in generations for seat in each.seats if seat.child is child), None)
+
+    def _settle(self) -> None:
+        """The coming generation takes over once every process of it is ready."""
+        coming, old = self._coming, self._serving
+        if coming is None or len(coming.children) < len(coming.seats) or not all(c.ready for c in coming.children):
+            return
+        self._serving, self._coming = coming, None
+        log.setup(coming.plan.log)
+        self._sockets.keep(coming.plan.addresses)
+        self._log_sockets(coming.plan)
+        if old is None:
+            log.event("started", process="supervisor", version=gatekeeper.__version__, workers=coming.plan.workers)
+        else:
+            for child in old.children:
+                self._tell(child, old.plan.settings.drain + GRACE)
+            old.snapshot.unlink(missing_ok=True)
+            self._last_reload = ""
+            self._counters.reloads["loaded"].inc()
+            log.event("reloaded", config=self._path, workers=coming.plan.workers)
+        self._systemd.tell_ready()
+
+    def _fill_seats(self) -> None:
+        serving = self._serving
+        if serving is None:
+            return
+        for seat in serving.seats:
+            if seat.child is None and seat.due <= time.monotonic():
+                seat.due = math.inf
+                try:
+                    self._start(seat, serving)
+                except OSError as error:
+                    log.event("worker_died", level=40, process=seat.role.value, why=f"it cannot be started: {error}")
+                    seat.deaths += 1
+                    seat.due = time.monotonic() + _pause(seat.deaths)
+
+    # --- what may be asked of it -------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        self._reload_wanted = False
+        self._systemd.tell_reloading()
+        self._begin()
+
+    def _stop(self) -> None:
+        """The first time let sessions end, the second time end them."""
+        self._stops += 1
+        log.event("stopping", process="supervisor", at_once=self._stops > 1)
+        self._systemd.tell_stopping()
+        self._sockets.close()  # who connects from now on is refused, and tries another of our hosts
+        plan = self._serving.plan if self._serving is not None else None
+        drain = plan.settings.drain if plan is not None else 0.0
+        for child in self._children:
+            if self._stops > 1:
+                self._tell(child, GRACE)
+            elif not child.told:  # one that is draining already would take it for the second time
+                self._tell(child, drain + GRACE)
+
+    def _tell(self, child: _Child, seconds: float) -> None:
+        """Send SIGTERM; SIGKILL follows after that time."""
+        child.deadline = min(time.monotonic() + seconds, child.deadline if child.told else math.inf)
+        child.told = True
+        child.process.terminate()
+
+    # --- generations -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start a generation by what the configuration file says now; `_settle` lets it take over."""
+        self._snapshots += 1
+        snapshot = self._place / f"configuration{self._snapshots}.toml"
+        try:
+            with contextlib.suppress(OSError):  # `load` says it better
+                shutil.copyfile(self._path, snapshot)
+            plan = self._load(str(snapshot) if snapshot.exists() else self._path, self._path)
+            self._sockets.open(plan.addresses)
+        except (ConfigurationError, CannotListen, OSError, ValueError) as error:
+            snapshot.unlink(missing_ok=True)
+            self._give_up(_Refused(str(error)))
+            return
+        roles = [Role.CONTROLLER] + [Role.WORKER] * plan.workers
+        self._coming = _Generation(plan, snapshot, [_Seat(role) for role in roles])
+        try:
+            for seat in self._coming.seats:
+                self._start(seat, self._coming)
+        except OSError as error:
+            self._give_up(_Refused(f"a process cannot be started: {error}", 1))
+
+    def _give_up(self, refused: _Refused) -> None:
+        """The coming generation cannot work: at a reload keep the serving one, at the start end."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.snapshot.unlink(missing_ok=True)
+            for child in coming.children:
+                self._tell(child, GRACE)
+        if self._serving is None:
+            self._refused = refused
+            self._stops = max(self._stops, 1)
+            return
+        self._sockets.keep(self._serving.plan.addresses)
+        self._last_reload = str(refused)
+        self._counters.reloads["kept"].inc()
+        log.event("reload_refused", level=40, config=self._path, why=str(refused))
+        self._systemd.tell_ready()
+
+    def _start(self, seat: _Seat, generation: _Generation) -> None:
+        """Raises OSError when the system has no room for another process."""
+        taken = {child.slot for child in self._children}
+        slot = next(name for n in range(len(taken) + 1) if (name := f"{seat.role.value}{n}") not in taken)
+        report, ready = os.pipe()
+        sockets = {
+            name: tuple(number for address in addresses for number in self._sockets.numbers(address))
+            for name, addresses in generation.plan.listen.get(seat.role, {}).items()
+        }
+        start = ProcessStart(
+            role=seat.role,
+            config_path=self._path,
+            snapshot=str(generation.snapshot),
+            slot=slot,
+            workers=generation.plan.workers,
+            ready_fd=ready,
+            lifeline_fd=self._lifeline_end,
+            metrics_directory=str(self._metrics),
+            drain=generation.plan.settings.drain,
+            sockets=sockets,
+        )
+        environment = {key: value for key, value in self._environment.items() if key not in _OURS_ALONE}
+        environment |= {START_VARIABLE: start.to_json(), metrics.SLOT_VARIABLE: slot}
+        environment[metrics.DIRECTORY_VARIABLE] = str(self._metrics)
+        try:
+            process = subprocess.Popen(  # noqa: S603  our own program
+                self._command,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=(ready, self._lifeline_end, *(number for each in sockets.values() for number in each)),
+                process_group=0,  # what a terminal sends is for us alone
+            )
+        except BaseException:
+            os.close(report)
+            raise
+        finally:
+            os.close(ready)
+        os.set_blocking(report, False)
+        now = time.monotonic()
+        child = _Child(slot, process, started=now, deadline=now + generation.plan.settings.start, report=report)
+        self._selector.register(report, selectors.EVENT_READ, lambda: self._hear_report(child))
+        self._children.append(child)
+        seat.child = child
+        log.event("worker_started", process=slot, pid=process.pid)
+
+    def _log_sockets(self, plan: Plan) -> None:
+        for servers in plan.listen.values():
+            for name, addresses in servers.items():
+                for address in addresses:
+                    for bound in self._sockets.bound(address):
+                        log.event("listening", server=name, address=bound)
+
+    def _ready_workers(self) -> int:
+        seats = self._serving.seats if self._serving is not None else []
+        return sum(seat.role is Role.WORKER and seat.child is not None and seat.child.ready for seat in seats)
+
+    def _status(self) -> str:
+        """The line that `systemctl status` shows."""
+        if self._stops:
+            return f"stopping: {len(self._children)} processes let their sessions end"
+        if self._serving is None:
+            return "starting"
+        text = f"{self._ready_workers()} of {self._serving.plan.workers} workers ready"
+        if self._coming is not None:
+            return text + "; reloading"
+        return text + (f"; the last reload was refused: {self._last_reload}" if self._last_reload else "")
+
+    # --- what it needs while it runs ---------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _directory(self) -> Iterator[None]:
+        """A private directory for metrics and snapshots, in systemd's RuntimeDirectory= where there is one."""
+        parent = self._environment.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
+        try:
+            self._place = Path(tempfile.mkdtemp(prefix="gatekeeper-", dir=parent))
+        except OSError as error:
+            raise _Refused(
+                f"no directory for metrics can be made in {parent or tempfile.gettempdir()}: {error}"
+            ) from None
+        try:
+            self._metrics = self._place / "metrics"
+            self._metrics.mkdir()
+            self._counters = metrics.supervisor_counters(self._metrics)
+            yield
+        finally:
+            shutil.rmtree(self._place, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _lifeline(self) -> Iterator[None]:
+        """A pipe whose other end only we have: it ends when we do, however we do."""
+        self._lifeline_end, ours = os.pipe()
+        try:
+            yield
+        finally:
+            os.close(ours)
+            os.close(self._lifeline_end)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals become bytes that `select` wakes up for, so that none is lost between two turns."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+            handlers = {number: signal.signal(number, _awake) for number in _SIGNALS}
+            self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_signals(ours))
+            try:
+                yield
+            finally:
+                self._selector.unregister(ours)
+                for number, former in handlers.items():
+                    signal.signal(number, former)
+                signal.set_wakeup_fd(before)
+
+
+def _awake(_number: int, _frame: FrameType | None) -> None:
+    """Nothing: the byte in the wake-up socket says it. Without it the signal would end us."""
+
+
+def _pause(deaths: int) -> float:
+    """Seconds until a seat gets another process: none after its first death, then twice as many each time."""
+    return 0.0 if deaths <= 1 else min(LONGEST_PAUSE, 0.5 * 2.0 ** min(deaths - 2, 10))
+
+
+def _status_words(status: int) -> str:
+    return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"

@@ -1,4 +1,4 @@
-"""Listening sockets: opened at start, taken over from systemd (sd_listen_fds(3)), kept over reloads, closed at the end.
+"""Listening sockets: opened at start, kept over reloads, closed at the end.
 
 The parent has them all, and the processes that accept from them inherit them: so none is closed while a generation of
 processes takes the place of another, and nobody who connects meanwhile is lost.
@@ -12,7 +12,7 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from gatekeeper.wire.listen import ListenAddress, SystemdAddress, TcpAddress, Un
 
 BACKLOG = 1024
 """Connections that may wait for `accept`; the system's own limit (net.core.somaxconn) may be lower."""
-FIRST_SYSTEMD_NUMBER = 3
 
 
 class CannotListen(Exception):
@@ -113,32 +112,6 @@ class Sockets:
                     Path(gone.address.path).unlink()
 
 
-def take_systemd_sockets(environment: MutableMapping[str, str], *, pid: int) -> dict[str, list[socket.socket]]:
-    """The sockets systemd opened for this process, by name, and their variables out of the environment.
-
-    Call it once, before anything opens a file. Raises CannotListen for what is not a listening stream socket.
-    """
-    meant_for = environment.pop("LISTEN_PID", "")
-    number = environment.pop("LISTEN_FDS", "")
-    names = environment.pop("LISTEN_FDNAMES", "").split(":")
-    found: dict[str, list[socket.socket]] = {}
-    if meant_for != str(pid) or not number.isdecimal():
-        return found
-    for position in range(int(number)):
-        name = names[position] if position < len(names) and names[position] else "unknown"
-        try:
-            one = socket.socket(fileno=FIRST_SYSTEMD_NUMBER + position)
-            listens = one.type == socket.SOCK_STREAM and one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        except OSError as error:
-            raise CannotListen(f"what systemd passed as {name} is not a socket: {error.strerror}") from None
-        if not listens:
-            raise CannotListen(f"what systemd passed as {name} does not listen: the socket unit needs ListenStream=")
-        one.set_inheritable(False)
-        one.setblocking(False)
-        found.setdefault(name, []).append(one)
-    return found
-
-
 def _tcp(address: TcpAddress) -> socket.socket:
     family = socket.AF_INET6 if address.host.version == 6 else socket.AF_INET
     one = socket.socket(family, socket.SOCK_STREAM)
@@ -222,8 +195,8 @@ def _permit(address: UnixAddress) -> None:
         ) from None
     except OSError as error:
         raise CannotListen(
-            f"unix:{address.path}: mode {address.mode:04o} or group {address.group} cannot be given ({error.strerror}); "
-            f"we must be in that group: SupplementaryGroups= in the unit"
+            f"unix:{address.path}: mode {address.mode:04o} or group {address.group} cannot be given "
+            f"({error.strerror}); we must be in that group: SupplementaryGroups= in the unit"
         ) from None
 
 

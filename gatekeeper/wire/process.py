@@ -21,10 +21,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gatekeeper.model import Duration, setting
+
 START_VARIABLE = "GATEKEEPER_START"
 EXIT_CONFIGURATION = 2
 SENTENCE_BYTES = 4000
 """A longer sentence is cut: the whole line must fit into a pipe without blocking (PIPE_BUF is 4096)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[supervisor]`; here and not in supervisor.py, because the configuration may not import what stands above it."""
+
+    workers: int = setting(0, "Processes that take mail; 0 means one for each processor we may use.")
+    drain: Duration = setting(
+        60.0, "How long open sessions may go on after a stop or a reload; systemd's TimeoutStopSec must be longer."
+    )
+    start: Duration = setting(60.0, "How long a process may take to become ready.")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.workers <= 256:
+            raise ValueError("workers is between 0 (one for each processor) and 256")
+        if self.drain < 0:
+            raise ValueError('drain is how long sessions may go on, as in "60s"')
+        if self.start <= 0:
+            raise ValueError('start is longer than nothing, as in "60s"')
 
 
 class Role(enum.Enum):

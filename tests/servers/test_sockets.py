@@ -2,13 +2,11 @@ import errno
 import os
 import socket
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from gatekeeper.servers.sockets import CannotListen, Sockets, take_systemd_sockets
+from gatekeeper.servers.sockets import CannotListen, Sockets
 from gatekeeper.wire.listen import ListenAddress, SystemdAddress, read_listen
 
 
@@ -166,64 +164,3 @@ def test_a_name_of_systemd_may_mean_several_sockets_which_stay_open_when_unused(
 def test_a_name_systemd_did_not_pass_says_what_to_write(sockets: Sockets):
     with pytest.raises(CannotListen, match="FileDescriptorName=smtp"):
         sockets.open([SystemdAddress("smtp")])
-
-
-ACTIVATED = """
-import os, sys
-from gatekeeper.servers.sockets import CannotListen, take_systemd_sockets
-os.environ["LISTEN_PID"] = str(os.getpid())
-try:
-    found = take_systemd_sockets(os.environ, pid=os.getpid())
-except CannotListen as error:
-    sys.exit(str(error))
-assert not [name for name in os.environ if name.startswith("LISTEN_")]
-assert not any(os.get_inheritable(one.fileno()) or one.getblocking() for each in found.values() for one in each)
-print({name: [one.getsockname()[1] for one in each] for name, each in found.items()})
-"""
-
-
-def activated(names: str, *passed: socket.socket) -> subprocess.CompletedProcess[str]:
-    """Run a process as systemd would: sockets from number 3 on."""
-    shift = "import os, sys\n"
-    spare = [os.dup(one.fileno()) for one in passed]
-    high = [one + 100 for one in spare]
-    for low, number in zip(spare, high, strict=True):
-        os.dup2(low, number)
-        os.close(low)
-    shift += "".join(f"os.dup2({number}, {3 + position})\n" for position, number in enumerate(high))
-    shift += f"os.execv(sys.executable, [sys.executable, '-c', {ACTIVATED!r}])"
-    try:
-        return subprocess.run(
-            [sys.executable, "-c", shift],
-            env={**os.environ, "LISTEN_FDS": str(len(passed)), "LISTEN_FDNAMES": names},
-            pass_fds=high,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        for number in high:
-            os.close(number)
-
-
-def test_systemds_sockets_are_taken_by_name():
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    ports = [one.getsockname()[1] for one in made]
-    ran = activated("smtp:http:smtp", *made)
-    assert ran.stdout.strip() == str({"smtp": [ports[0], ports[2]], "http": [ports[1]]}), ran.stderr
-
-
-def test_what_does_not_listen_is_refused_by_name():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
-        ran = activated("smtp", datagram)
-    assert ran.returncode == 1
-    assert "as smtp does not listen" in ran.stderr
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "2"}, {"LISTEN_PID": "7", "LISTEN_FDS": "x"}, {"LISTEN_PID": "7"}],
-)
-def test_sockets_meant_for_another_process_are_not_touched(environment: dict[str, str]):
-    assert take_systemd_sockets(environment, pid=7) == {}
-    assert environment == {}

@@ -1,0 +1,722 @@
+"""The parent with stand-ins for its processes, which do what a test orders and tell what happens to them."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatekeeper import metrics, supervisor
+from gatekeeper.wire.listen import read_listen
+from gatekeeper.wire.process import Role
+
+DEADLINE = 30
+"""Seconds after which a test has failed; nothing here takes that long."""
+
+PARENT = """
+import json, signal, sys
+from gatekeeper import log, supervisor
+from gatekeeper.wire.listen import read_listen
+from gatekeeper.wire.process import Role, Settings
+
+supervisor.GRACE = float(sys.argv[3])
+
+def load(path, named):
+    found = json.loads(open(path).read())
+    listen = {
+        Role(role): {name: tuple(read_listen(text) for text in texts) for name, texts in servers.items()}
+        for role, servers in found["listen"].items()
+    }
+    return supervisor.Plan(Settings(**found["settings"]), log.Settings(destination="stderr"), listen)
+
+sys.exit(supervisor.Supervisor(sys.argv[1], command=[sys.executable, sys.argv[2]], load=load).run())
+"""
+
+CHILD = """
+import json, os, selectors, signal, socket, sys
+from gatekeeper.wire.process import ProcessStart, failed_line, ready_line
+
+start = ProcessStart.from_environment(os.environ)
+found = json.load(open(start.snapshot))
+woken, wake = socket.socketpair()
+wake.setblocking(False)
+signal.set_wakeup_fd(wake.fileno())
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, lambda *_: None)
+test = socket.socket(socket.AF_UNIX)
+test.connect(found["test"])
+
+def say(word, **facts):
+    test.sendall(json.dumps({"word": word, **facts}).encode() + b"\\n")
+
+say("born", pid=os.getpid(), role=start.role.value, slot=start.slot, workers=start.workers, mark=found.get("mark"),
+    sockets=sorted(start.sockets), path=start.config_path, stdin=os.readlink("/proc/self/fd/0"),
+    variables=sorted(os.environ))
+listening = [socket.socket(fileno=number) for each in start.sockets.values() for number in each]
+selector = selectors.DefaultSelector()
+selector.register(woken, selectors.EVENT_READ, "signal")
+selector.register(test, selectors.EVENT_READ, "order")
+selector.register(start.lifeline_fd, selectors.EVENT_READ, "lifeline")
+for one in listening:
+    selector.register(one, selectors.EVENT_READ, "client")
+while True:
+    for key, _ in selector.select():
+        if key.data == "signal":
+            for number in woken.recv(100):
+                say(signal.Signals(number).name)
+        elif key.data == "lifeline":
+            assert os.read(start.lifeline_fd, 1) == b""
+            selector.unregister(start.lifeline_fd)
+            say("orphaned")
+            sys.exit()
+        elif key.data == "client":
+            try:
+                client, _ = key.fileobj.accept()
+            except BlockingIOError:
+                continue
+            client.sendall(start.slot.encode())
+            client.close()
+        else:
+            text = test.recv(100_000, socket.MSG_PEEK)
+            line = text[: text.find(b"\\n") + 1] or text
+            order, _, argument = test.recv(len(line)).decode().rstrip("\\n").partition(" ")
+            if order == "ready":
+                os.write(start.ready_fd, ready_line())
+                os.close(start.ready_fd)
+            elif order == "fail":
+                os.write(start.ready_fd, failed_line(argument))
+                sys.exit(2)
+            elif order == "write":
+                os.write(start.ready_fd, argument.encode())
+            elif order == "exit":
+                os._exit(int(argument))
+            elif order == "kill":
+                os.kill(os.getpid(), int(argument))
+            else:
+                os._exit(99)
+"""
+
+
+class Child:
+    """One stand-in, seen from the test."""
+
+    def __init__(self, talk: socket.socket) -> None:
+        talk.settimeout(DEADLINE)
+        self._talk = talk
+        self._lines = talk.makefile("r")
+        self.born = self.says("born")
+        self.slot: str = self.born["slot"]
+
+    def says(self, word: str) -> dict[str, Any]:
+        """Wait for what it tells next, which must be this."""
+        found: dict[str, Any] = json.loads(self._lines.readline() or '{"word": "gone"}')
+        assert found["word"] == word
+        return found
+
+    def order(self, text: str) -> None:
+        self._talk.sendall(text.encode() + b"\n")
+
+    def drains(self) -> None:
+        """It is told to end, and does."""
+        self.says("SIGTERM")
+        self.order("exit 0")
+        self.is_gone()
+
+    def is_gone(self) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            assert self._lines.readline() == ""
+        self._talk.close()
+
+
+class Parent:
+    """A supervisor in a process of its own."""
+
+    def __init__(self, place: Path, *, grace: float = DEADLINE, **environment: str) -> None:
+        self.place = place
+        self._family: list[Child] = []  # one that is forgotten hangs up, and its process ends
+        self._test = socket.socket(socket.AF_UNIX)
+        self._test.bind(str(place / "test"))
+        self._test.listen(100)
+        self._test.settimeout(DEADLINE)
+        self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._systemd.bind(str(place / "notify"))
+        self._systemd.settimeout(DEADLINE)
+        (place / "child.py").write_text(CHILD)
+        (place / "run").mkdir()
+        self.file = place / "configuration"
+        self.grace = grace
+        self.environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(place / "notify"),
+            "RUNTIME_DIRECTORY": str(place / "run"),
+            **environment,
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def configure(
+        self,
+        *,
+        workers: int = 1,
+        drain: float = DEADLINE,
+        start: float = DEADLINE,
+        mark: str = "",
+        smtp: list[str] | None = None,
+        http: list[str] | None = None,
+    ) -> None:
+        self.file.write_text(
+            json.dumps(
+                {
+                    "settings": {"workers": workers, "drain": drain, "start": start},
+                    "listen": {"worker": {"smtp.listen": smtp or []}, "controller": {"http.listen": http or []}},
+                    "test": str(self.place / "test"),
+                    "mark": mark,
+                }
+            )
+        )
+
+    def start(self, *, command: list[str] | None = None, pass_fds: tuple[int, ...] = ()) -> None:
+        arguments = [sys.executable, "-c", PARENT, str(self.file), str(self.place / "child.py"), str(self.grace)]
+        self.process = subprocess.Popen(
+            [*(command or []), *arguments],
+            env=self.environment,
+            pass_fds=pass_fds,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def children(self, number: int) -> list[Child]:
+        """The next that it starts, by slot."""
+        found = sorted((Child(self._test.accept()[0]) for _ in range(number)), key=lambda child: child.slot)
+        self._family += found
+        return found
+
+    def serving(self, **configuration: Any) -> list[Child]:
+        """Start, and let all of its processes become ready: the controller, then the workers."""
+        self.configure(**configuration)
+        self.start()
+        return self.all_ready(configuration.get("workers", 1))
+
+    def all_ready(self, workers: int = 1) -> list[Child]:
+        children = self.children(workers + 1)
+        for child in children:
+            child.order("ready")
+        self.tells("READY=1")
+        return children
+
+    def tells(self, *words: str) -> str:
+        """Wait until systemd is told that, whatever else it is told before; the last message."""
+        for word in words:
+            while word not in (told := self._systemd.recv(65536).decode()):
+                pass
+        return told
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ends(self) -> tuple[int, str]:
+        """Its exit status, and what it wrote."""
+        assert self.process is not None
+        _, written = self.process.communicate(timeout=DEADLINE)
+        assert list((self.place / "run").iterdir()) == []
+        return self.process.returncode, written
+
+    def counted(self, name: str) -> float:
+        """A metric, as the controller would show it."""
+        (directory,) = (self.place / "run").glob("*/metrics")
+        lines = metrics.exposition(directory).decode().splitlines()
+        return float(next(line for line in lines if line.startswith(name + " ")).split()[-1])
+
+    def close(self) -> None:
+        """End what a failed test left; its children end with it."""
+        self._test.close()
+        self._systemd.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=DEADLINE)
+
+
+MakeParent = Callable[..., Parent]
+
+
+@pytest.fixture
+def make_parent(tmp_path: Path) -> Iterator[MakeParent]:
+    made: list[Parent] = []
+
+    def make(**arguments: Any) -> Parent:
+        made.append(Parent(tmp_path, **arguments))
+        return made[-1]
+
+    yield make
+    for parent in made:
+        parent.close()
+
+
+@pytest.fixture
+def parent(make_parent: MakeParent) -> Parent:
+    return make_parent()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        found: int = one.getsockname()[1]
+        return found
+
+
+def greeted_by(port: int) -> str:
+    """The slot of the process that takes a connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE) as one:
+        return one.recv(100).decode()
+
+
+# --- start and stop ---------------------------------------------------------------------------------------------------
+
+
+def test_ready_is_told_when_every_process_is(parent: Parent, port: int):
+    parent.configure(workers=2, smtp=[f"127.0.0.1:{port}"])
+    parent.start()
+    controller, first, second = parent.children(3)
+    assert [controller.slot, first.slot, second.slot] == ["controller0", "worker0", "worker1"]
+    controller.order("ready")
+    first.order("ready")
+    parent._systemd.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            assert b"READY=1" not in parent._systemd.recv(65536)
+    parent._systemd.settimeout(DEADLINE)
+    second.order("ready")
+    parent.tells("READY=1", "STATUS=2 of 2 workers ready")
+    assert greeted_by(port) in {"worker0", "worker1"}
+
+
+def test_a_process_is_told_what_it_is_for(parent: Parent):
+    controller, worker = parent.serving(mark="first", smtp=["127.0.0.1:0"], http=["127.0.0.1:0"])
+    assert (controller.born["role"], controller.born["sockets"]) == ("controller", ["http.listen"])
+    assert (worker.born["role"], worker.born["sockets"]) == ("worker", ["smtp.listen"])
+    assert (worker.born["workers"], worker.born["mark"], worker.born["path"]) == (1, "first", str(parent.file))
+    assert worker.born["stdin"] == "/dev/null"
+    assert {"PROMETHEUS_MULTIPROC_DIR", "GATEKEEPER_SLOT"} <= set(worker.born["variables"])
+    assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"} & set(worker.born["variables"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_lets_every_process_drain(parent: Parent, port: int, number: int):
+    children = parent.serving(workers=2, smtp=[f"127.0.0.1:{port}"])
+    parent.signal(number)
+    parent.tells("STOPPING=1")
+    for child in children:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "started process=supervisor" in written
+    assert f"listening server=smtp.listen address=127.0.0.1:{port}" in written
+    with pytest.raises(ConnectionRefusedError):
+        greeted_by(port)
+
+
+def test_a_second_stop_is_told_too(parent: Parent):
+    children = parent.serving()
+    parent.signal(signal.SIGTERM)
+    for child in children:
+        child.says("SIGTERM")
+    parent.signal(signal.SIGTERM)
+    for child in children:
+        child.drains()
+    assert parent.ends()[0] == 0
+
+
+def test_a_process_that_does_not_drain_is_killed(make_parent: MakeParent):
+    parent = make_parent(grace=0.1)
+    children = parent.serving(drain=0.1)
+    parent.signal(signal.SIGTERM)
+    for child in children:
+        child.says("SIGTERM")
+        child.is_gone()
+    assert parent.ends()[0] == 0
+
+
+def test_a_stop_while_starting_ends_what_was_started(parent: Parent):
+    parent.configure()
+    parent.start()
+    children = parent.children(2)
+    parent.signal(signal.SIGTERM)
+    for child in children:
+        child.drains()
+    assert parent.ends()[0] == 0
+
+
+def test_when_the_parent_is_killed_its_processes_notice(parent: Parent):
+    children = parent.serving()
+    parent.signal(signal.SIGKILL)
+    for child in children:
+        child.says("orphaned")
+
+
+def test_a_terminals_signals_are_for_the_parent_alone(make_parent: MakeParent):
+    parent = make_parent()
+    parent.configure()
+    parent.start(command=["setsid"])
+    children = parent.all_ready()
+    assert parent.process is not None
+    os.killpg(parent.process.pid, signal.SIGINT)
+    for child in children:
+        child.drains()  # by the parent's SIGTERM, and not by SIGINT
+    assert parent.ends()[0] == 0
+
+
+# --- what cannot start ------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_cannot_work_as_configured_ends_the_start_with_its_sentence(parent: Parent):
+    parent.configure(workers=2)
+    parent.start()
+    controller, first, second = parent.children(3)
+    first.order("ready")
+    second.order("fail the store /x cannot be opened: make the directory")
+    for child in (controller, first):
+        child.drains()
+    status, written = parent.ends()
+    assert status == 2
+    assert written.endswith("gatekeeper: the store /x cannot be opened: make the directory\n")
+
+
+@pytest.mark.parametrize(
+    ("order", "sentence", "status"),
+    [
+        ("exit 1", "worker0 could not start: it ended with status 1", 1),
+        ("exit 2", "worker0 could not start: it ended with status 2", 2),
+        ("exit 0", "worker0 could not start: it ended with status 0", 1),
+        ("kill 9", "worker0 could not start: it ended with signal SIGKILL", 1),
+    ],
+)
+def test_a_process_that_dies_before_it_is_ready_ends_the_start(parent: Parent, order: str, sentence: str, status: int):
+    parent.configure()
+    parent.start()
+    controller, worker = parent.children(2)
+    worker.order(order)
+    controller.drains()
+    ended, written = parent.ends()
+    assert (ended, written.splitlines()[-1]) == (status, f"gatekeeper: {sentence}")
+
+
+def test_a_process_that_talks_nonsense_ends_the_start(make_parent: MakeParent):
+    parent = make_parent(grace=0.1)
+    parent.configure()
+    parent.start()
+    controller, worker = parent.children(2)
+    worker.order("write " + "x" * 70_000)
+    worker.says("SIGTERM")
+    worker.is_gone()
+    controller.says("SIGTERM")
+    controller.is_gone()
+    status, written = parent.ends()
+    assert status == 1
+    assert "where it had to say ready" in written
+
+
+def test_a_process_that_never_becomes_ready_ends_the_start(make_parent: MakeParent):
+    parent = make_parent(grace=0.1)
+    parent.configure(start=0.5)
+    parent.start()
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    worker.is_gone()
+    status, written = parent.ends()
+    assert (status, written.splitlines()[-1]) == (1, "gatekeeper: worker0 could not start: it was not ready in time")
+
+
+@pytest.mark.parametrize("content", [None, "not JSON"])
+def test_a_configuration_that_cannot_be_read_starts_nothing(parent: Parent, content: str | None):
+    if content is not None:
+        parent.file.write_text(content)
+    parent.start()
+    status, written = parent.ends()
+    assert status == 2
+    assert written.startswith("gatekeeper: ")
+    assert "worker_started" not in written
+
+
+def test_an_address_that_is_taken_starts_nothing(parent: Parent):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        parent.configure(smtp=[f"127.0.0.1:{taken.getsockname()[1]}"])
+        parent.start()
+        status, written = parent.ends()
+    assert status == 2
+    assert "another program has that address" in written
+
+
+def test_a_runtime_directory_that_is_not_there_is_an_error_at_start(make_parent: MakeParent):
+    parent = make_parent(RUNTIME_DIRECTORY="/nonexistent")
+    parent.configure()
+    parent.start()
+    status, written = parent.ends()
+    assert status == 2
+    assert "/nonexistent" in written
+
+
+# --- reload -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_starts_the_new_generation_before_the_old_one_drains(parent: Parent, port: int):
+    old = parent.serving(workers=2, mark="old", smtp=[f"127.0.0.1:{port}"])
+    parent.configure(workers=1, mark="new", smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGHUP)
+    parent.tells("RELOADING=1")
+    controller, worker = parent.children(2)
+    assert (controller.slot, worker.slot, worker.born["mark"]) == ("controller1", "worker2", "new")
+    controller.order("ready")
+    worker.order("ready")
+    parent.tells("READY=1", "STATUS=1 of 1 workers ready")
+    for child in old:
+        child.drains()
+    assert greeted_by(port) == "worker2"
+    assert parent.counted('gatekeeper_reloads_total{result="loaded"}') == 1
+    assert greeted_by(port) == "worker2"
+
+
+def test_a_socket_is_the_same_after_a_reload(parent: Parent):
+    old = parent.serving(smtp=["127.0.0.1:0"])
+    parent.signal(signal.SIGHUP)
+    new = parent.all_ready()
+    for child in old:
+        child.drains()
+    parent.signal(signal.SIGTERM)
+    for child in new:
+        child.drains()
+    _, written = parent.ends()
+    listening = [line.split("address=")[1] for line in written.splitlines() if "listening" in line]
+    assert len(listening) == 2
+    assert len(set(listening)) == 1
+
+
+def test_a_reload_opens_new_addresses_and_closes_old_ones(parent: Parent, port: int):
+    old = parent.serving(smtp=[f"unix:{parent.place}/smtp"])
+    assert (parent.place / "smtp").is_socket()
+    parent.configure(smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGHUP)
+    parent.all_ready()
+    for child in old:
+        child.drains()
+    assert not (parent.place / "smtp").exists()
+    assert greeted_by(port) == "worker1"
+
+
+def test_a_wrong_configuration_leaves_the_old_one_in_force(parent: Parent, port: int):
+    old = parent.serving(mark="old", smtp=[f"127.0.0.1:{port}"])
+    parent.file.write_text("wrong\nin two lines")
+    parent.signal(signal.SIGHUP)
+    parent.tells("RELOADING=1", "READY=1", "STATUS=1 of 1 workers ready; the last reload was refused: ")
+    assert greeted_by(port) == "worker0"
+    assert parent.counted('gatekeeper_reloads_total{result="kept"}') == 1
+    parent.signal(signal.SIGTERM)
+    for child in old:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "reload_refused" in written
+
+
+def test_a_new_generation_that_cannot_work_leaves_the_old_one_in_force(parent: Parent, port: int):
+    parent.serving(workers=2, mark="old")
+    parent.configure(workers=2, mark="new", smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGHUP)
+    controller, first, second = parent.children(3)
+    controller.order("ready")
+    second.order("ready")
+    assert greeted_by(port).startswith("worker")
+    first.order("fail the next hop would relay for strangers")
+    controller.drains()
+    second.drains()
+    parent.tells("READY=1", "refused: the next hop would relay for strangers")
+    with pytest.raises(ConnectionRefusedError):
+        greeted_by(port)
+    parent.configure(workers=1)
+    parent.signal(signal.SIGHUP)
+    parent.all_ready()
+    parent.tells("STATUS=1 of 1 workers ready")
+
+
+def test_an_address_that_is_taken_leaves_the_old_configuration_in_force(parent: Parent, port: int):
+    parent.serving(smtp=[f"127.0.0.1:{port}"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        parent.configure(smtp=[f"unix:{parent.place}/new", f"127.0.0.1:{taken.getsockname()[1]}"])
+        parent.signal(signal.SIGHUP)
+        parent.tells("READY=1", "another program has that address")
+    assert not (parent.place / "new").exists()
+    assert greeted_by(port) == "worker0"
+
+
+def test_a_reload_asked_for_during_a_reload_follows_it(parent: Parent):
+    parent.serving(mark="1")
+    parent.configure(mark="2")
+    parent.signal(signal.SIGHUP)
+    second = parent.children(2)
+    parent.configure(mark="3")
+    parent.signal(signal.SIGHUP)
+    for child in second:
+        child.order("ready")
+    parent.tells("READY=1", "RELOADING=1")
+    third = parent.all_ready()
+    assert [child.born["mark"] for child in third] == ["3", "3"]
+    for child in second:
+        child.drains()
+
+
+def test_a_stop_during_a_reload_ends_both_generations_and_tells_nobody_twice(parent: Parent):
+    draining = parent.serving()
+    parent.signal(signal.SIGHUP)
+    serving = parent.all_ready()
+    for child in draining:
+        child.says("SIGTERM")
+    parent.signal(signal.SIGHUP)
+    coming = parent.children(2)
+    parent.signal(signal.SIGTERM)
+    for child in (*serving, *coming):
+        child.drains()
+    for child in draining:
+        child.order("exit 0")
+        child.is_gone()
+    assert parent.ends()[0] == 0
+
+
+# --- deaths -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_dead_process_is_replaced_by_one_with_its_configuration(parent: Parent, position: int):
+    children = parent.serving(mark="first")
+    parent.file.write_text("half of an edit")
+    children[position].order("kill 11")
+    (replacement,) = parent.children(1)
+    assert (replacement.slot, replacement.born["mark"]) == (children[position].slot, "first")
+    replacement.order("ready")
+    parent.tells("STATUS=1 of 1 workers ready")
+    assert parent.counted("gatekeeper_worker_restarts_total") == 1
+
+
+def test_without_workers_the_status_says_so_until_there_is_one(parent: Parent):
+    _, worker = parent.serving()
+    worker.order("exit 1")
+    parent.tells("STATUS=0 of 1 workers ready")
+    (replacement,) = parent.children(1)
+    replacement.order("fail the store is full")
+    (replacement,) = parent.children(1)
+    replacement.order("ready")
+    parent.tells("STATUS=1 of 1 workers ready")
+    assert parent.counted("gatekeeper_worker_restarts_total") == 2
+
+
+def test_a_process_that_dies_of_a_stop_is_not_replaced(parent: Parent):
+    controller, worker = parent.serving()
+    parent.signal(signal.SIGTERM)
+    worker.says("SIGTERM")
+    worker.order("exit 1")
+    controller.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "worker_died" not in written
+
+
+def test_a_death_in_the_coming_generation_leaves_the_old_one_in_force(parent: Parent):
+    parent.serving()
+    parent.signal(signal.SIGHUP)
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    controller.order("exit 3")
+    worker.drains()
+    parent.tells("READY=1", "refused: controller1 could not start: it ended with status 3")
+
+
+def test_a_death_in_the_serving_generation_during_a_reload_is_made_good(parent: Parent):
+    _, worker = parent.serving(mark="old")
+    parent.configure(mark="new")
+    parent.signal(signal.SIGHUP)
+    coming = parent.children(2)
+    worker.order("exit 1")
+    (replacement,) = parent.children(1)
+    assert replacement.born["mark"] == "old"
+    for child in coming:
+        child.order("ready")
+    replacement.says("SIGTERM")
+    replacement.order("exit 0")
+    parent.tells("READY=1")
+
+
+def test_the_pause_before_a_replacement_grows_to_half_a_minute():
+    assert [supervisor._pause(deaths) for deaths in range(1, 6)] == [0, 0.5, 1, 2, 4]
+    assert supervisor._pause(10_000) == 30
+
+
+# --- systemd ----------------------------------------------------------------------------------------------------------
+
+
+def test_sockets_of_systemd_are_passed_on_by_name(make_parent: MakeParent, tmp_path: Path):
+    parent = make_parent(LISTEN_FDS="1", LISTEN_FDNAMES="inbound")
+    parent.configure(smtp=["systemd:inbound"])
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+        (tmp_path / "activate.py").write_text(
+            "import os, sys\n"
+            f"os.dup2({one.fileno()}, 3)\n"
+            "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+            "os.execv(sys.argv[1], sys.argv[1:])\n"
+        )
+        parent.start(command=[sys.executable, str(tmp_path / "activate.py")], pass_fds=(one.fileno(),))
+        children = parent.all_ready()
+    assert greeted_by(port) == "worker0"
+    assert "LISTEN_FDS" not in children[1].born["variables"]
+    parent.signal(signal.SIGHUP)
+    for child in parent.all_ready():
+        assert child.slot in {"controller1", "worker1"}
+    for child in children:
+        child.drains()
+    assert greeted_by(port) == "worker1"
+
+
+def test_a_name_that_systemd_did_not_pass_ends_the_start(parent: Parent):
+    parent.configure(smtp=["systemd:inbound"])
+    parent.start()
+    status, written = parent.ends()
+    assert status == 2
+    assert "FileDescriptorName=inbound" in written
+
+
+def test_the_watchdog_is_fed_while_a_worker_is_ready(make_parent: MakeParent):
+    parent = make_parent(WATCHDOG_USEC="20000")
+    parent.serving()
+    parent.tells("WATCHDOG=1", "WATCHDOG=1")
+
+
+# --- the configuration ------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_read_from_the_configuration_file(tmp_path: Path):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text('[supervisor]\nworkers = 3\ndrain = "10s"\n[servers.http]\nlisten = ["127.0.0.1:1", "[::1]:1"]\n')
+    plan = supervisor.load_plan(str(file), "named")
+    assert (plan.workers, plan.settings.drain) == (3, 10)
+    assert plan.listen[Role.CONTROLLER] == {
+        "http.listen": (read_listen("127.0.0.1:1"), read_listen("[::1]:1")),
+    }
+
+
+def test_as_many_workers_as_processors_are_the_default(tmp_path: Path):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text("")
+    assert supervisor.load_plan(str(file), "named").workers == len(os.sched_getaffinity(0))
+
+
+def test_an_address_may_stand_once(tmp_path: Path):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text('[servers.http]\nlisten = ["127.0.0.1:1", "localhost:1"]\n')
+    with pytest.raises(ValueError, match=r"gatekeeper\.toml: 127\.0\.0\.1:1 stands in several"):
+        supervisor.load_plan(str(file), "/etc/gatekeeper/gatekeeper.toml")
