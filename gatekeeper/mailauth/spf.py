@@ -39,6 +39,7 @@ REMEMBERED_TERMS = 8192
 
 NAMES_A_RECORD = re.compile(rb"(?:^| )[+?~-]?(?:include:|redirect=)([A-Za-z0-9._-]{1,253})(?= |$)", re.IGNORECASE)
 MACRO = re.compile(r"%(?:%|_|-|\{([a-zA-Z])([0-9]*)([rR]?)([-.+,/_=]*)\})")
+VISIBLE = re.compile(r"[\x21-\x7e]*")
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -148,7 +149,7 @@ async def _prefetch(resolver: Resolver, answers: Answers, seen: set[Question], a
             if question not in seen:
                 seen.add(question)
                 for name, rtype in _named_by(question, answer, address_type):
-                    if (name, rtype) not in answers and len(seen) + len(wanted) < MOST_PREFETCHED:
+                    if (name, rtype) not in answers and len(answers) + len(wanted) < MOST_PREFETCHED:
                         wanted[name, rtype] = None
         if not wanted:
             return
@@ -199,6 +200,12 @@ class _Known:
 
 
 _known: dict[tuple[IPAddress, str, SpfIdentity], _Known] = {}
+
+
+def forget() -> None:
+    """Remember no outcome any more. It is never needed for what is right, only for who counts questions."""
+    _known.clear()
+    _terms.clear()
 
 
 def _remembered(claim: Claim) -> _Known | None:
@@ -377,9 +384,12 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         parts: list[str] = []
         end = 0
         for macro in MACRO.finditer(s):
-            parts += (self._literal(s[end : macro.start()]), self._macro(macro, explaining=not stripdot))
+            parts += (
+                _literal(s[end : macro.start()], explaining=not stripdot),
+                self._macro(macro, explaining=not stripdot),
+            )
             end = macro.end()
-        parts.append(self._literal(s[end:]))
+        parts.append(_literal(s[end:], explaining=not stripdot))
         expanded = "".join(parts)
         if not stripdot:
             return expanded
@@ -387,12 +397,6 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         if len(expanded) > MOST_NAME:
             expanded = expanded[expanded.find(".", len(expanded) - MOST_NAME - 1) + 1 :]
         return expanded
-
-    @staticmethod
-    def _literal(text: str) -> str:
-        if "%" in text:
-            raise spf.PermError("a % that begins no macro")
-        return text
 
     def _macro(self, macro: re.Match[str], *, explaining: bool) -> str:
         letter, digits, reverse, delimiters = macro.groups()
@@ -413,6 +417,14 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
                 labels.reverse()
             value = ".".join(labels[-int(digits) :] if digits else labels)
         return quote(value, safe="~") if letter != lower else value
+
+
+def _literal(text: str, *, explaining: bool) -> str:
+    if "%" in text:
+        raise spf.PermError("a % that begins no macro")
+    if not explaining and not VISIBLE.fullmatch(text):
+        raise spf.PermError("a character that no name may have")
+    return text
 
 
 @lru_cache(maxsize=REMEMBERED)
