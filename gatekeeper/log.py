@@ -36,7 +36,7 @@ EVENTS: Final[dict[str, str]] = {
     "listening": "A socket is open.",
     "reloaded": "A new configuration is in force.",
     "reload_refused": "A new configuration was wrong; the old one stays in force.",
-    "worker_started": "A process was started in the place of one that had died.",
+    "worker_started": "The parent has started a process.",
     "unfit": "A process cannot work as configured, and ends.",
     "worker_died": "A worker process ended without being told to; another takes its place.",
     # sessions and mail
@@ -119,9 +119,9 @@ def setup(settings: Settings) -> None:
     to_journal = settings.destination == "journal" or (settings.destination == "auto" and stderr_is_the_journal())
     handler: logging.Handler
     try:
-        handler = Journal() if to_journal else logging.StreamHandler(sys.stderr)
+        handler = Journal() if to_journal else StandardError()
     except OSError:  # no journal on this machine: lines must not get lost for that
-        handler = logging.StreamHandler(sys.stderr)
+        handler = StandardError()
     handler.setFormatter(Line(settings.format, dated=not isinstance(handler, Journal)))
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each.formatter, Line)]:
@@ -178,6 +178,17 @@ class Line(logging.Formatter):
         if self._dated:
             text = f"{stamp} {record.levelname.lower()} {text}"
         return "\n".join([text, *(f"  | {printable(part)}" for part in trace)])
+
+
+class StandardError(logging.Handler):
+    """One line, one write, to whatever is standard error now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001  # a border, as below
+            self.handleError(record)
 
 
 class Journal(logging.Handler):

@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import io
 import json
 import logging
 import os
@@ -130,6 +131,18 @@ def test_a_level_below_the_setting_is_silent(capsys):
     log.setup(log.Settings(level="warning", destination="stderr"))
     log.event("started")
     assert capsys.readouterr().err == ""
+
+
+def test_a_standard_error_that_is_closed_ends_nothing(monkeypatch, capsys):
+    log.setup(log.Settings(destination="stderr"))
+    closed = io.StringIO()
+    closed.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", closed)
+        patch.setattr(logging, "raiseExceptions", False)
+        log.event("started")
+    log.event("stopped")
+    assert "stopped" in capsys.readouterr().err
 
 
 def test_setup_twice_writes_each_line_once(capsys):

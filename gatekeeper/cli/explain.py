@@ -17,6 +17,7 @@ from gatekeeper.cli.options import (
     fail,
     from_store,
 )
+from gatekeeper.log import printable
 
 if TYPE_CHECKING:
     from gatekeeper.config import Configuration
@@ -42,7 +43,7 @@ def explain(
     except UnreadableDocument as wrong:
         fail(f"{id_}: {wrong}")
     if record is None:
-        typer.echo(f"no record has the id {id_}; old ones are forgotten ([records] keep)", err=True)
+        typer.echo(f"no record has the id {printable(id_)}; old ones are forgotten ([records] keep)", err=True)
         raise typer.Exit(EXIT_NEGATIVE)
     explanation = explaining.explain(record, sentences(settings))
     if as_json:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from gatekeeper.log import printable
+
 if TYPE_CHECKING:
     from gatekeeper.config import Configuration
     from gatekeeper.store.base import Store
@@ -28,18 +30,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of text for p
 def fail(*sentences: str) -> NoReturn:
     """End with a sentence on standard error; the mistake is the operator's, so there is no traceback."""
     for sentence in sentences:
-        typer.echo(sentence, err=True)
+        typer.echo(printable(sentence), err=True)
     raise typer.Exit(EXIT_MISTAKE)
 
 
 def configuration(file: str) -> Configuration:
-    """The configuration in that file, or the end of the program with everything that is wrong with it."""
+    """The configuration in that file, or the end of the program with everything that is wrong with it.
+
+    From then on what goes wrong is told on standard error: where the log goes is for the server to know.
+    """
+    from gatekeeper import log
     from gatekeeper.config import ConfigurationError, load
 
     try:
-        return load(file)
+        found = load(file)
     except ConfigurationError as wrong:
         fail(*map(str, wrong.problems))
+    log.setup(log.Settings(level="warning", destination="stderr"))
+    return found
 
 
 def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) -> T:

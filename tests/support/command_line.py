@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +31,26 @@ class Ended:
 
 
 def gatekeeper(*arguments: str, environment: dict[str, str] | None = None, typed: bytes = b"") -> Ended:
-    result = CliRunner().invoke(app, arguments, env=environment, input=typed)
+    with _logging_as_it_was():
+        result = CliRunner().invoke(app, arguments, env=environment, input=typed)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+@contextlib.contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    """A command sets up logging for its process, which here goes on with other tests."""
+    loggers = logging.getLogger(), logging.getLogger("gatekeeper")
+    levels = [logger.level for logger in loggers]
+    handlers = list(loggers[0].handlers)
+    try:
+        yield
+    finally:
+        loggers[0].handlers[:] = handlers
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        logging.captureWarnings(capture=False)
 
 
 def configuration(directory: Path, text: str = "") -> str:
