@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +36,8 @@ def prepare(path: Path) -> None:
 
     Raises StoreUnusable.
     """
-    _make(path)
+    with _making:
+        _make(path)
     try:
         connection = _connect(path, START_PATIENCE)
         try:
@@ -64,19 +67,26 @@ def sentence(failure: Exception, path: Path) -> str:
     return f"{path} cannot be used ({name}: {failure}): move it away (a new one is made) or restore a copy"
 
 
+_making = threading.Lock()
+
+
 def _make(path: Path) -> None:
-    """An empty file with the right mode; its -wal and -shm take the mode over."""
+    """An empty file with the right mode, if there is none; its -wal and -shm take the mode over.
+
+    A file that exists is never opened here: closing any descriptor of it would drop the locks that this process's
+    connections hold on it, and whoever closes next would take itself for the last one and delete the log under us.
+    """
     if not path.parent.is_dir():
         raise StoreUnusable(
             f"{path.parent} is not a directory: make it, owned by the user gatekeeper runs as, or change [store] url"
         )
     try:
-        try:
+        with contextlib.suppress(FileExistsError):
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             os.fchmod(file, 0o640)  # whatever the umask
-        except FileExistsError:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        os.close(file)
+            os.close(file)
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as failure:
         if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StoreUnusable(f"the disk that holds {path} is full: make room") from failure
@@ -168,7 +178,8 @@ class _Open:
             if self._file != _identity(self._path):
                 self.close()
         if self._connection is None:
-            _make(self._path)
+            with _making:  # no other thread may have connected between a file's making and its closing
+                _make(self._path)
             connection = _connect(self._path, PATIENCE)
             try:
                 _migrate(connection, self._path)

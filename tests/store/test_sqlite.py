@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -187,3 +189,19 @@ def test_a_search_walks_an_index(query, path: Path):
     with closing(sqlite3.connect(path)) as connection:
         plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, values)]
     assert not [step for step in plan if step.startswith("SCAN") and "USING INDEX" not in step], plan
+
+
+async def test_another_process_that_comes_and_goes_does_not_take_the_log_away(tmp_path: Path):
+    """Closing any descriptor of the file would drop our locks on it, and the log be deleted by the next to leave."""
+    path = tmp_path / "state.db"
+    store = SqliteStore(path)
+    await store.remember("ip:192.0.2.1", accepted=1, refused=0, now=1.0)  # the writer has connected
+    await store.history(["ip:192.0.2.1"])  # and the reader after it
+    visit = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM meta').fetchall(); c.close()"
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", visit], check=True, timeout=30)
+    assert path.with_name("state.db-wal").exists()
+    await store.remember("ip:192.0.2.1", accepted=1, refused=0, now=2.0)
+    other = SqliteStore(path)
+    assert (await other.history(["ip:192.0.2.1"]))[0].accepted == 2
+    await other.close()
+    await store.close()
