@@ -437,11 +437,11 @@ def _not_run(mail: Mail, recipient: Recipient | None) -> list[str]:
 
 
 def table_of(table: Mapping[Stage, Sequence[Sequence[type[Check]]]], checks: Mapping[type[Check], Check]) -> Table:
-    """The table with each class replaced by its configured check; a check that is switched off is left out."""
-    return {
-        stage: tuple(tuple(checks[kind] for kind in wave if kind in checks) for wave in waves)
-        for stage, waves in table.items()
+    """The table with each class replaced by its configured check, without those that are switched off."""
+    left = {
+        stage: [[checks[kind] for kind in wave if kind in checks] for wave in waves] for stage, waves in table.items()
     }
+    return {stage: [wave for wave in waves if wave] for stage, waves in left.items()}
 
 
 __all__ = ["Gate", "LiveGate", "Settings", "Table", "table_of"]

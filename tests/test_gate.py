@@ -403,4 +403,4 @@ def test_the_table_is_built_from_the_checks_that_are_switched_on():
 
     one: Any = One()
     kinds: dict[Any, Check] = {One: one}
-    assert table_of({Stage.MAIL: ((One, Two),)}, kinds) == {Stage.MAIL: ((one,),)}  # type: ignore[dict-item, arg-type]
+    assert table_of({Stage.MAIL: ((One, Two), (Two,))}, kinds) == {Stage.MAIL: [[one]]}  # type: ignore[dict-item, arg-type]
