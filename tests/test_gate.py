@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 import pytest
-from gatekeeper.records.record import Record
 
 from gatekeeper.checks.base import Check, Tools
 from gatekeeper.dns.resolver import Status
@@ -32,6 +31,7 @@ from gatekeeper.model import (
 )
 from gatekeeper.policy import For, Policy
 from gatekeeper.policy import Settings as PolicySettings
+from gatekeeper.records.record import Record
 from gatekeeper.store.base import StoreAway
 from gatekeeper.store.memory import MemoryStore
 from tests.support.fake_resolver import FakeResolver

@@ -85,8 +85,8 @@ def _make(path: Path) -> None:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             os.fchmod(file, 0o640)  # whatever the umask
             os.close(file)
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if path.is_dir() or not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, "it is a directory" if path.is_dir() else "no permission")
     except OSError as failure:
         if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StoreUnusable(f"the disk that holds {path} is full: make room") from failure
