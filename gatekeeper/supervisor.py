@@ -275,7 +275,8 @@ class Supervisor:
         if coming is None or len(coming.children) < len(coming.seats) or not all(c.ready for c in coming.children):
             return
         self._serving, self._coming = coming, None
-        log.setup(coming.plan.log)
+        if old is not None:
+            log.setup(coming.plan.log)
         self._sockets.keep(coming.plan.addresses)
         self._log_sockets(coming.plan)
         if old is None:
@@ -345,6 +346,8 @@ class Supervisor:
             snapshot.unlink(missing_ok=True)
             self._give_up(_Refused(str(error)))
             return
+        if self._serving is None:
+            log.setup(plan.log)
         roles = [Role.CONTROLLER] + [Role.WORKER] * plan.workers
         self._coming = _Generation(plan, snapshot, [_Seat(role) for role in roles])
         try:

@@ -318,6 +318,7 @@ def test_a_stop_lets_every_process_drain(parent: Parent, port: int, number: int)
     status, written = parent.ends()
     assert status == 0
     assert "started process=supervisor" in written
+    assert "worker_started process=worker1" in written
     assert f"listening server=smtp.listen address=127.0.0.1:{port}" in written
     with pytest.raises(ConnectionRefusedError):
         greeted_by(port)

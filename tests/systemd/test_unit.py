@@ -1,0 +1,95 @@
+"""The units that ship, as systemd itself reads them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.servers.sockets import BACKLOG
+from gatekeeper.wire.process import EXIT_CONFIGURATION, Settings
+
+UNITS = Path(__file__).parents[2] / "systemd"
+
+
+def read(name: str) -> dict[str, dict[str, list[str]]]:
+    """Section -> key -> its values in order; systemd lets a key stand several times."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in (UNITS / name).read_text().splitlines():
+        if line.startswith("["):
+            section = found.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return found
+
+
+SERVICE = read("gatekeeper.service")["Service"]
+
+
+@pytest.fixture
+def analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
+    return found
+
+
+def test_the_service_is_hardened(analyze: str):
+    ran = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", str(UNITS / "gatekeeper.service")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    score = re.search(r"Overall exposure level for gatekeeper\.service: ([0-9.]+)", ran.stdout)
+    assert score, ran.stdout + ran.stderr
+    assert float(score[1]) < 2.0, ran.stdout
+
+
+def test_systemd_finds_nothing_wrong(analyze: str, tmp_path: Path):
+    for unit in UNITS.iterdir():
+        # What it starts need not be installed here.
+        text = unit.read_text().replace(SERVICE["ExecStart"][0].split()[0], sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    units = [str(tmp_path / name) for name in ("gatekeeper.service", "gatekeeper.socket")]
+    ran = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False)
+    complaints = [line for line in ran.stderr.splitlines() if "gatekeeper" in line]
+    assert (ran.returncode, complaints) == (0, [])
+
+
+def test_only_the_parent_is_told_to_stop():
+    assert SERVICE["KillMode"] == ["mixed"]
+
+
+def test_systemd_waits_longer_than_we_do():
+    assert float(SERVICE["TimeoutStopSec"][0]) > Settings().drain + 10
+    assert float(SERVICE["TimeoutStartSec"][0]) > Settings().start + 10
+
+
+def test_a_wrong_configuration_is_not_started_again():
+    assert SERVICE["Restart"] == ["on-failure"]
+    assert SERVICE["RestartPreventExitStatus"] == [str(EXIT_CONFIGURATION)]
+
+
+def test_low_ports_are_the_only_privilege():
+    assert SERVICE["AmbientCapabilities"] == SERVICE["CapabilityBoundingSet"] == ["CAP_NET_BIND_SERVICE"]
+    assert SERVICE["NoNewPrivileges"] == SERVICE["DynamicUser"] == ["yes"]
+
+
+def test_what_the_program_needs_is_there():
+    assert SERVICE["Type"] == ["notify"]
+    assert SERVICE["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+    for directory in ("StateDirectory", "RuntimeDirectory", "ConfigurationDirectory"):
+        assert SERVICE[directory] == ["gatekeeper"]
+    assert int(SERVICE["LimitNOFILE"][0]) >= 65536
+
+
+def test_the_socket_unit_has_the_name_it_tells_to_write():
+    unit = read("gatekeeper.socket")["Socket"]
+    (name,) = unit["FileDescriptorName"]
+    assert f'listen = ["systemd:{name}"]' in (UNITS / "gatekeeper.socket").read_text()
+    assert unit["Service"] == ["gatekeeper.service"]
+    assert unit["Backlog"] == [str(BACKLOG)]
