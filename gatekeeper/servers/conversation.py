@@ -8,6 +8,7 @@ this much and no more. Replies to what came in one read leave in one write.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 COMMANDS_AHEAD: Final = 64 * 1024
@@ -265,7 +266,8 @@ class Conversation:
         if transport is None or self.lost:
             return
         if linger and not self.ended and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has just gone, and the loop does not know it yet
+                transport.write_eof()
             deadline = self._loop.time() + LINGER_SECONDS
             until = self.heard + LINGER_OCTETS
             try:

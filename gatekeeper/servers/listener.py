@@ -122,6 +122,9 @@ class Listener:
 
     def _take(self, connection: socket.socket, peer: object) -> None:
         connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            # Asyncio would set it, but not on a socket made with protocol 0, as accepted ones are.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address, port = peer_of(peer)
         protocol = self._make(connection, address, port)
         if protocol is None:
@@ -133,7 +136,6 @@ class Listener:
 
     async def _begin(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         try:
-            # Both event loops set TCP_NODELAY on what they make of it.
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError as error:  # it has gone already
             connection.close()

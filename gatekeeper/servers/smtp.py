@@ -12,6 +12,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -45,6 +46,11 @@ GROUP: Final = 16
 """Recipients that are asked of the next hop at once."""
 TURN: Final = 32
 """Commands after which the other sessions get their turn."""
+
+PARTING: Final = 1.0
+"""Seconds that a client may take to read our last word when we are in a hurry."""
+
+_encoded = lru_cache(maxsize=256)(encode)  # what we say ourselves is mostly the same dozen replies
 
 Method = Callable[["SmtpSession", str], Coroutine[Any, Any, None]]
 
@@ -120,9 +126,13 @@ class SmtpSession(SMTP):
         except ClientSilent:
             note = "client_silent"
             self._end(answers.TIMEOUT)
-        except (Interrupted, asyncio.CancelledError):
+        except Interrupted:
+            self._end(answers.GOING_DOWN)
+        except asyncio.CancelledError:  # `drain` has waited long enough; whoever can still get an answer gets one
             note = "shutdown"
             self._end(answers.GOING_DOWN)
+            self._linger = False
+            self.conversation.patience = PARTING
         except Exception as error:  # noqa: BLE001 - the one border around a session: the others live on
             note = "bug"
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
@@ -476,18 +486,20 @@ class SmtpSession(SMTP):
             self._gate.new_client(self.session)
 
     async def _leave(self, note: str) -> None:
-        await self._give_up(note)
         try:
-            await self.conversation.send()
-        except ClientSilent:
-            self.conversation.abort()
-        await self.conversation.close(linger=self._linger)
-        await self._gate.leave(self.session)
+            await self._give_up(note)
+            try:
+                await self.conversation.send()
+            except ClientSilent:
+                self.conversation.abort()
+            await self.conversation.close(linger=self._linger)
+        finally:
+            await self._gate.leave(self.session)
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _say(self, reply: Reply) -> None:
-        self._say_encoded(encode(reply))
+        self._say_encoded(_encoded(reply))
 
     def _say_encoded(self, reply: bytes) -> None:
         metrics.SMTP_REPLIES[f"{reply[0:1].decode()}xx"].inc()
@@ -658,4 +670,4 @@ class SmtpServer:
             task.cancel()
         if left:
             log.event("sessions_cut_off", level=logging.WARNING, count=len(left))
-            await asyncio.wait(left)
+            await asyncio.wait(left, timeout=2 * PARTING)

@@ -120,8 +120,8 @@ def _take_apart(argument: str, keyword: str) -> tuple[str, tuple[str, ...]]:
 def _address(path: str, *, code: int, enhanced: str, whose: str) -> Address:
     try:
         return parse_path(path)
-    except AddressError:
-        raise CommandError(code, f"{enhanced} Bad {whose} address syntax") from None
+    except AddressError as error:
+        raise CommandError(code, f"{enhanced} Bad {whose} address: {error}") from None
 
 
 def _ascii_unless(utf8: bool, argument: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Any
 
 from gatekeeper import nexthop
 from gatekeeper.nexthop import NextHop, NextHopUrl
-from gatekeeper.servers.relay_guard import RelayGuard
 from gatekeeper.servers.smtp import Settings, SmtpServer
 from tests.support.fake_gate import FakeGate
 from tests.support.next_hop import FakeNextHop
@@ -33,6 +33,18 @@ class Proxy:
         return SmtpClient(self.port, **options)
 
 
+class Failures(logging.Handler):
+    """The sessions that ended by a bug."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == "session_failed":
+            self.seen.append(getattr(record, "facts", record))
+
+
 @contextlib.asynccontextmanager
 async def proxy(
     *,
@@ -44,9 +56,10 @@ async def proxy(
     unix: Path | None = None,
     clock: Callable[[], float] = lambda: 1_800_000_000.0,
     workers: int = 1,
+    bugs: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Proxy]:
-    """`settings` are those of [servers.smtp]."""
+    """`settings` are those of [servers.smtp]. No session may fail by a bug, unless the test is about `bugs`."""
     hop = hop or FakeNextHop()
     gate = gate or FakeGate()
     async with hop:
@@ -67,13 +80,14 @@ async def proxy(
         sock.bind(str(unix) if unix else ("127.0.0.1", 0))
         sock.listen(128)
         await server.start([sock])
+        failures = Failures()
+        logging.getLogger("gatekeeper").addHandler(failures)
         try:
             yield Proxy(server, gate, hop, client, str(unix) if unix else sock.getsockname()[1])
         finally:
             await server.drain(0)
             await client.close()
             sock.close()
-
-
-def guard_of(server: SmtpServer) -> RelayGuard:
-    return server.guard
+            logging.getLogger("gatekeeper").removeHandler(failures)
+        assert bugs or not failures.seen, failures.seen
+        assert server.sessions == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from types import TracebackType
+from typing import Self
 
 PATIENCE = 20.0
 """Seconds until a test that waits for an answer that never comes has failed."""
@@ -20,7 +21,7 @@ class SmtpClient:
         self.greet = greet
         self.greeting = ""
 
-    async def __aenter__(self) -> SmtpClient:
+    async def __aenter__(self) -> Self:
         if isinstance(self.port, str):
             self.reader, self.writer = await asyncio.open_unix_connection(self.port)
         else:
