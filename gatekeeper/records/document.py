@@ -149,7 +149,7 @@ def from_document(document: str) -> Record:
         if read["format"] != FORMAT:
             raise UnreadableDocument(f"a record of format {read['format']!r}; this gatekeeper reads {FORMAT}")
         decision = _read_decision(read.get("decision"))
-        client = dict(read["client"])
+        client = dict(read.get("client", {}))
         tls = client.pop("tls", None)
         reply = _read_reply(read["reply"])
         if reply is None:
