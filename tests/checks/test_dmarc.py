@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.checks.dmarc import Dmarc
+from gatekeeper.dns.resolver import Status
+from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session
+from gatekeeper.store.memory import MemoryStore
+from tests.support.fake_resolver import FakeResolver
+from tests.support.mail import message_of
+
+FROM = "From: Joe <joe@example.com>\n\n"
+FAILED = SpfResult(SpfCode.FAIL, "elsewhere.test", SpfIdentity.MAILFROM)
+ALIGNED = SpfResult(SpfCode.PASS, "example.com", SpfIdentity.MAILFROM)
+UNSIGNED = DkimResults()
+
+
+def record(tags: str, domain: str = "example.com") -> dict[tuple[str, str], Any]:
+    return {(f"_dmarc.{domain}", "TXT"): [f"v=DMARC1; {tags}".encode()]}
+
+
+async def inspect(
+    zone: dict[tuple[str, str], Any],
+    raw: str = FROM,
+    *evidence: Any,
+    address: str | None = "192.0.2.1",
+    check: Dmarc | None = None,
+) -> list[Finding | Missing]:
+    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo="mx.test")
+    mail = Mail(session, Envelope("e", sender=Address("a", "elsewhere.test")), message_of(raw))
+    mail.envelope.notebook.findings += [Finding("X", one) for one in evidence or (FAILED, UNSIGNED)]
+    tools = Tools(FakeResolver(zone), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
+    return list(await (check or Dmarc()).inspect(mail, tools))
+
+
+def rules(found: list[Finding | Missing]) -> list[str]:
+    return [one.rule if isinstance(one, Finding) else f"missing {one.name}" for one in found]
+
+
+@pytest.mark.parametrize(
+    ("zone", "evidence", "rule"),
+    [
+        (record("p=reject"), (ALIGNED, UNSIGNED), "DMARC_PASS"),
+        (record("p=reject"), (), "DMARC_REJECT"),
+        (record("p=quarantine"), (), "DMARC_QUARANTINE"),
+        (record("p=none"), (), "DMARC_FAIL"),
+        (record("p=reject; t=y"), (), "DMARC_QUARANTINE"),
+        (record("p=quarantine; t=y"), (), "DMARC_FAIL"),
+        ({}, (), "DMARC_NONE"),
+    ],
+)
+async def test_each_result_is_a_rule(zone: dict[tuple[str, str], Any], evidence: tuple[Any, ...], rule: str) -> None:
+    (found,) = await inspect(zone, FROM, *evidence)
+    assert isinstance(found, Finding)
+    assert found.rule == rule
+    assert isinstance(found.evidence, DmarcResult)
+    assert found.text.startswith("example.com: ")
+
+
+def test_reject_decides_alone_unless_it_is_not_enforced() -> None:
+    def decisions(check: Dmarc) -> dict[str, Action]:
+        return {rule.name: rule.decides for rule in check.rules() if rule.decides is not None}
+
+    assert decisions(Dmarc()) == {"DMARC_REJECT": Action.REJECT}
+    assert decisions(Dmarc(enforce=False)) == {}
+
+
+async def test_mail_of_the_same_owner_is_not_refused_for_its_policy() -> None:
+    vouched = DkimResults((DkimResult(DkimCode.PASS, "example.com"),), 1)
+    raw = "From: joe@mail.example.com\n\n"
+    assert rules(await inspect(record("p=reject", "mail.example.com"), raw, FAILED, vouched)) == ["DMARC_FAIL"]
+
+
+async def test_without_an_answer_nothing_failed_and_what_might_have_been_found_is_missing() -> None:
+    found = await inspect({("_dmarc.example.com", "TXT"): Status.TIMEOUT})
+    assert rules(found) == ["DMARC_TEMPERROR", "missing dmarc"]
+    assert isinstance(found[1], Missing)
+    assert found[1].rules == ("DMARC_PASS", "DMARC_NONE", "DMARC_FAIL", "DMARC_QUARANTINE", "DMARC_REJECT")
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        (SpfResult(SpfCode.TEMPERROR, "mail.example.com", SpfIdentity.MAILFROM), UNSIGNED),
+        (FAILED, DkimResults((DkimResult(DkimCode.TEMPERROR, "example.com"),), 1)),
+        (FAILED,),
+        (UNSIGNED,),
+    ],
+)
+async def test_a_result_that_rests_on_a_missing_one_is_missing(evidence: tuple[Any, ...]) -> None:
+    found = await inspect(record("p=reject"), FROM, *evidence)
+    assert rules(found) == ["DMARC_TEMPERROR", "missing dmarc"]
+    assert isinstance(found[1], Missing)
+    assert found[1].rules == ("DMARC_PASS", "DMARC_REJECT")
+
+
+async def test_where_spf_cannot_be_known_only_a_pass_is_found() -> None:
+    signed = DkimResults((DkimResult(DkimCode.PASS, "example.com"),), 1)
+    assert rules(await inspect(record("p=reject"), FROM, signed, address=None)) == ["DMARC_PASS"]
+    assert rules(await inspect(record("p=reject"), FROM, UNSIGNED, address=None)) == []
+    assert rules(await inspect({}, FROM, UNSIGNED, address=None)) == ["DMARC_NONE"]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "From: joe@example.com\nFrom: eve@evil.test\n\n",
+        "From: eve@evil.test\nFrom: joe@example.com\n\n",
+        "From: eve@evil.test, joe@example.com\n\n",
+    ],
+)
+async def test_two_authors_never_pass_and_the_stricter_policy_counts(raw: str) -> None:
+    zone = record("p=reject") | record("p=none", "evil.test")
+    vouched = DkimResults((DkimResult(DkimCode.PASS, "evil.test"),), 1)
+    found = await inspect(zone, raw, FAILED, vouched)
+    assert rules(found) == ["DMARC_AMBIGUOUS_FROM", "DMARC_REJECT"]
+    assert isinstance(found[0], Finding)
+    assert found[0].evidence.code is DmarcCode.PERMERROR
+    both = DkimResults((DkimResult(DkimCode.PASS, "evil.test"), DkimResult(DkimCode.PASS, "example.com")), 2)
+    assert rules(await inspect(zone, raw, FAILED, both)) == ["DMARC_AMBIGUOUS_FROM"]
+
+
+async def test_many_authors_cause_few_questions() -> None:
+    raw = "From: " + ", ".join(f"a@d{n}.test" for n in range(500)) + "\n\n"
+    assert rules(await inspect({}, raw)) == ["DMARC_AMBIGUOUS_FROM"]
+
+
+async def test_one_of_two_authors_without_an_answer_is_missing() -> None:
+    raw = "From: eve@evil.test, joe@example.com\n\n"
+    found = await inspect(record("p=reject") | {("_dmarc.evil.test", "TXT"): Status.REFUSED}, raw)
+    assert rules(found) == ["DMARC_AMBIGUOUS_FROM", "DMARC_REJECT", "missing dmarc"]
+
+
+@pytest.mark.parametrize(
+    "raw", ["Subject: no author\n\n", "From: undisclosed\n\n", "From:\n\n", "From: joe@[192.0.2.1]\n\n"]
+)
+async def test_no_author_no_pass(raw: str) -> None:
+    assert "DMARC_PASS" not in rules(await inspect({}, raw, ALIGNED, UNSIGNED))
+
+
+async def test_without_a_message_nothing_is_found() -> None:
+    mail = Mail(Session("s", "smtp", 0.0), Envelope("e"))
+    tools = Tools(FakeResolver(), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
+    assert list(await Dmarc().inspect(mail, tools)) == []

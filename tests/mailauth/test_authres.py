@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.mailauth.authres import Method, write
+from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
+from gatekeeper.mailauth.dmarc_record import DmarcPolicy
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+
+SPF = SpfResult(SpfCode.PASS, "example.com", SpfIdentity.MAILFROM)
+DKIM = DkimResult(DkimCode.PASS, "example.com", "sel", "rsa-sha256", "@example.com", "AbC/+1==", key_bits=2048)
+DMARC = DmarcResult(
+    DmarcCode.PASS, "example.com", DmarcPolicy.REJECT, DmarcPolicy.REJECT, "example.com", aligned_spf=True
+)
+
+
+def test_a_message_that_passes_everything() -> None:
+    assert write("mx.example.org", spf=SPF, dkim=DkimResults((DKIM,), 1), dmarc=DMARC) == (
+        "mx.example.org;\r\n"
+        "\tspf=pass smtp.mailfrom=example.com;\r\n"
+        '\tdkim=pass (2048-bit key) header.d=example.com header.s=sel header.a=rsa-sha256 header.b="AbC/+1==";\r\n'
+        "\tdmarc=pass (p=reject) header.from=example.com"
+    )
+
+
+def test_a_message_that_fails_everything() -> None:
+    spf = SpfResult(SpfCode.PERMERROR, "mx.test", SpfIdentity.HELO, reason='bad "term"')
+    dkim = DkimResult(DkimCode.FAIL, "example.com", reason="the body is not what was signed", testing=True)
+    dmarc = DmarcResult(
+        DmarcCode.FAIL, "example.com", DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT, "example.com", testing=True
+    )
+    assert write("mx.example.org", spf=spf, dkim=DkimResults((dkim,), 1), dmarc=dmarc) == (
+        "mx.example.org;\r\n"
+        '\tspf=permerror reason="bad \\"term\\"" smtp.helo=mx.test;\r\n'
+        '\tdkim=fail (domain is testing) reason="the body is not what was signed" header.d=example.com;\r\n'
+        "\tdmarc=fail (p=reject t=y) header.from=example.com"
+    )
+
+
+def test_a_message_that_nobody_signed() -> None:
+    none = DmarcResult(DmarcCode.NONE, "example.com")
+    assert write("mx", dkim=DkimResults(), dmarc=none) == "mx;\r\n\tdkim=none;\r\n\tdmarc=none header.from=example.com"
+
+
+def test_nothing_looked_at_is_none() -> None:
+    assert write("mx.example.org") == "mx.example.org;\r\n\tnone"
+
+
+def test_other_methods_follow() -> None:
+    iprev = Method("iprev", "pass", (("policy.iprev", "2001:db8::1"),), comment="mx.example.com")
+    assert write("mx", spf=SPF, others=[iprev]).endswith(
+        ';\r\n\tiprev=pass (mx.example.com) policy.iprev="2001:db8::1"'
+    )
+
+
+@given(st.text(), st.text(), st.text(), st.text(), st.text())
+def test_no_value_can_say_more_than_a_value(a: str, b: str, c: str, d: str, e: str) -> None:
+    spf = SpfResult(SpfCode.PASS, a, SpfIdentity.MAILFROM, reason=b)
+    dkim = DkimResult(DkimCode.PASS, a, b, c, d, e, reason=e)
+    dmarc = DmarcResult(DmarcCode.FAIL, c, reason=d)
+    other = Method("iprev", "fail", (("policy.iprev", e),), comment=a, reason=b)
+    text = write("mx.example.org", spf=spf, dkim=DkimResults((dkim,), 1), dmarc=dmarc, others=[other])
+    lines = text.split("\r\n")
+    assert all(line.isascii() and line.replace("\t", "", 1).isprintable() for line in lines)
+    assert len(lines) == 5
+    assert max(map(len, lines)) < 998
+    # Without quoted strings and comments only our own words are left.
+    bare = re.sub(r"\([^()\\]*\)", "", re.sub(r'"(?:[^"\\]|\\.)*"', "Q", text))
+    assert [part.split()[0] for part in bare.split(";")[1:]] == ["spf=pass", "dkim=pass", "dmarc=fail", "iprev=fail"]
