@@ -191,8 +191,8 @@ class Supervisor:
         self._kill_overdue()
         for child in [each for each in self._children if each.process.poll() is not None]:
             self._bury(child)
-        self._settle()
         if not self._stops:
+            self._settle()
             self._fill_seats()
             if self._reload_wanted and self._coming is None:
                 self._reload()
@@ -212,26 +212,29 @@ class Supervisor:
                 self._stop()
 
     def _hear_report(self, child: _Child) -> None:
-        """It ends with its first line, or with its pipe. May be called for a child that has ended."""
+        """Its report ends with the first line, or with the pipe."""
         if child.report is None:
             return
-        with contextlib.suppress(BlockingIOError):
-            chunk = os.read(child.report, 65536)
-            child.heard += chunk
-            if chunk and b"\n" not in child.heard and len(child.heard) < 65536:
-                return
-            self._selector.unregister(child.report)
-            os.close(child.report)
-            child.report = None
-            line = bytes(child.heard)
-            failed = read_report(line)
-            if failed is None:
-                child.ready = True
-                child.deadline = child.deadline if child.told else math.inf
-            else:
-                child.why = child.why or (failed.sentence if line else "")
-                child.refused = line.startswith(b"failed: ")
-                self._tell(child, GRACE)
+        chunk = os.read(child.report, 65536)
+        child.heard += chunk
+        if not chunk or b"\n" in child.heard or len(child.heard) >= 65536:
+            self._take_report(child)
+
+    def _take_report(self, child: _Child) -> None:
+        if child.report is None:
+            return
+        self._selector.unregister(child.report)
+        os.close(child.report)
+        child.report = None
+        line = bytes(child.heard)
+        failed = read_report(line)
+        if failed is None:
+            child.ready = True
+            child.deadline = child.deadline if child.told else math.inf
+        else:
+            child.why = child.why or (failed.sentence if line else "")
+            child.refused = line.startswith(b"failed: ")
+            self._tell(child, GRACE)
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -243,8 +246,10 @@ class Supervisor:
                     os.killpg(child.process.pid, signal.SIGKILL)
 
     def _bury(self, child: _Child) -> None:
-        while child.report is not None:
-            self._hear_report(child)
+        with contextlib.suppress(BlockingIOError):  # it may have said why; a process of its own may hold the pipe open
+            while child.report is not None:
+                self._hear_report(child)
+        self._take_report(child)
         self._children.remove(child)
         metrics.forget_gauges(self._metrics, child.slot)
         facts: dict[str, Any] = {"process": child.slot, "pid": child.process.pid, "status": child.process.returncode}
@@ -338,9 +343,8 @@ class Supervisor:
         self._snapshots += 1
         snapshot = self._place / f"configuration{self._snapshots}.toml"
         try:
-            with contextlib.suppress(OSError):  # `load` says it better
-                shutil.copyfile(self._path, snapshot)
-            plan = self._load(str(snapshot) if snapshot.exists() else self._path, self._path)
+            self._copy_configuration(snapshot)
+            plan = self._load(str(snapshot), self._path)
             self._sockets.open(plan.addresses)
         except (ConfigurationError, CannotListen, OSError, ValueError) as error:
             snapshot.unlink(missing_ok=True)
@@ -355,6 +359,14 @@ class Supervisor:
                 self._start(seat, self._coming)
         except OSError as error:
             self._give_up(_Refused(f"a process cannot be started: {error}", 1))
+
+    def _copy_configuration(self, snapshot: Path) -> None:
+        try:
+            content = Path(self._path).read_bytes()
+        except OSError:
+            self._load(self._path, self._path)  # it says better what is wrong, and what to do
+            raise
+        snapshot.write_bytes(content)
 
     def _give_up(self, refused: _Refused) -> None:
         """The coming generation cannot work: at a reload keep the serving one, at the start end."""

@@ -21,7 +21,15 @@ DEADLINE = 30
 """Seconds after which a test has failed; nothing here takes that long."""
 
 PARENT = """
-import json, signal, sys
+import json, sys, types
+
+# The real configuration brings every check with it, and takes longer to import than a test to run.
+configuration, loading = types.ModuleType("configuration"), types.ModuleType("loading")
+loading.ConfigurationError = type("ConfigurationError", (Exception,), {})
+sys.modules["gatekeeper.config"] = types.ModuleType("config")
+sys.modules["gatekeeper.config.configuration"] = sys.modules["gatekeeper.config"].configuration = configuration
+sys.modules["gatekeeper.config.loading"] = loading
+
 from gatekeeper import log, supervisor
 from gatekeeper.wire.listen import read_listen
 from gatekeeper.wire.process import Role, Settings
@@ -95,6 +103,13 @@ while True:
                 sys.exit(2)
             elif order == "write":
                 os.write(start.ready_fd, argument.encode())
+            elif order == "leave":
+                if os.fork():
+                    os._exit(3)
+                for number in (0, 1, 2, test.fileno()):
+                    os.close(number)
+                os.read(start.lifeline_fd, 1)
+                os._exit(0)
             elif order == "exit":
                 os._exit(int(argument))
             elif order == "kill":
@@ -355,6 +370,25 @@ def test_a_stop_while_starting_ends_what_was_started(parent: Parent):
     assert parent.ends()[0] == 0
 
 
+def test_what_becomes_ready_after_a_stop_does_not_serve(parent: Parent, port: int):
+    parent.configure(smtp=[f"127.0.0.1:{port}"])
+    parent.start()
+    children = parent.children(2)
+    parent.signal(signal.SIGTERM)
+    for child in children:
+        child.says("SIGTERM")
+    for child in children:
+        child.order("ready")
+    children[0].order("exit 0")
+    children[0].is_gone()
+    children[1].order("exit 0")
+    status, written = parent.ends()
+    assert status == 0
+    assert "started process=supervisor" not in written
+    with pytest.raises(ConnectionRefusedError):
+        greeted_by(port)
+
+
 def test_when_the_parent_is_killed_its_processes_notice(parent: Parent):
     children = parent.serving()
     parent.signal(signal.SIGKILL)
@@ -444,6 +478,16 @@ def test_a_configuration_that_cannot_be_read_starts_nothing(parent: Parent, cont
     assert status == 2
     assert written.startswith("gatekeeper: ")
     assert "worker_started" not in written
+
+
+def test_a_child_of_a_dead_process_that_keeps_its_pipe_holds_nobody_up(parent: Parent):
+    parent.configure()
+    parent.start()
+    controller, worker = parent.children(2)
+    worker.order("leave a child behind")
+    controller.drains()
+    status, written = parent.ends()
+    assert (status, written.splitlines()[-1]) == (1, "gatekeeper: worker0 could not start: it ended with status 3")
 
 
 def test_an_address_that_is_taken_starts_nothing(parent: Parent):
