@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-import time
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import h11
@@ -216,18 +216,23 @@ async def test_a_client_that_does_not_read_is_cut_off(serve: Serve):
         writer.close()
 
 
-async def test_a_page_that_takes_too_long_ends_the_connection(serve: Serve):
-    async with serve(Settings(timeout=0.05)) as served, asyncio.timeout(20):
-        served.unready = _Slow()
-        assert await converse(served, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+class Stuck(list[str]):
+    """Is not read before it is let go."""
 
-
-class _Slow(list[str]):
-    """Takes half a second to be read."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
 
     def __iter__(self):
-        time.sleep(0.5)
+        self.let_go.wait(20)
         return iter(())
+
+
+async def test_a_page_that_takes_too_long_ends_the_connection(serve: Serve):
+    async with serve(Settings(timeout=0.05)) as served, asyncio.timeout(20):
+        served.unready = stuck = Stuck()
+        assert await converse(served, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        stuck.let_go.set()
 
 
 async def test_one_connection_too_many_is_answered_503(serve: Serve):
