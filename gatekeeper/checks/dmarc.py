@@ -11,13 +11,14 @@ from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfResult
-from gatekeeper.message.header import author_of
+from gatekeeper.message.header import Author, author_of
 from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.wire.mailboxes import Ambiguity
 
 MOST_AUTHORS = 4  # domains that are asked about where there are several authors
 
 PASS = Rule("DMARC_PASS", -0.5, "The author's domain vouches for the message.", kind=Kind.IDENTITY)
-NONE = Rule("DMARC_NONE", 0.0, "The author's domain has no policy.", kind=Kind.IDENTITY)
+NONE = Rule("DMARC_NONE", 0.0, "No policy of the author's domain stands against the message.", kind=Kind.IDENTITY)
 # RFC 9989 §5.4: p=none must not change what becomes of the mail.
 FAIL = Rule(
     "DMARC_FAIL",
@@ -41,7 +42,7 @@ REJECT = Rule(
 AMBIGUOUS = Rule(
     "DMARC_AMBIGUOUS_FROM",
     3.0,
-    "Who the author is depends on who reads the From field, so that nobody can vouch for it.",
+    "Who the author is depends on who reads the From field, and one of them is a domain that does not vouch for it.",
     kind=Kind.IDENTITY,
 )
 TEMPERROR = Rule(
@@ -74,7 +75,7 @@ class Dmarc:
         spf, dkim = mail.evidence(SpfResult), mail.evidence(DkimResults)
         author = author_of(mail.message)
         if author.ambiguities:
-            return await self._ambiguous(author.domains, tools, spf, dkim)
+            return await self._ambiguous(author, tools, spf, dkim)
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
@@ -87,16 +88,18 @@ class Dmarc:
         return (_finding(rule, result),)
 
     async def _ambiguous(
-        self, domains: Sequence[str], tools: Tools, spf: SpfResult | None, dkim: DkimResults | None
+        self, author: Author, tools: Tools, spf: SpfResult | None, dkim: DkimResults | None
     ) -> Sequence[Finding | Missing]:
         """Nothing passes. But each domain that may be taken for the author's has its say, and the strictest counts:
         whoever forges an author must not get off more lightly for adding a second one.
         """
-        asked = domains[:MOST_AUTHORS]
+        asked = author.domains[:MOST_AUTHORS]
         results = [await evaluate(tools.resolver, domain, spf=spf, dkim=dkim) for domain in asked if domain]
-        result = DmarcResult(DmarcCode.PERMERROR, "", reason="there is not one author")
-        found: list[Finding | Missing] = [Finding(AMBIGUOUS.name, result, ", ".join(asked))]
         failed = [one for one in results if one.code is DmarcCode.FAIL]
+        # Too long to be read is how one would hide whose policy it is; an author's name is never that long.
+        rule = AMBIGUOUS if failed or Ambiguity.TOO_LONG in author.ambiguities else NONE
+        result = DmarcResult(DmarcCode.PERMERROR, "", reason="there is not one author")
+        found: list[Finding | Missing] = [Finding(rule.name, result, ", ".join(asked))]
         if failed:
             strictest = max(failed, key=lambda one: one.policy.rank)
             found.append(_finding(_failed(strictest), strictest))

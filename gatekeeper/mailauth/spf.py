@@ -34,7 +34,8 @@ MOST_NAME = 253
 MOST_EXPLANATION = 400  # characters shown to a peer
 MOST_PREFETCHED = 40  # names asked for before it is known that they are needed
 MOST_HOSTS = 10  # of one MX or PTR answer (RFC 7208 §4.6.4)
-REMEMBERED = 4096  # evaluations whose outcome is kept
+REMEMBERED = 2048  # evaluations whose outcome is kept
+REMEMBERED_OCTETS = 4096  # of the answers that one of them rests on; a longer one is worked out again
 REMEMBERED_TERMS = 8192
 
 NAMES_A_RECORD = re.compile(rb"(?:^| )[+?~-]?(?:include:|redirect=)([A-Za-z0-9._-]{1,253})(?= |$)", re.IGNORECASE)
@@ -223,7 +224,7 @@ def _remembered(claim: Claim) -> _Known | None:
 def _remember(claim: Claim, evaluation: _Evaluation, answers: Answers, result: SpfResult) -> None:
     letters = evaluation.letters
     used = {question: answers[question] for question in evaluation.used}
-    small = sum(len(record) for answer in used.values() for record in answer.records) <= MOST_RECORD
+    small = sum(len(record) for answer in used.values() for record in answer.records) <= REMEMBERED_OCTETS
     if result.code is SpfCode.TEMPERROR or "t" in letters or not small:
         return
     if len(_known) >= REMEMBERED:
