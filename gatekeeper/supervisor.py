@@ -234,7 +234,10 @@ class Supervisor:
         else:
             child.why = child.why or (failed.sentence if line else "")
             child.refused = line.startswith(b"failed: ")
-            self._tell(child, GRACE)
+            if child.refused:
+                child.deadline = min(child.deadline, time.monotonic() + GRACE)  # it ends by itself, in good order
+            else:
+                self._tell(child, GRACE)
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
