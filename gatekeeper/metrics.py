@@ -273,12 +273,16 @@ DNS_CACHE = Children(
 
 # --- store and records -----------------------------------------------------------------------------------------------
 
-STORE_UP = Gauge(
-    "gatekeeper_store_up",
-    "1 while the store answers in every worker, 0 while memory stands in for it in one of them.",
-    registry=REGISTRY,
-    multiprocess_mode="livemin",
+STORE_UP = Children(
+    Gauge(
+        "gatekeeper_store_up",
+        "1 while the store answers in every worker, 0 while memory stands in for it in one of them.",
+        ["backend"],
+        registry=REGISTRY,
+        multiprocess_mode="livemin",
+    )
 )
+"""Declared by whoever opens a store; a process without one would count as one that is away."""
 STORE_ERRORS = Children(
     Counter("gatekeeper_store_errors", "Questions the store did not answer, by verb.", ["verb"], registry=REGISTRY),
     ("spend", "remember", "history", "block", "unblock", "blocked", "blocks", "put_records", "find_records", "expire"),

@@ -43,6 +43,7 @@ class Fallback:
         memory: MemoryStore,
         on_change: Callable[[bool], None] | None = None,
         *,
+        backend: str = "sqlite",
         clock: Callable[[], float] = time.monotonic,
         most_waiting: int = 5_000,
     ) -> None:
@@ -58,7 +59,9 @@ class Fallback:
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, StoredRecord] = OrderedDict()  # records the store has yet to get
         self._changed: OrderedDict[str, Block | None] = OrderedDict()  # blocks made or lifted (None) meanwhile
-        metrics.STORE_UP.set(1)
+        metrics.STORE_UP.declare((backend,))
+        self._up = metrics.STORE_UP[backend]
+        self._up.set(1)
 
     @property
     def away(self) -> bool:
@@ -201,7 +204,7 @@ class Fallback:
         self._back_at = self._clock()
         away_for = self._back_at - (self._away_since or 0.0)
         self._away_since = None
-        metrics.STORE_UP.set(1)
+        self._up.set(1)
         log.event("store_back", away_for=away_for)
         if self._on_change is not None:
             self._on_change(True)
@@ -222,7 +225,7 @@ class Fallback:
         steady = self._back_at is None or not 0 <= now - self._back_at < 2 * LONGEST_PAUSE
         self._pause = SHORTEST_PAUSE if steady else min(2 * self._pause, LONGEST_PAUSE)
         self._away_since = self._tried_at = now
-        metrics.STORE_UP.set(0)
+        self._up.set(0)
         log.event("store_away", level=logging.WARNING, why=failure)
         if self._on_change is not None:
             self._on_change(False)

@@ -1,4 +1,4 @@
-"""The store on one machine: a SQLite file (3.34 or newer) shared by all workers and the command line.
+"""The store on one machine: a SQLite file (3.35 or newer) shared by all workers and the command line.
 
 Writes go through one thread with group commit, reads through another, so that neither a commit, a checkpoint nor a
 long search ever stops the loop. WAL with synchronous=NORMAL: a power cut may lose the last moments, never the file.

@@ -16,6 +16,8 @@ from gatekeeper.store.base import StoreAway, StoreUnusable
 from gatekeeper.store.lane import DEADLINE, Job
 from gatekeeper.store.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
+OLDEST = (3, 35, 0)
+"""The first SQLite with RETURNING."""
 START_PATIENCE = 5.0
 """Seconds that a start waits for a lock: another worker may be making the tables right now."""
 PATIENCE = 0.7
@@ -36,6 +38,9 @@ def prepare(path: Path) -> None:
 
     Raises StoreUnusable.
     """
+    if sqlite3.sqlite_version_info < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise StoreUnusable(f"Python here comes with SQLite {sqlite3.sqlite_version}: {oldest} or newer is needed")
     with _making:
         _make(path)
     try:

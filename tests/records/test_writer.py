@@ -272,6 +272,18 @@ class TestRetention:
         await kept.recorder.turn()
         assert kept.store.asked.count("expire") == 1
 
+    async def test_a_backlog_is_worked_off_without_a_pause(self, monkeypatch):
+        kept = Kept(keep=1.0)
+        monkeypatch.setattr(writer, "MANY", 2)
+        for name in "AB":
+            kept.recorder.put(record(name))
+        await kept.recorder.turn()
+        kept.now += 1000
+        await kept.recorder.turn()
+        kept.now += 1
+        await kept.recorder.turn()
+        assert kept.store.asked.count("expire") == 2
+
     async def test_a_store_that_is_away_is_asked_next_time(self):
         kept = Kept(expire_every=50.0)
         kept.now += 100

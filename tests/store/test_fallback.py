@@ -296,9 +296,9 @@ async def test_a_search_that_failed_does_not_make_the_store_away(standing: Stand
 
 async def test_the_gauge_and_the_log_tell(standing: Standing, caplog):
     caplog.set_level("INFO", "gatekeeper")
-    assert metrics.STORE_UP._value.get() == 1
+    assert metrics.STORE_UP["sqlite"]._value.get() == 1
     await standing.lose()
-    assert metrics.STORE_UP._value.get() == 0
+    assert metrics.STORE_UP["sqlite"]._value.get() == 0
     await standing.find_back()
-    assert metrics.STORE_UP._value.get() == 1
+    assert metrics.STORE_UP["sqlite"]._value.get() == 1
     assert [record.msg for record in caplog.records if record.msg.startswith("store_")] == ["store_away", "store_back"]

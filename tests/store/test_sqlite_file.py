@@ -109,6 +109,11 @@ class TestAtStart:
         prepare(path)
         assert value(path, "version") == VERSION
 
+    def test_an_sqlite_that_is_too_old_is_told(self, path, monkeypatch):
+        monkeypatch.setattr(sqlite_file, "OLDEST", (99, 1, 0))
+        with pytest.raises(StoreUnusable, match=r"99\.1\.0 or newer"):
+            prepare(path)
+
     def test_a_missing_directory_is_named(self, tmp_path):
         with pytest.raises(StoreUnusable, match=r"/nowhere is not a directory: make it"):
             prepare(tmp_path / "nowhere" / "state.db")
