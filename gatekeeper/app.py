@@ -106,15 +106,18 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         relay_domains=frozenset(configuration.relay_domains),
         workers=start.workers,
     )
+    listeners = [socket.socket(fileno=fd) for fd in start.sockets.get("smtp.listen", ())]
     try:
         await _look_at_next_hop(next_hop, server.guard)
         async with _until_told_to_stop(start) as stopping:
-            await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("smtp.listen", ())])
+            await server.start(listeners)
             _ready(start)
             async with _alongside(parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, server.guard)) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
                 await server.stop_accepting()
+                for listener in listeners:
+                    listener.close()
                 await _first(server.drain(start.drain), stopping.second.wait())
                 await server.drain(0.0)
     finally:
