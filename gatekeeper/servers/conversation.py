@@ -54,6 +54,7 @@ class Conversation:
         "_transport",
         "_unwritable",
         "_waiter",
+        "broken",
         "ended",
         "heard",
         "lost",
@@ -79,6 +80,7 @@ class Conversation:
         self.heard = 0  # octets that have come in all
         self.ended = False  # the client has closed its side: it sends nothing more, but may be listening
         self.lost = False  # the connection is no more
+        self.broken = False  # and it ended with an error
 
     # --- from the protocol -------------------------------------------------------------------------------------------
 
@@ -97,8 +99,9 @@ class Conversation:
         self.ended = True
         self._wake()
 
-    def lose(self) -> None:
+    def lose(self, error: Exception | None) -> None:
         self.ended = self.lost = True
+        self.broken = error is not None
         self._wake()
         for future in (self._delay, self._unwritable):
             if future is not None and not future.done():

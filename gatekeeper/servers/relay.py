@@ -8,10 +8,20 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gatekeeper import log, metrics
+from gatekeeper.checks.reverse_dns import ReverseName
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
 from gatekeeper.model import Mail, Message, Recipient, Reply
-from gatekeeper.nexthop import Capabilities, Client, Command, NextHopGone, RelayAnswer, Transaction, Withdrawn
+from gatekeeper.nexthop import (
+    Capabilities,
+    Client,
+    Command,
+    NextHopGone,
+    NextHopUrl,
+    RelayAnswer,
+    Transaction,
+    Withdrawn,
+)
 
 AWAY_AT_RCPT: Final = Reply.of(451, "4.4.1 The mail server behind does not answer, try again later")
 AWAY_AT_DATA: Final = Reply.of(451, "4.4.1 The mail server behind went away, try again later")
@@ -23,6 +33,9 @@ REFUSED_KEPT: Final = 100
 
 class NextHop(Protocol):
     """What the SMTP server needs of the next hop (`nexthop.NextHop`)."""
+
+    @property
+    def url(self) -> NextHopUrl: ...
 
     @property
     def capabilities(self) -> Capabilities | None: ...
@@ -111,12 +124,17 @@ class Relay:
         client = Client(
             address=None if session.address is None else str(session.address),
             port=session.port,
-            name=session.name,
+            name=session.name or self._confirmed_name(),
             helo=session.helo,
             protocol="ESMTP" if session.extended else "SMTP",
             ident=envelope.id,
         )
         return self._next_hop.transaction(client, Command(sender.raw, envelope.parameters))
+
+    def _confirmed_name(self) -> str | None:
+        """The client's name as DNS has it both ways; another the next hop must not believe."""
+        found = self._mail.evidence(ReverseName)
+        return found.name if found is not None and found.confirmed else None
 
 
 def accepts(reply: Reply) -> bool:

@@ -10,15 +10,25 @@ import asyncio
 from typing import Final, Protocol
 
 from gatekeeper import log
-from gatekeeper.model import Address, Reply, Session
+from gatekeeper.model import Action, Address, Session, Thresholds, Verdict
 from gatekeeper.nexthop import RelayAnswer
 from gatekeeper.servers.peers import Peers
 from gatekeeper.wire.address import routes
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
-NOT_OURS: Final = Reply.of(550, "5.7.1 We do not relay mail for this domain")
-NOT_SURE: Final = Reply.of(451, "4.3.0 Not ready to take mail yet, try again in a few minutes")
+_NO_SCORE: Final = Thresholds(tag=0, reject=0)  # no sum is behind these
+NOT_OURS: Final = Verdict(
+    Action.REJECT, 0, _NO_SCORE, reason="We do not relay mail for this domain", code=550, enhanced="5.7.1"
+)
+NOT_SURE: Final = Verdict(
+    Action.DEFER,
+    0,
+    _NO_SCORE,
+    reason="Not ready to take mail yet, try again in a few minutes",
+    code=451,
+    enhanced="4.3.0",
+)
 
 
 class OpenRelay(Exception):
@@ -78,7 +88,7 @@ class RelayGuard:
         """Between two probes."""
         await asyncio.sleep(seconds)
 
-    def refusal(self, recipient: Address, session: Session) -> Reply | None:
+    def refusal(self, recipient: Address, session: Session) -> Verdict | None:
         """Why this recipient cannot be asked of the next hop, or None."""
         if not self.sure:
             return NOT_SURE

@@ -32,7 +32,7 @@ from gatekeeper.servers.listener import Admission, Listener, say_and_close
 from gatekeeper.servers.offer import Offer
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.receiving import Limits, receive
-from gatekeeper.servers.relay import NextHop, Relay, accepts, note_refused
+from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
@@ -84,6 +84,7 @@ class SmtpSession(SMTP):
         self._greeted = False
         self._closing = False
         self._linger = False
+        self._acknowledged = -1  # octets heard when a mail was acknowledged last
         self._commands = 0
         self._idle_commands = 0
 
@@ -102,8 +103,8 @@ class SmtpSession(SMTP):
         self.conversation.end()
         return True  # it may still be listening: what it has sent is answered first
 
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - the loop's signature
-        self.conversation.lose()
+    def connection_lost(self, error: Exception | None) -> None:
+        self.conversation.lose(error)
         if self.task is None:  # it was gone before it became a session
             self._server.closed(self, self._admitted)
 
@@ -150,7 +151,7 @@ class SmtpSession(SMTP):
         mail = Mail(self.session, self._gate.envelope(self.session))
         verdict = await self._gate.judge(Stage.CONNECT, mail)
         if verdict.action is Action.DROP:
-            await self._drop(verdict, mail)
+            await self._refuse(verdict, mail)
         else:
             self._say(self._server.greeting)
 
@@ -257,7 +258,7 @@ class SmtpSession(SMTP):
         verdict = await self._gate.judge(Stage.MAIL, mail)
         await self._slow(verdict)
         if verdict.action is Action.DROP:
-            await self._drop(verdict, mail)
+            await self._refuse(verdict, mail)
             return
         self._mail, self._relay, self._utf8 = mail, Relay(self._server.next_hop, mail), given.utf8
         self._say(answers.SENDER_OK)
@@ -270,7 +271,9 @@ class SmtpSession(SMTP):
         while given is not None:
             answers.append(await self._consider(given, mail))
             given = None
-            if not self._closing and len(answers) < GROUP and self.conversation.next_begins(b"RCPT "):
+            if self._closing or len(answers) >= GROUP or self._no_room(mail):
+                break  # those that are asked of the next hop may not all be taken: there may be room again
+            if self.conversation.next_begins(b"RCPT "):
                 try:
                     given = self._split(self.conversation.line_here() or b"").argument
                 except CommandError as error:
@@ -278,13 +281,11 @@ class SmtpSession(SMTP):
         asked = [answer for answer in answers if isinstance(answer, Recipient)]
         if asked:
             await relay.recipients(asked)
-        dropped = self._closing
         for answer in answers:
             if isinstance(answer, Reply):
                 self._say(answer)
             elif answer.reply is not None:
                 self._say_encoded(encode(answer.reply, passed_on=answer.by_next_hop))
-        self._linger = self._linger or dropped
 
     async def _consider(self, argument: str, mail: Mail) -> Recipient | Reply:
         """What we say ourselves about a recipient, or the recipient, to be asked of the next hop."""
@@ -295,17 +296,16 @@ class SmtpSession(SMTP):
         except CommandError as error:
             return self._counted(error.reply)
         recipient = Recipient(path.address, path.parameters)
-        reply = self._no_room(mail) or self._server.guard.refusal(path.address, self.session)
-        if reply is not None:
-            return self._refused(mail, recipient, reply)
-        mail.recipient = recipient
+        if self._no_room(mail):
+            return self._refused(mail, recipient, answers.TOO_MANY_RECIPIENTS)
+        mail.recipient, mail.stage = recipient, Stage.RCPT
         try:
-            verdict = recipient.verdict = await self._gate.judge(Stage.RCPT, mail)
-            await self._slow(verdict)
+            verdict = self._server.guard.refusal(path.address, self.session)
+            if verdict is None:
+                verdict = recipient.verdict = await self._gate.judge(Stage.RCPT, mail)
+                await self._slow(verdict)
             if verdict.action.refuses:
-                reply = self._refused(mail, recipient, self._gate.reply(verdict, mail))
-                if verdict.action is Action.DROP:
-                    self.session.blocked = self._closing = True
+                reply = self._refused(mail, recipient, self._reply(verdict, mail))
                 await self._gate.refused(mail, verdict, reply=reply)
                 return reply
         finally:
@@ -314,10 +314,9 @@ class SmtpSession(SMTP):
         mail.envelope.recipients.append(recipient)
         return recipient
 
-    def _no_room(self, mail: Mail) -> Reply | None:
-        most = self._server.settings.recipients
-        full = len(mail.envelope.recipients) >= most or len(mail.envelope.refused) >= most
-        return answers.TOO_MANY_RECIPIENTS if full else None
+    def _no_room(self, mail: Mail) -> bool:
+        most = self._server.recipients
+        return len(mail.envelope.recipients) >= most or len(mail.envelope.refused) >= max(most, REFUSED_KEPT)
 
     def _refused(self, mail: Mail, recipient: Recipient, reply: Reply) -> Reply:
         recipient.reply = reply
@@ -370,7 +369,9 @@ class SmtpSession(SMTP):
         if accepts(reply):
             self.session.counters.messages += 1
             self._idle_commands = 0
-            if not self.conversation.present:
+            if self.conversation.present:
+                self._acknowledged = self.conversation.heard
+            else:
                 metrics.RELAY_IN_DOUBT["client"].inc()
                 note = "in_doubt_client"
         await self._finish(mail, verdict, reply=reply, next_hop=outcome.next_hop, note=note)
@@ -391,13 +392,9 @@ class SmtpSession(SMTP):
 
     async def _refuse_message(self, mail: Mail, verdict: Verdict, relay: Relay) -> None:
         await relay.abandon()
-        reply = self._gate.reply(verdict, mail)
+        reply = self._reply(verdict, mail)
         self.session.counters.refused += 1
-        if verdict.action is Action.DROP:
-            self.session.blocked = True
-            self._end(reply)
-        else:
-            self._say(reply)
+        self._say(reply)
         await self._finish(mail, verdict, reply=reply)
 
     async def smtp_RSET(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -445,10 +442,22 @@ class SmtpSession(SMTP):
         if verdict.delay > 0:
             await self.conversation.pause(verdict.delay)
 
-    async def _drop(self, verdict: Verdict, mail: Mail) -> None:
-        self.session.blocked = True
+    def _reply(self, verdict: Verdict, mail: Mail) -> Reply:
+        """The answer of a refusing verdict. After a drop the session is closed.
+
+        Unless it belongs to a server that tells us of many clients by XFORWARD: for it a 421 would be our own leaving.
+        """
         reply = self._gate.reply(verdict, mail)
-        self._end(reply)
+        if verdict.action is not Action.DROP:
+            return reply
+        if self._forwarded is not None:
+            return Reply(451, reply.lines)
+        self.session.blocked = self._closing = self._linger = True
+        return reply
+
+    async def _refuse(self, verdict: Verdict, mail: Mail) -> None:
+        reply = self._reply(verdict, mail)
+        self._say(reply)
         await self._gate.refused(mail, verdict, reply=reply)
 
     async def _give_up(self, note: str) -> None:
@@ -493,6 +502,9 @@ class SmtpSession(SMTP):
             except ClientSilent:
                 self.conversation.abort()
             await self.conversation.close(linger=self._linger)
+            if self.conversation.broken and self._acknowledged == self.conversation.heard:
+                # Reset before it said another word: it may not have read our last one.
+                metrics.RELAY_IN_DOUBT["client"].inc()
         finally:
             await self._gate.leave(self.session)
 
@@ -583,6 +595,8 @@ class SmtpServer:
             header=settings.header_size,
             hashes=body_hashes,
         )
+        # An LMTP server answers the message once for each recipient, and only one answer can be passed back.
+        self.recipients = 1 if next_hop.url.protocol == "lmtp" else settings.recipients
         self.greeting = Reply.of(220, f"{hostname} ESMTP")
         self._admission = Admission(
             connections=math.ceil(settings.connections / workers),
@@ -616,7 +630,7 @@ class SmtpServer:
                 capabilities,
                 hostname=self.hostname,
                 size=self.settings.message_size,
-                recipients=self.settings.recipients,
+                recipients=self.recipients,
             )
         return self._offer
 

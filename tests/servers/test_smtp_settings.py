@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from gatekeeper.servers.smtp import Settings
+
+
+def test_the_defaults_are_good_and_every_setting_is_explained():
+    Settings()
+    assert all(field.metadata["about"].endswith(".") for field in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mend"),
+    [
+        ({"proxy_listen": ("127.0.0.1:1",)}, "not supported yet"),
+        ({"trust": ("nonsense",)}, "write a network as"),
+        ({"ours": ("192.0.2.1/24",)}, "write a network as"),
+        ({"listen": ("nonsense",)}, "write one of"),
+        ({"next_hop": "http://x"}, "smtp://host:port"),
+        ({"next_hop": "smtp://127.0.0.1:10025"}, "name the mail server behind us"),
+        ({"next_hop": "smtp://localhost:10025"}, "name the mail server behind us"),
+        ({"listen": ("0.0.0.0:25",), "next_hop": "smtp://127.0.0.1:25"}, "name the mail server behind us"),
+        ({"listen": ("[::]:25",), "next_hop": "smtp://[::1]:25"}, "name the mail server behind us"),
+        ({"listen": ("unix:/run/x",), "next_hop": "lmtp+unix:///run/x"}, "name the mail server behind us"),
+        ({"relay_probe_domain": "a b"}, "relay-test.invalid"),
+        ({"message_size": 0}, "message_size must be more than nothing"),
+        ({"recipients": 0}, "recipients must be at least 1"),
+        ({"data_timeout": 0.0}, "data_timeout must be longer than nothing"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_the_mend(wrong, mend):
+    with pytest.raises(ValueError, match=mend):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"listen": ("127.0.0.1:25",), "next_hop": "smtp://127.0.0.2:25"},
+        {"listen": ("192.0.2.1:25",), "next_hop": "smtp://127.0.0.1:25"},
+        {"listen": ("systemd:smtp",), "next_hop": "lmtp+unix:///run/x"},
+    ],
+)
+def test_a_next_hop_that_is_somebody_else_is_good(good):
+    Settings(**good)

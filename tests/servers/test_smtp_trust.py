@@ -1,0 +1,187 @@
+"""Whose word is taken about the client, and who may send where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatekeeper import nexthop
+from gatekeeper.model import Action, Stage
+from tests.servers.proxy import HELLO, proxy
+from tests.support.next_hop import ALL, XCLIENT, XFORWARD, FakeNextHop
+
+MAIL = "MAIL FROM:<s@example.net>"
+RCPT = "RCPT TO:<one@example.org>"
+TRUST = ("127.0.0.1/32",)
+
+
+async def test_xclient_goes_back_to_the_greeting_with_another_client():
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        said = await client(HELLO)
+        assert "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN" in said
+        assert "250 XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE" in said
+        assert (
+            await client("XCLIENT ADDR=192.0.2.7 PORT=1234 NAME=mx.example.com LOGIN=bob") == "220 mx.example.org ESMTP"
+        )
+        session = p.gate.sessions[0]
+        assert (str(session.address), session.port, session.name, session.login, session.helo) == (
+            "192.0.2.7",
+            1234,
+            "mx.example.com",
+            "bob",
+            None,
+        )
+        assert await client(MAIL) == "503 5.5.1 Say EHLO first"
+        await client("EHLO mx.example.com")
+        assert (await client.mail())[:3] == "250"
+    assert p.gate.seen[0] == (Stage.CONNECT, "127.0.0.1", None)
+    assert (Stage.CONNECT, "192.0.2.7", None) in p.gate.seen
+    assert (Stage.MAIL, "192.0.2.7", "mx.example.com") in p.gate.seen
+    assert b"mx.example.com" in p.hop.messages[0].data
+    assert b"[192.0.2.7]" in p.hop.messages[0].data
+
+
+async def test_a_helo_told_by_xclient_is_not_overruled_by_the_proxys_own():
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        await client("XCLIENT ADDR=IPV6:2001:db8::7 HELO=told.example.com PROTO=SMTP NAME=[UNAVAILABLE]")
+        await client("EHLO proxy.example.org")
+        session = p.gate.sessions[0]
+        assert (str(session.address), session.helo, session.extended, session.name) == (
+            "2001:db8::7",
+            "told.example.com",
+            False,
+            None,
+        )
+
+
+@pytest.mark.parametrize("argument", ["", "FOO=1", "ADDR=x", "PORT=0", "PROTO=LMTP", "ADDR"])
+async def test_a_malformed_xclient_changes_nothing(argument):
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        await client(HELLO)
+        assert (await client(f"XCLIENT {argument}"))[:9] == "501 5.5.4"
+        assert str(p.gate.sessions[0].address) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("verb", ["XCLIENT", "XFORWARD"])
+async def test_neither_is_taken_in_the_middle_of_a_mail_or_from_strangers(verb):
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        await client.say(HELLO, MAIL)
+        assert (await client(f"{verb} ADDR=192.0.2.7"))[:9] == "503 5.5.1"
+        async with p.client(source="127.0.0.2") as stranger:
+            assert "XCLIENT" not in await stranger(HELLO)
+            assert await stranger(f"{verb} ADDR=192.0.2.7") == "550 5.7.0 Not allowed from here"
+            assert p.gate.sessions[1].counters.errors == 1
+            assert str(p.gate.sessions[1].address) == "127.0.0.2"
+
+
+async def test_a_client_that_xclient_names_may_be_refused_at_once():
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        p.gate.say(Stage.CONNECT, Action.DROP)
+        assert (await client("XCLIENT ADDR=192.0.2.7"))[:3] == "421"
+        assert await client.gone()
+
+
+async def test_xforward_names_the_client_of_one_mail():
+    hop = FakeNextHop(capabilities={**ALL, **XFORWARD})
+    async with proxy(hop=hop, trust=TRUST) as p, p.client() as client:
+        await client("EHLO postfix.example.org")
+        assert await client("XFORWARD NAME=mx.example.com ADDR=192.0.2.7 PORT=1234") == "250 2.0.0 Ok"
+        assert await client("XFORWARD PROTO=ESMTP HELO=helo.example.com IDENT=4XyZ SOURCE=REMOTE") == "250 2.0.0 Ok"
+        assert (await client.mail())[:3] == "250"
+        assert str(p.gate.sessions[0].address) == "127.0.0.1"
+        assert p.gate.sessions[0].helo == "postfix.example.org"
+        assert (await client.mail())[:3] == "250"
+    assert (Stage.MESSAGE, "192.0.2.7", "helo.example.com") in p.gate.seen
+    assert p.gate.seen[-1] == (Stage.MESSAGE, "127.0.0.1", "postfix.example.org")
+    first, second = p.hop.messages
+    assert (first.xforward["ADDR"], first.xforward["HELO"]) == ("192.0.2.7", "helo.example.com")
+    assert second.xforward["ADDR"] == "127.0.0.1"
+    assert not first.data.startswith(b"Received:"), "Postfix before us has written it"
+    assert second.data.startswith(b"Received:")
+
+
+async def test_a_server_that_forwards_for_others_is_not_cut_off_for_one_of_them():
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        p.gate.say(Stage.RCPT, Action.DROP)
+        await client.say(HELLO, "XFORWARD ADDR=192.0.2.7", MAIL)
+        assert (await client(RCPT))[:9] == "451 4.7.1"
+        assert await client("RSET") == "250 2.0.0 Ok"
+        assert not p.gate.sessions[0].blocked
+
+
+async def test_a_next_hop_that_is_told_by_xclient_writes_the_received_field_itself():
+    hop = FakeNextHop(capabilities={**ALL, **XCLIENT})
+    async with proxy(hop=hop) as p, p.client() as client:
+        await client(HELLO)
+        assert (await client.mail())[:3] == "250"
+    assert p.hop.messages[0].xclient["ADDR"] == "127.0.0.1"
+    assert not p.hop.messages[0].data.startswith(b"Received:")
+    async with proxy(hop=hop, hop_settings=nexthop.Settings(hand_on="none")) as p, p.client() as client:
+        await client(HELLO)
+        assert (await client.mail())[:3] == "250"
+    assert p.hop.messages[1].data.startswith(b"Received:")
+
+
+async def test_a_peer_on_a_unix_socket_may_be_trusted(tmp_path: Path):
+    async with proxy(unix=tmp_path / "s", trust=("unix",)) as p, p.client() as client:
+        assert "XCLIENT" in await client(HELLO)
+        assert p.gate.sessions[0].address is None
+        assert (await client.mail())[:3] == "250"
+    async with proxy(unix=tmp_path / "t") as p, p.client() as client:
+        assert "XCLIENT" not in await client(HELLO)
+
+
+# --- never an open relay ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "x@elsewhere.example",
+        "x@sub.example.org",
+        "x%elsewhere.example@example.org",
+        "elsewhere.example!x@example.org",
+        '"x@elsewhere.example"@example.org',
+        "x@[192.0.2.1]",
+        "x@example.org.elsewhere.example",
+        "@example.org:x@elsewhere.example",
+    ],
+)
+async def test_other_domains_are_refused_however_they_are_written(path):
+    async with proxy() as p, p.client() as client:
+        await client.say(HELLO, MAIL)
+        said = await client(f"RCPT TO:<{path}>")
+        assert said.startswith("550 5.7.1 We do not relay mail for this domain (id ")
+        assert [to for to, _ in p.gate.refusals] != []
+        assert p.gate.sessions[0].counters.refused == 1
+        await client("RSET")
+    assert p.hop.messages == []
+    assert not any("elsewhere" in line for line in p.hop.log)
+    assert p.gate.finished == []
+
+
+@pytest.mark.parametrize(
+    "path", ["one@example.org", "one@EXAMPLE.ORG", "Postmaster", "a%b@example.org", "a!b@example.org"]
+)
+async def test_our_domains_are_asked_of_the_next_hop(path):
+    async with proxy() as p, p.client() as client:
+        await client.say(HELLO, MAIL)
+        assert (await client(f"RCPT TO:<{path}>"))[:3] == ("550" if "%" in path or "!" in path else "250")
+
+
+async def test_clients_that_are_ours_may_send_anywhere():
+    async with proxy(ours=("127.0.0.2/32",)) as p, p.client(source="127.0.0.2") as client:
+        await client(HELLO)
+        assert (await client.mail(to="x@elsewhere.example"))[:3] == "250"
+        assert Stage.RCPT in p.gate.judged
+
+
+async def test_without_relay_domains_nobody_gets_further_than_rcpt_until_the_next_hop_has_refused_a_stranger():
+    hop = FakeNextHop(capabilities={**ALL, **XCLIENT}, relay_domains={"example.org"})
+    async with proxy(hop=hop, relay_domains=frozenset(), trust=TRUST) as p, p.client() as client:
+        await client.say("XCLIENT ADDR=198.51.100.7", HELLO, MAIL)
+        assert (await client(RCPT)).startswith("451 4.3.0 Not ready to take mail yet")
+        assert await p.server.guard.probe()
+        assert (await client(RCPT))[:3] == "250"
+        assert (await client("RCPT TO:<x@elsewhere.example>"))[:3] == "554"
