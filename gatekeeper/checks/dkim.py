@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults, verify
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults, verify
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.model import Finding, Kind, Mail, Missing, Rule, Stage, setting
 
 PASS = Rule("DKIM_PASS", -0.1, "A domain vouches for the message as it is.", kind=Kind.IDENTITY)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcResult
 from gatekeeper.mailauth.spf import SpfIdentity, SpfResult
 

@@ -8,50 +8,38 @@ it passes what RFC 8301 forbids. Canonicalisation, keys and the order of verific
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import enum
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import dkim
 import dkim.util
-import idna
 
 from gatekeeper.dns.resolver import Answer, Question, Resolver, Status, ask_all
 from gatekeeper.mailauth.dkim_canonical import BodyHash, BodyHashes, Canon, canonical_field
-from gatekeeper.mailauth.dkim_key import LEAST_BITS, DkimKey, KeyType, UnusableKey, key_of
+from gatekeeper.mailauth.dkim_key import LEAST_BITS, DkimKey, UnusableKey, key_of
+from gatekeeper.mailauth.dkim_signature import (
+    DkimCode,
+    Settled,
+    Signature,
+    name_of,
+    read_signature,
+    without_signature,
+)
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Message
-from gatekeeper.wire.headers import Defect, Field, Header, parse_header
+from gatekeeper.wire.headers import Defect, Header, parse_header
 
 MOST_SIGNATURES = 8  # verified of one message
 MOST_FIELD = 16384  # octets of one DKIM-Signature field
 MOST_KEY_RECORD = 4096  # octets of one key record; a key of 8192 bits needs 1500
 MOST_KEYS = 3  # tried where a name has several
-MOST_DIGITS = 15  # of t=, x= and l=
 MOST_IDENTITY = 320  # characters of i= that are kept
 EXPIRY_GRACE = 300.0  # seconds for clocks that differ
 FUTURE_GRACE = 86400.0  # a signer's clock may be wrong by a time zone without its mail being lost
 
-NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-ALGORITHMS = {b"rsa-sha256": KeyType.RSA, b"ed25519-sha256": KeyType.ED25519}
 FIELD = "dkim-signature"
-
-
-class DkimCode(enum.StrEnum):
-    """The results of RFC 8601 §2.7.1."""
-
-    NONE = "none"  # the message is not signed
-    PASS = "pass"  # the domain vouches for the message as it is  # noqa: S105  # a result, not a word to keep
-    FAIL = "fail"  # it vouched for something else: the signature does not verify
-    POLICY = "policy"  # verified or not, it is not acceptable: a weak key or hash, expired, only a part is covered
-    NEUTRAL = "neutral"  # the signature cannot be understood
-    TEMPERROR = "temperror"  # the key could not be had now
-    PERMERROR = "permerror"  # there is no such key, or it may not be used for this
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +79,6 @@ class DkimResults:
 
     results: tuple[DkimResult, ...] = ()
     found: int = 0
-
-
-class _Settled(Exception):
-    """No need to look further: this is the result."""
-
-    def __init__(self, code: DkimCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Signature:
-    """A DKIM-Signature field that can be verified (RFC 6376 §3.5)."""
-
-    field: Field
-    kind: KeyType
-    signed: bytes  # b=
-    body_hash: bytes  # bh=
-    header_canon: Canon
-    body_canon: Canon
-    limit: int | None  # l=
-    names: tuple[str, ...]  # h=
-    domain: str
-    selector: str
-    identity_domain: str
-    sent: int | None  # t=
-    expires: int | None  # x=
 
 
 def body_hashes(header: bytes, most: int = MOST_SIGNATURES) -> BodyHashes:
@@ -166,24 +126,24 @@ def tag_list(text: bytes) -> dict[bytes, bytes]:
 # Reading the signatures.
 
 
-def _signatures(header: Header, most: int) -> tuple[list[_Signature | None], list[DkimResult]]:
+def _signatures(header: Header, most: int) -> tuple[list[Signature | None], list[DkimResult]]:
     """For each one either what can be verified, or None and the result that stands already."""
-    signatures: list[_Signature | None] = []
+    signatures: list[Signature | None] = []
     results: list[DkimResult] = []
     for field in header.all(FIELD)[:most]:
         tags: dict[bytes, bytes] = {}
         try:
             if field.defects - {Defect.BLANK_BEFORE_COLON}:
-                raise _Settled(DkimCode.NEUTRAL, "not a proper field")
+                raise Settled(DkimCode.NEUTRAL, "not a proper field")
             if len(field.value) > MOST_FIELD:
-                raise _Settled(DkimCode.NEUTRAL, "signature is too long")
+                raise Settled(DkimCode.NEUTRAL, "signature is too long")
             tags = tag_list(field.value)
-            signature: _Signature | None = _read(field, tags)
+            signature: Signature | None = read_signature(field, tags)
             results.append(_described(tags, DkimCode.NEUTRAL, ""))
         except dkim.util.InvalidTagValueList:
             signature = None
             results.append(DkimResult(DkimCode.NEUTRAL, reason="not a list of tags"))
-        except _Settled as settled:
+        except Settled as settled:
             signature = None
             results.append(_described(tags, settled.code, settled.reason))
         signatures.append(signature)
@@ -194,11 +154,11 @@ def _described(tags: dict[bytes, bytes], code: DkimCode, reason: str) -> DkimRes
     def text(tag: bytes, most: int) -> str:
         return b"".join(tags.get(tag, b"").split()).decode("utf-8", "replace")[:most]
 
-    domain = _name(tags.get(b"d", b"")) or ""
+    domain = name_of(tags.get(b"d", b"")) or ""
     return DkimResult(
         code,
         domain=domain,
-        selector=_name(tags.get(b"s", b"")) or "",
+        selector=name_of(tags.get(b"s", b"")) or "",
         algorithm=text(b"a", 30).lower(),
         identity=text(b"i", MOST_IDENTITY) or (f"@{domain}" if domain else ""),
         signature=text(b"b", 8),
@@ -206,95 +166,14 @@ def _described(tags: dict[bytes, bytes], code: DkimCode, reason: str) -> DkimRes
     )
 
 
-def _read(field: Field, tags: dict[bytes, bytes]) -> _Signature:
-    """RFC 6376 §6.1.1."""
-    for tag in (b"v", b"a", b"b", b"bh", b"d", b"h", b"s"):
-        if tag not in tags:
-            raise _Settled(DkimCode.NEUTRAL, f"no {tag.decode()}=")
-    if tags[b"v"] != b"1":
-        raise _Settled(DkimCode.NEUTRAL, "unknown version")
-    algorithm = tags[b"a"].lower()
-    if algorithm == b"rsa-sha1":
-        raise _Settled(DkimCode.POLICY, "rsa-sha1 proves nothing (RFC 8301)")
-    if algorithm not in ALGORITHMS:
-        raise _Settled(DkimCode.NEUTRAL, "unknown algorithm")
-    header_canon, body_canon = _canons(tags.get(b"c", b"simple/simple"))
-    domain, selector = _name(tags[b"d"]), _name(tags[b"s"])
-    if domain is None or selector is None or "." not in domain:
-        raise _Settled(DkimCode.NEUTRAL, "d= or s= is not a name")
-    identity_domain = _name(tags[b"i"].rpartition(b"@")[2]) if b"i" in tags else domain
-    if identity_domain is None or (identity_domain != domain and not identity_domain.endswith("." + domain)):
-        raise _Settled(DkimCode.NEUTRAL, "i= is not within d=")
-    names = tuple(name.strip().lower().decode("latin-1") for name in tags[b"h"].split(b":"))
-    if "from" not in names:
-        raise _Settled(DkimCode.NEUTRAL, "From is not signed")
-    if b"q" in tags and b"dns/txt" not in [method.strip().lower() for method in tags[b"q"].split(b":")]:
-        raise _Settled(DkimCode.NEUTRAL, "unknown way to find the key")
-    sent, expires = _number(tags, b"t"), _number(tags, b"x")
-    if sent is not None and expires is not None and expires <= sent:
-        raise _Settled(DkimCode.NEUTRAL, "expires before it was made")
-    return _Signature(
-        field=field,
-        kind=ALGORITHMS[algorithm],
-        signed=_octets(tags, b"b"),
-        body_hash=_octets(tags, b"bh"),
-        header_canon=header_canon,
-        body_canon=body_canon,
-        limit=_number(tags, b"l"),
-        names=names,
-        domain=domain,
-        selector=selector,
-        identity_domain=identity_domain,
-        sent=sent,
-        expires=expires,
-    )
-
-
-def _canons(value: bytes) -> tuple[Canon, Canon]:
-    header, _, body = value.lower().decode("latin-1").partition("/")
-    try:
-        return Canon(header), Canon(body or "simple")
-    except ValueError:
-        raise _Settled(DkimCode.NEUTRAL, "unknown canonicalisation") from None
-
-
-def _name(value: bytes) -> str | None:
-    """A domain name or a selector, U-labels made A-labels (RFC 8616 §5); None for what is neither."""
-    if len(value) > 253:
-        return None
-    try:
-        text = value.decode("utf-8").lower().removesuffix(".")
-        if not text.isascii():
-            text = idna.encode(text, uts46=True).decode("ascii").lower()
-    except ValueError:  # idna.IDNAError and UnicodeError are ones
-        return None
-    return text if len(text) <= 253 and NAME.fullmatch(text) else None
-
-
-def _number(tags: dict[bytes, bytes], tag: bytes) -> int | None:
-    value = tags.get(tag)
-    if value is None:
-        return None
-    if not value.isdigit() or len(value) > MOST_DIGITS:
-        raise _Settled(DkimCode.NEUTRAL, f"{tag.decode()}= is not a number")
-    return int(value)
-
-
-def _octets(tags: dict[bytes, bytes], tag: bytes) -> bytes:
-    try:
-        return base64.b64decode(b"".join(tags[tag].split()), validate=True)
-    except binascii.Error:
-        raise _Settled(DkimCode.NEUTRAL, f"{tag.decode()}= is not base64") from None
-
-
 # The body.
 
 
-def _hashes_for(signatures: Sequence[_Signature | None]) -> BodyHashes:
+def _hashes_for(signatures: Sequence[Signature | None]) -> BodyHashes:
     return BodyHashes((wanted.body_canon, wanted.limit) for wanted in signatures if wanted is not None)
 
 
-async def _body_of(message: Message, signatures: Sequence[_Signature | None]) -> BodyHashes:
+async def _body_of(message: Message, signatures: Sequence[Signature | None]) -> BodyHashes:
     made = message.memo.get("body_hashes")
     wanted = [(signature.body_canon, signature.limit) for signature in signatures if signature is not None]
     if isinstance(made, BodyHashes) and all(made.digest(canon, limit) for canon, limit in wanted):
@@ -311,16 +190,16 @@ async def _body_of(message: Message, signatures: Sequence[_Signature | None]) ->
 # Keys.
 
 
-def _question(signature: _Signature) -> Question:
+def _question(signature: Signature) -> Question:
     return f"{signature.selector}._domainkey.{signature.domain}", "TXT"
 
 
-def _keys(answer: Answer) -> list[DkimKey] | _Settled:
+def _keys(answer: Answer) -> list[DkimKey] | Settled:
     """RFC 6376 §6.1.2."""
     if not answer.certain:
-        return _Settled(DkimCode.TEMPERROR, "no answer about the key")
+        return Settled(DkimCode.TEMPERROR, "no answer about the key")
     if answer.status is not Status.OK:
-        return _Settled(DkimCode.PERMERROR, "there is no such key")
+        return Settled(DkimCode.PERMERROR, "there is no such key")
     keys: list[DkimKey] = []
     wrong = "there is no such key"
     for record in sorted(answer.records)[:MOST_KEYS]:
@@ -328,7 +207,7 @@ def _keys(answer: Answer) -> list[DkimKey] | _Settled:
             keys.append(load_key(record))
         except UnusableKey as unusable:
             wrong = str(unusable)
-    return keys or _Settled(DkimCode.PERMERROR, wrong)
+    return keys or Settled(DkimCode.PERMERROR, wrong)
 
 
 @lru_cache(maxsize=1024)
@@ -347,15 +226,15 @@ def load_key(record: bytes) -> DkimKey:
 
 def _judged(
     described: DkimResult,
-    signature: _Signature,
+    signature: Signature,
     header: Header,
     hashes: BodyHashes,
-    keys: list[DkimKey] | _Settled,
+    keys: list[DkimKey] | Settled,
     *,
     now: float,
     canonical: dict[tuple[int, Canon], bytes],
 ) -> DkimResult:
-    if isinstance(keys, _Settled):
+    if isinstance(keys, Settled):
         return replace(described, code=keys.code, reason=keys.reason)
     body = hashes.digest(signature.body_canon, signature.limit)
     assert body is not None  # noqa: S101  # they were made for these very signatures
@@ -368,9 +247,9 @@ def _judged(
             _whole(signature, header, body)
             digest = digest or _header_digest(signature, header, canonical)
             if not key.verifies(signature.signed, digest):
-                raise _Settled(DkimCode.FAIL, "signature does not verify")
+                raise Settled(DkimCode.FAIL, "signature does not verify")
             _timely(signature, now)
-        except _Settled as settled:
+        except Settled as settled:
             outcome = replace(outcome, code=settled.code, reason=settled.reason)
             continue
         if signature.limit is not None and signature.limit < body.length:
@@ -380,43 +259,43 @@ def _judged(
     return outcome
 
 
-def _allowed(signature: _Signature, key: DkimKey) -> None:
+def _allowed(signature: Signature, key: DkimKey) -> None:
     """What the key is for, and whether it is worth anything (RFC 6376 §6.1.2, RFC 8301 §3.2)."""
     if key.kind is not signature.kind:
-        raise _Settled(DkimCode.PERMERROR, "the key is of another type")
+        raise Settled(DkimCode.PERMERROR, "the key is of another type")
     if key.hashes is not None and b"sha256" not in key.hashes:
-        raise _Settled(DkimCode.PERMERROR, "the key is not for this hash")
+        raise Settled(DkimCode.PERMERROR, "the key is not for this hash")
     if not key.for_mail:
-        raise _Settled(DkimCode.PERMERROR, "the key is not for mail")
+        raise Settled(DkimCode.PERMERROR, "the key is not for mail")
     if key.strict and signature.identity_domain != signature.domain:
-        raise _Settled(DkimCode.PERMERROR, "the key is not for subdomains")
+        raise Settled(DkimCode.PERMERROR, "the key is not for subdomains")
     if not key.acceptable:
-        raise _Settled(DkimCode.POLICY, f"a key of {key.bits} bits proves nothing")
+        raise Settled(DkimCode.POLICY, f"a key of {key.bits} bits proves nothing")
 
 
-def _whole(signature: _Signature, header: Header, body: BodyHash) -> None:
+def _whole(signature: Signature, header: Header, body: BodyHash) -> None:
     """Whether body and author are what was signed, before the costly part."""
     authors = len(header.all("from"))
     if not authors:
-        raise _Settled(DkimCode.PERMERROR, "there is no From to be signed")
+        raise Settled(DkimCode.PERMERROR, "there is no From to be signed")
     if authors > signature.names.count("from"):
         # Only the last was signed, and a reader may show the first (RFC 6376 §8.15). Over-signed with as many names
         # as there are, it is what the signer saw.
-        raise _Settled(DkimCode.FAIL, "there are more From fields than were signed")
+        raise Settled(DkimCode.FAIL, "there are more From fields than were signed")
     if signature.limit is not None and signature.limit > body.length:
-        raise _Settled(DkimCode.FAIL, "the body is shorter than what was signed")
+        raise Settled(DkimCode.FAIL, "the body is shorter than what was signed")
     if body.digest != signature.body_hash:
-        raise _Settled(DkimCode.FAIL, "the body is not what was signed")
+        raise Settled(DkimCode.FAIL, "the body is not what was signed")
 
 
-def _timely(signature: _Signature, now: float) -> None:
+def _timely(signature: Signature, now: float) -> None:
     if signature.expires is not None and signature.expires < now - EXPIRY_GRACE:
-        raise _Settled(DkimCode.POLICY, "signature has expired")
+        raise Settled(DkimCode.POLICY, "signature has expired")
     if signature.sent is not None and signature.sent > now + FUTURE_GRACE:
-        raise _Settled(DkimCode.POLICY, "signature is from the future")
+        raise Settled(DkimCode.POLICY, "signature is from the future")
 
 
-def _header_digest(signature: _Signature, header: Header, canonical: dict[tuple[int, Canon], bytes]) -> bytes:
+def _header_digest(signature: Signature, header: Header, canonical: dict[tuple[int, Canon], bytes]) -> bytes:
     """RFC 6376 §3.7: the named fields, of equal ones the last first, then the signature without its b=."""
     canon = signature.header_canon
     digest = hashlib.sha256()
@@ -433,15 +312,5 @@ def _header_digest(signature: _Signature, header: Header, canonical: dict[tuple[
             text = canonical[field.index, canon] = canonical_field(field.raw_name, field.value, canon) + b"\r\n"
         digest.update(text)
     own = signature.field
-    digest.update(canonical_field(own.raw_name, _without_signature(own.value), canon))
+    digest.update(canonical_field(own.raw_name, without_signature(own.value), canon))
     return digest.digest()
-
-
-def _without_signature(value: bytes) -> bytes:
-    parts = value.split(b";")
-    for index, part in enumerate(parts):
-        tag, equals, _ = part.partition(b"=")
-        if equals and tag.strip() == b"b":
-            parts[index] = tag + b"="
-            break
-    return b";".join(parts)

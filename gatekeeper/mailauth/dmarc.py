@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gatekeeper.dns.resolver import Answer, Question, Resolver, Status, ask_all
-from gatekeeper.mailauth.dkim import DkimCode, DkimResults
+from gatekeeper.mailauth.dkim import DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc_record import (
     DmarcPolicy,
     DmarcRecord,

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimCode, DkimResults
+from gatekeeper.mailauth.dkim import DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.model import Envelope, Finding, Mail, Missing, Session
 from gatekeeper.store.memory import MemoryStore
 from tests.support.dkim_signer import record, signed

@@ -8,7 +8,8 @@ import pytest
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session

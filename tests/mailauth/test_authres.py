@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.mailauth.authres import Method, write
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimCode, verify
+from gatekeeper.mailauth.dkim import verify
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from tests.support.corpora import corpora
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
