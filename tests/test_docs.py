@@ -1,0 +1,74 @@
+"""What rots in documentation: links to files and headings that have moved, and paths of somebody's own machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LONGEST = 200
+"""Lines of a page that somebody wrote; the reference is made from the code and as long as that."""
+
+_FENCE = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)>\s]+)>?[^)]*\)")
+_HEADING = re.compile(r"^#+\s+(.*?)\s*#*$", re.MULTILINE)
+_ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_MACHINE = re.compile(r"(?<![\w/.])(/(?:home|root|Users|work|mnt|private|workspace|repo)/[\w.-]+)")
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _links(text: str) -> list[str]:
+    """Targets of the links in a page, without those in code and those that lead out of the repository."""
+    prose = _CODE.sub("", _FENCE.sub("", text))
+    return [target for target in _LINK.findall(prose) if not _ELSEWHERE.match(target)]
+
+
+def _anchors(text: str) -> set[str]:
+    """What the headings of a page are called in links, as the usual renderers spell it."""
+    headings = _HEADING.findall(_FENCE.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_every_relative_link_leads_somewhere(page):
+    for link in _links(page.read_text()):
+        file, _, anchor = unquote(link).partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_relative_to(ROOT), f"{link} leads out of the repository"
+        assert target.exists(), f"{link} leads nowhere"
+        if anchor:
+            assert anchor in _anchors(target.read_text()), f"{link}: there is no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_no_page_names_a_path_of_somebodys_machine(page):
+    assert _MACHINE.findall(page.read_text()) == []
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name != "reference"], ids=_name)
+def test_no_page_is_too_long_to_read(page):
+    assert len(page.read_text().splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "decisions"], ids=_name)
+def test_every_decision_stands_in_the_list_of_decisions(page):
+    links = _links((ROOT / "docs" / "decisions" / "README.md").read_text())
+    assert page.name == "README.md" or page.name in links
+
+
+def test_links_in_code_are_no_links():
+    assert _links(
+        "see [a](b.md), `[c](d.md)`\n```\n[e](f.md)\n```\nand <https://example.org> [g](https://example.org)"
+    ) == ["b.md"]
+
+
+def test_anchors_are_spelt_as_renderers_spell_them():
+    assert _anchors("# What it does, today\n## `VRFY` and EXPN\n") == {"what-it-does-today", "vrfy-and-expn"}
