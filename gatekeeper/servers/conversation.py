@@ -121,6 +121,11 @@ class Conversation:
         self._interrupted = True
         self._wake()
 
+    @property
+    def now(self) -> float:
+        """The clock that deadlines are told by."""
+        return self._loop.time()
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def line(self, patience: float, *, interruptible: bool = False) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -51,11 +50,10 @@ async def receive(conversation: Conversation, draft: Draft, limits: Limits) -> R
     """
     reader = DataReader()
     refusal: Reply | None = None
-    clock = asyncio.get_running_loop().time
-    began = clock()
+    began = conversation.now
     came = 0
     while not reader.ended:
-        now = clock()
+        now = conversation.now
         deadline = min(began + limits.total, now + limits.silence, began + limits.silence + came / limits.rate)
         if now >= deadline:
             raise ClientSilent
