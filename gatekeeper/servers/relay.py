@@ -76,7 +76,7 @@ class Relay:
         try:
             replies = await self._transaction.recipients([_command(recipient) for recipient in asked])
         except NextHopGone as error:
-            log.event("next_hop_away", level=logging.WARNING, id=self._mail.envelope.id, error=error)
+            log.event("next_hop_away", level=logging.DEBUG, id=self._mail.envelope.id, error=error)
             replies = [AWAY_AT_RCPT] * len(asked)
             gone = True
         envelope, counters = self._mail.envelope, self._mail.session.counters

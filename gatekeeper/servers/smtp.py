@@ -7,11 +7,8 @@ aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -28,12 +25,12 @@ from gatekeeper.nexthop import Capabilities
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
-from gatekeeper.servers.listener import Admission, Listener, say_and_close
 from gatekeeper.servers.offer import Offer
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.receiving import Limits, receive
 from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
+from gatekeeper.servers.sessions import PARTING, Room, SessionServer
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
 from gatekeeper.wire import commands, xclient
@@ -46,9 +43,6 @@ GROUP: Final = 16
 """Recipients that are asked of the next hop at once."""
 TURN: Final = 32
 """Commands after which the other sessions get their turn."""
-
-PARTING: Final = 1.0
-"""Seconds that a client may take to read our last word when we are in a hurry."""
 
 _encoded = lru_cache(maxsize=256)(encode)  # what we say ourselves is mostly the same dozen replies
 
@@ -74,7 +68,7 @@ class SmtpSession(SMTP):
         self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
         self.session.address, self.session.port = address, port
         self.session.trusted = address in server.trust
-        self._admitted = None if self.session.trusted else address
+        self._peer = address
         self._mail: Mail | None = None
         self._relay: Relay | None = None
         self._utf8 = False
@@ -106,7 +100,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self.conversation.lose(error)
         if self.task is None:  # it was gone before it became a session
-            self._server.closed(self, self._admitted)
+            self._server.closed(self, self._peer)
 
     def pause_writing(self) -> None:
         self.conversation.pause_writing()
@@ -144,7 +138,7 @@ class SmtpSession(SMTP):
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
             self.conversation.abort()
         finally:
-            self._server.closed(self, self._admitted)
+            self._server.closed(self, self._peer)
 
     async def _welcome(self) -> None:
         """The greeting, unless the client is refused before it."""
@@ -558,7 +552,7 @@ COMMANDS: Final[Mapping[str, Method]] = {
 """Whatever is not here is not offered, whatever the base could do: no AUTH, no BDAT."""
 
 
-class SmtpServer:
+class SmtpServer(SessionServer[SmtpSession]):
     """All sessions of one worker.
 
     `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
@@ -578,13 +572,18 @@ class SmtpServer:
         clock: Callable[[], float] = time.time,
         workers: int = 1,
     ) -> None:
+        room = Room(
+            connections=settings.connections,
+            per_address=settings.connections_per_address,
+            full=encode(answers.SERVER_FULL),
+            crowded=encode(answers.ADDRESS_FULL),
+        )
+        super().__init__(room, trust=Peers(settings.trust), workers=workers)
         self.settings = settings
         self.gate = gate
         self.next_hop = next_hop
         self.hostname = hostname
         self.clock = clock
-        self.loop = asyncio.get_running_loop()
-        self.trust = Peers(settings.trust)
         self.guard = guard or RelayGuard(
             next_hop, relay_domains=relay_domains, ours=Peers(settings.ours), domain=settings.relay_probe_domain
         )
@@ -598,12 +597,6 @@ class SmtpServer:
         # An LMTP server answers the message once for each recipient, and only one answer can be passed back.
         self.recipients = 1 if next_hop.url.protocol == "lmtp" else settings.recipients
         self.greeting = Reply.of(220, f"{hostname} ESMTP")
-        self._admission = Admission(
-            connections=math.ceil(settings.connections / workers),
-            per_address=math.ceil(settings.connections_per_address / workers),
-        )
-        self._sessions: set[SmtpSession] = set()
-        self._listener: Listener | None = None
         self._offer: Offer | None = None
         self._offered_for: Capabilities | None = None
 
@@ -624,7 +617,7 @@ class SmtpServer:
     def offer(self) -> Offer:
         """What is offered now: made anew only when the next hop has said something new."""
         capabilities = self.next_hop.capabilities
-        if capabilities is not self._offered_for or self._offer is None:
+        if self._offer is None or capabilities != self._offered_for:
             self._offered_for = capabilities
             self._offer = Offer.of(
                 capabilities,
@@ -634,54 +627,5 @@ class SmtpServer:
             )
         return self._offer
 
-    # --- connections -------------------------------------------------------------------------------------------------
-
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Take connections from sockets that listen; they stay the caller's."""
-        self._listener = Listener(sockets, self._take)
-        self._listener.start()
-
-    def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> SmtpSession | None:
-        metrics.CONNECTIONS.inc()
-        counted = None if address in self.trust else address
-        if self._admission.full() or self._admission.crowded(counted):
-            why, reply = ("all", answers.SERVER_FULL) if self._admission.full() else ("address", answers.ADDRESS_FULL)
-            metrics.CONNECTIONS_REFUSED[why].inc()
-            say_and_close(connection, encode(reply))
-            return None
-        self._admission.enter(counted)
+    def session(self, address: IPAddress | None, port: int | None) -> SmtpSession:
         return SmtpSession(self, address, port)
-
-    def opened(self, session: SmtpSession) -> None:
-        self._sessions.add(session)
-        metrics.SESSIONS.inc()
-
-    def closed(self, session: SmtpSession, counted: IPAddress | None) -> None:
-        self._admission.leave(counted)
-        if session in self._sessions:
-            self._sessions.discard(session)
-            metrics.SESSIONS.dec()
-
-    @property
-    def sessions(self) -> int:
-        return len(self._sessions)
-
-    async def stop_accepting(self) -> None:
-        """May be called twice."""
-        if self._listener is not None:
-            await self._listener.stop()
-
-    async def drain(self, seconds: float) -> None:
-        """Accept nothing more, let sessions finish the mail they have in hand, and cut off what is left in the end."""
-        await self.stop_accepting()
-        for session in self._sessions:
-            session.retire()
-        tasks = [session.task for session in self._sessions if session.task is not None]
-        if not tasks:
-            return
-        _, left = await asyncio.wait(tasks, timeout=seconds)
-        for task in left:
-            task.cancel()
-        if left:
-            log.event("sessions_cut_off", level=logging.WARNING, count=len(left))
-            await asyncio.wait(left, timeout=2 * PARTING)

@@ -1,0 +1,119 @@
+"""What every server with sessions has in common: how many there may be, and how they end when it is time to go."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, Protocol, TypeVar, cast
+
+from gatekeeper import log, metrics
+from gatekeeper.model import IPAddress
+from gatekeeper.servers.listener import Admission, Listener, say_and_close
+from gatekeeper.servers.peers import Peers
+
+PARTING: Final = 1.0
+"""Seconds that a client may take to read our last word when we are in a hurry."""
+
+
+class ServedSession(Protocol):
+    """What a server needs of its sessions. `task` is None until the connection has been made."""
+
+    task: asyncio.Task[None] | None
+
+    def retire(self) -> None:
+        """End as soon as nothing is in hand."""
+        ...
+
+
+S = TypeVar("S", bound=ServedSession)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many sessions there may be over all workers, in all and from one address; what the others are told.
+
+    Trusted peers stand for many clients: they count in all, but not by address.
+    """
+
+    connections: int
+    per_address: int
+    full: bytes
+    crowded: bytes
+
+
+class SessionServer(abc.ABC, Generic[S]):
+    """All sessions of one server in one worker. A session calls `opened` and `closed`, each once."""
+
+    def __init__(self, room: Room, *, trust: Peers, workers: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.trust = trust
+        self._room = room
+        self._admission = Admission(
+            connections=math.ceil(room.connections / workers), per_address=math.ceil(room.per_address / workers)
+        )
+        self._sessions: set[S] = set()
+        self._listener: Listener | None = None
+
+    @abc.abstractmethod
+    def session(self, address: IPAddress | None, port: int | None) -> S:
+        """A new session, which is an asyncio.Protocol; its connection comes later."""
+
+    @property
+    def sessions(self) -> int:
+        return len(self._sessions)
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Take connections from sockets that listen; they stay the caller's."""
+        self._listener = Listener(sockets, self._take)
+        self._listener.start()
+
+    def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
+        metrics.CONNECTIONS.inc()
+        counted = self._counted(address)
+        full = self._admission.full()
+        if full or self._admission.crowded(counted):
+            metrics.CONNECTIONS_REFUSED["all" if full else "address"].inc()
+            say_and_close(connection, self._room.full if full else self._room.crowded)
+            return None
+        self._admission.enter(counted)
+        # It is an asyncio.Protocol too, which a typing.Protocol has no way to say.
+        return cast("asyncio.Protocol", self.session(address, port))
+
+    def _counted(self, address: IPAddress | None) -> IPAddress | None:
+        return None if address in self.trust else address
+
+    def opened(self, session: S) -> None:
+        self._sessions.add(session)
+        metrics.SESSIONS.inc()
+
+    def closed(self, session: S, address: IPAddress | None) -> None:
+        """`address` is that of the connection; a session that was never opened is closed too."""
+        self._admission.leave(self._counted(address))
+        if session in self._sessions:
+            self._sessions.discard(session)
+            metrics.SESSIONS.dec()
+
+    async def stop_accepting(self) -> None:
+        """May be called twice."""
+        if self._listener is not None:
+            await self._listener.stop()
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more, let sessions finish what they have in hand, and cut off what is left in the end."""
+        await self.stop_accepting()
+        for session in self._sessions:
+            session.retire()
+        tasks = [session.task for session in self._sessions if session.task is not None]
+        if not tasks:
+            return
+        _, left = await asyncio.wait(tasks, timeout=seconds)
+        for task in left:
+            task.cancel()
+        if left:
+            log.event("sessions_cut_off", level=logging.WARNING, count=len(left))
+            await asyncio.wait(left, timeout=2 * PARTING)
