@@ -65,6 +65,9 @@ class RelayAnswer(enum.Enum):
 class Transaction(Protocol):
     """One mail on its way to the next hop. Not safe for two tasks at once. `abort` or a finished `send` ends it."""
 
+    dot_sent: bool
+    """Whether the final dot went on: a `send` that ends without an answer then leaves the message in doubt."""
+
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:
         """Send these RCPTs in one group (the first time with XCLIENT/XFORWARD and MAIL before them); their replies.
 

@@ -17,6 +17,7 @@ TEXT_AHEAD: Final = 512 * 1024
 """Octets of message text that may wait while earlier ones are being put away."""
 SAY_AT_ONCE: Final = 16 * 1024
 LINGER_SECONDS: Final = 2.0
+FAREWELL_SECONDS: Final = 30.0
 LINGER_OCTETS: Final = 1 << 20
 
 
@@ -285,6 +286,9 @@ class Conversation:
             except (ClientGone, ClientSilent):
                 pass
         transport.close()
+        if transport.get_write_buffer_size():
+            # It would stay open until the client has read everything, and a client may never read.
+            self._loop.call_later(FAREWELL_SECONDS, transport.abort)
 
     def abort(self) -> None:
         """End it at once, whatever is unsent."""

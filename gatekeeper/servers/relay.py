@@ -64,6 +64,7 @@ class Relay:
         self._next_hop = next_hop
         self._mail = mail
         self._transaction: Transaction | None = None
+        self.in_doubt = False  # the next hop may have the message, and nobody was told
 
     async def recipients(self, asked: Sequence[Recipient]) -> None:
         """Ask the next hop about these, and write down its answers: in them, in the envelope, in the counters.
@@ -98,17 +99,21 @@ class Relay:
         transaction, self._transaction = self._transaction, None
         if message is None or transaction is None:
             raise RuntimeError("there is nothing to deliver")
+        answer: Reply | None = None
         try:
-            reply = await transaction.send(_chunks(message, edits), wanted=wanted)
+            answer = await transaction.send(_chunks(message, edits), wanted=wanted)
         except Withdrawn:
             return Outcome(WITHDRAWN, note="withdrawn")
         except NextHopGone as error:
             log.event("next_hop_away", level=logging.WARNING, id=self._mail.envelope.id, error=error)
             if error.in_doubt:
-                metrics.RELAY_IN_DOUBT["next_hop"].inc()
                 return Outcome(IN_DOUBT, note="in_doubt_next_hop")
             return Outcome(AWAY_AT_DATA, next_hop=error.reply, note="next_hop_gone")
-        return Outcome(reply, next_hop=reply)
+        finally:  # also when we are told to end in the middle of it
+            self.in_doubt = transaction.dot_sent and answer is None
+            if self.in_doubt:
+                metrics.RELAY_IN_DOUBT["next_hop"].inc()
+        return Outcome(answer, next_hop=answer)
 
     async def abandon(self) -> None:
         """The mail is not passed on. May be called twice."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -121,6 +122,7 @@ class SmtpSession(SMTP):
         except ClientSilent:
             note = "client_silent"
             self._end(answers.TIMEOUT)
+            self.conversation.patience = PARTING
         except Interrupted:
             self._end(answers.GOING_DOWN)
         except asyncio.CancelledError:  # `drain` has waited long enough; whoever can still get an answer gets one
@@ -210,10 +212,9 @@ class SmtpSession(SMTP):
         facts = ClientFacts.of(self.session).told(told)
         if "HELO" not in told and not self._helo_told:
             facts = facts.told({"HELO": None})  # back to the beginning: what was said before came from the proxy
-        facts.to(self.session)
+        self._become(facts)
         self._helo_told = self.session.helo is not None
         self._greeted = False
-        self._gate.new_client(self.session)
         await self._welcome()
 
     async def smtp_XFORWARD(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -222,9 +223,8 @@ class SmtpSession(SMTP):
         after = before.told(told)
         if self._forwarded is None:
             self._forwarded = before
-        after.to(self.session)
         if after != before:
-            self._gate.new_client(self.session)
+            self._become(after)
         self._say(answers.OK)
 
     def _told(self, argument: str, kind: xclient.Kind) -> Mapping[str, str | None]:
@@ -462,6 +462,7 @@ class SmtpSession(SMTP):
             return
         if relay is not None:
             await relay.abandon()
+            note = "in_doubt_next_hop" if relay.in_doubt else note
         envelope, counters = mail.envelope, self.session.counters
         envelope.recipients = [r for r in envelope.recipients if r.reply is not None]
         last = next(
@@ -484,9 +485,14 @@ class SmtpSession(SMTP):
 
     def _forget_forwarded(self) -> None:
         if self._forwarded is not None:
-            self._forwarded.to(self.session)
+            self._become(self._forwarded)
             self._forwarded = None
-            self._gate.new_client(self.session)
+
+    def _become(self, facts: ClientFacts) -> None:
+        """Another client goes on in this session. It is not charged for what the one before it did."""
+        facts.to(self.session)
+        self.session.settled = replace(self.session.counters)
+        self._gate.new_client(self.session)
 
     async def _leave(self, note: str) -> None:
         try:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from gatekeeper.servers import conversation as module
 from gatekeeper.servers.conversation import (
     COMMANDS_AHEAD,
     TEXT_AHEAD,
@@ -25,6 +26,8 @@ class Transport:
         self.reading = True
         self.closed = False
         self.eof = False
+        self.unsent = 0
+        self.aborted = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         self.said += data
@@ -49,6 +52,12 @@ class Transport:
 
     def close(self) -> None:
         self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted.set()
 
 
 def conversation(line_limit: int = 100, patience: float = 30.0) -> tuple[Conversation, Transport]:
@@ -238,3 +247,11 @@ async def test_nothing_is_written_to_a_lost_connection():
     await talk.send()
     await talk.close()
     assert transport.writes == 0
+
+
+async def test_a_closed_connection_does_not_stay_for_a_client_that_never_reads(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "FAREWELL_SECONDS", 0.0)
+    talk, transport = conversation()
+    transport.unsent = 1
+    await talk.close()
+    await transport.aborted.wait()

@@ -25,6 +25,7 @@ class Transaction:
         self.named: list[Command] = []
         self.sent = b""
         self.aborted = 0
+        self.dot_sent = False
 
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:
         self.named += group
@@ -37,6 +38,7 @@ class Transaction:
         self.sent = b"".join(chunks)
         if not wanted():
             raise Withdrawn
+        self.dot_sent = not isinstance(self.final, NextHopGone) or self.final.in_doubt
         if isinstance(self.final, Exception):
             raise self.final
         return self.final

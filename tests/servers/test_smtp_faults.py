@@ -285,6 +285,32 @@ async def test_draining_cuts_off_what_does_not_end():
     assert [done.note for done in p.gate.finished] == ["shutdown"]
 
 
+async def test_a_mail_cut_off_between_our_dot_and_its_answer_is_counted():
+    async with proxy() as p, p.client() as client:
+        before = in_doubt("next_hop")
+        p.hop.hold(".")
+        await client.say(*BEGIN)
+        client.send("Subject: x\r\n\r\n.\r\n")
+        await p.hop.saw(".")
+        await p.server.drain(0)
+        assert (await client.reply())[:9] == "421 4.3.2"
+        assert in_doubt("next_hop") - before == 1
+        p.hop.go(".")
+    assert [done.note for done in p.gate.finished] == ["in_doubt_next_hop"]
+
+
+async def test_a_client_that_reads_no_answers_is_not_read_from_either():
+    async with proxy(idle_commands=10_000_000) as p, p.client() as client:
+        [session] = p.server._sessions
+        client.send("HELP\r\n" * 500_000)
+        await until(lambda: session.conversation._unwritable is not None)
+        await until(lambda: session.conversation._paused)
+        assert len(session.conversation._buffer) < 1_000_000
+        for _ in range(500_000):
+            assert (await client.reader.readline())[:4] == b"214 "
+        assert await client("QUIT") == "221 2.0.0 Bye"
+
+
 async def test_whoever_comes_while_we_drain_waits_for_the_next_worker():
     async with proxy() as p:
         await p.server.stop_accepting()
