@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
 
     def serves(self, client: Client) -> bool:
         """Whether the next hop can be brought to take this client for the one it speaks with."""
-        return self.client in (None, client) or self.capabilities.offers("XCLIENT")
+        return self.client in (None, client) or self.capabilities.takes_client
 
     async def introduce(self, client: Client, *, xclient_required: bool = False) -> Reply | None:
         """Hand the client's facts on, if they are not in force already. Returns a refusal, or None.
@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
         if self.client == client:
             return None
         way = self._settings.hand_on
-        if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.offers("XCLIENT"))):
+        if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.takes_client)):
             return await self._xclient(client)
         if way != "none" and self.capabilities.offers("XFORWARD"):
             offered = self.capabilities.keywords["XFORWARD"].upper().split()
@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
 
     async def _xclient(self, client: Client) -> Reply | None:
         offered = self.capabilities.keywords.get("XCLIENT", "").upper().split()
-        if "ADDR" not in offered:
+        if not self.capabilities.takes_client:
             self.refused = True
             return Reply.of(451, "4.3.0 The mail server behind does not take the client's address; try again later")
         refusal = await self._tell(encode_xclient(client, offered))

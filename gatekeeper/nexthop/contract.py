@@ -36,6 +36,11 @@ class Capabilities:
     def offers(self, keyword: str) -> bool:
         return keyword in self.keywords
 
+    @property
+    def takes_client(self) -> bool:
+        """Whether XCLIENT can tell it who the client is. Without ADDR, as smtp-sink has it, it names nobody."""
+        return "ADDR" in self.keywords.get("XCLIENT", "").upper().split()
+
     @classmethod
     def of(cls, reply: Reply) -> Capabilities:
         """From the reply to EHLO or LHLO, whose first line is only a greeting (RFC 5321 §4.1.1.1)."""

@@ -98,7 +98,7 @@ class Pool:
             raise
         metrics.NEXT_HOP_CONNECTIONS["opened"].inc()
         self.capabilities = connection.capabilities
-        self._xclient_offered = connection.capabilities.offers("XCLIENT")
+        self._xclient_offered = connection.capabilities.takes_client
         if self.xclient_required and not self._xclient_offered:
             self._notice("it no longer offers XCLIENT, without which it would relay for strangers")
         else:

@@ -589,6 +589,16 @@ async def test_the_way_of_handing_on_can_be_set(hand_on: str, verbs: set[str]):
     assert {verb for verb in fake.verbs if verb.startswith("X")} == verbs
 
 
+async def test_an_xclient_that_takes_no_address_is_not_used_unless_it_is_demanded():
+    for hand_on, verbs, code in (("auto", {"XFORWARD"}, 250), ("xclient", set(), 451)):
+        async with FakeNextHop() as fake, client_of(fake, hand_on=hand_on) as hop:
+            fake.capabilities |= {"XCLIENT": "NAME HELO"} | XFORWARD
+            [reply] = await hop.transaction(CLIENT, MAIL).recipients([ONE])
+            assert not hop.takes_xclient or hand_on == "xclient"
+        assert reply.code == code
+        assert {verb for verb in fake.verbs if verb.startswith("X")} == verbs
+
+
 async def test_where_xclient_is_demanded_no_mail_goes_without():
     async with FakeNextHop() as fake, client_of(fake, hand_on="xclient") as hop:
         [reply] = await hop.transaction(CLIENT, MAIL).recipients([ONE])
