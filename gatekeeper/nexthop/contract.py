@@ -73,6 +73,11 @@ class Transaction(Protocol):
     dot_sent: bool
     """Whether the final dot went on: a `send` that ends without an answer then leaves the message in doubt."""
 
+    @property
+    def refusal(self) -> Reply | None:
+        """What the next hop said against the client or the sender, before any recipient; each RCPT was told it."""
+        ...
+
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:
         """Send these RCPTs in one group (the first time with XCLIENT/XFORWARD and MAIL before them); their replies.
 

@@ -49,6 +49,10 @@ class LateTransaction:
         self._mail_answered = False
         self._over = False
 
+    @property
+    def refusal(self) -> Reply | None:
+        return self._refusal
+
     # -- RCPT ---------------------------------------------------------------------------------------------------
 
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:

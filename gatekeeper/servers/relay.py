@@ -22,11 +22,13 @@ from gatekeeper.nexthop import (
     Transaction,
     Withdrawn,
 )
+from gatekeeper.wire.replies import enhanced_code
 
 AWAY_AT_RCPT: Final = Reply.of(451, "4.4.1 The mail server behind does not answer, try again later")
 AWAY_AT_DATA: Final = Reply.of(451, "4.4.1 The mail server behind went away, try again later")
 IN_DOUBT: Final = Reply.of(451, "4.4.2 The mail server behind did not confirm your message, try again later")
 WITHDRAWN: Final = Reply.of(421, "4.4.2 You left before your message was passed on")
+_NOBODY: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 REFUSED_KEPT: Final = 100
 """Refused recipients of one transaction that are remembered for its record."""
 
@@ -89,7 +91,7 @@ class Relay:
                 metrics.RECIPIENTS["accepted"].inc()
                 continue
             metrics.RECIPIENTS["next_hop_refused" if reply.permanent else "next_hop_deferred"].inc()
-            counters.unknown += is_unknown(reply)
+            counters.unknown += is_unknown(reply) and self._transaction.refusal is None
             note_refused(self._mail, recipient)
         envelope.recipients = [r for r in envelope.recipients if r.reply is None or accepts(r.reply)]
 
@@ -147,8 +149,14 @@ def accepts(reply: Reply) -> bool:
 
 
 def is_unknown(reply: Reply) -> bool:
-    """Whether a refusal of RCPT tells that there is no such mailbox, rather than that it is full or not for all."""
-    return reply.code in (550, 551, 553) or (reply.permanent and reply.text.startswith("5.1."))
+    """Whether a refusal of RCPT tells that there is no such mailbox, rather than that it is full or not for all.
+
+    An enhanced code says it best (RFC 3463 §3.2); without one, or with one that says nothing, the code does.
+    """
+    enhanced = enhanced_code(reply)
+    if enhanced is None or enhanced in {"5.0.0", "5.1.0"}:
+        return reply.code in {550, 551, 553}
+    return enhanced in _NOBODY
 
 
 def note_refused(mail: Mail, recipient: Recipient) -> None:

@@ -26,6 +26,7 @@ class Transaction:
         self.sent = b""
         self.aborted = 0
         self.dot_sent = False
+        self.refusal: Reply | None = None
 
     async def recipients(self, group: Sequence[Command]) -> list[Reply]:
         self.named += group
@@ -108,6 +109,14 @@ async def test_a_next_hop_that_is_gone_is_not_quoted():
     assert mail.session.counters.unknown == 0
 
 
+async def test_what_is_said_against_the_sender_says_nothing_about_recipients():
+    transaction = Transaction([NO, NO])
+    transaction.refusal = NO
+    mail, asked = mail_of("one", "two")
+    await Relay(Hop(transaction), mail).recipients(asked)
+    assert mail.session.counters.unknown == 0
+
+
 async def test_refused_recipients_are_remembered_up_to_a_bound():
     mail, asked = mail_of(*[str(n) for n in range(REFUSED_KEPT + 50)])
     await Relay(Hop(Transaction([NO] * len(asked))), mail).recipients(asked)
@@ -123,6 +132,9 @@ async def test_refused_recipients_are_remembered_up_to_a_bound():
         ("551 5.1.6 moved", True),
         ("553 5.1.3 bad", True),
         ("554 5.1.1 no", True),
+        ("550 5.1.0 no", True),
+        ("550 5.7.1 Client host rejected", False),
+        ("550 5.1.8 Sender address rejected", False),
         ("554 5.7.1 Relay access denied", False),
         ("552 5.2.2 full", False),
         ("450 4.1.1 maybe", False),
