@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
@@ -35,6 +37,7 @@ from gatekeeper.records.record import Record, record_of
 from gatekeeper.records.writer import Recorder
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
+from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
 from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.memory import MemoryStore
@@ -92,37 +95,71 @@ class Unfit(Exception):
 
 async def worker(start: ProcessStart, configuration: Configuration) -> None:
     """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
-    settings = configuration.servers.smtp
-    if settings is None:
-        raise Unfit("there is no [servers.smtp] section: nothing to listen on")
     metrics.READY.declare(metrics.PARTS)
     parts = assemble(configuration, _opened(configuration))
-    next_hop = NextHop(NextHopUrl.parse(settings.next_hop), configuration.nexthop, hostname=configuration.hostname)
-    server = SmtpServer(
-        settings,
-        gate=parts.gate,
-        next_hop=next_hop,
-        hostname=configuration.hostname,
-        relay_domains=frozenset(configuration.relay_domains),
-        workers=start.workers,
-    )
-    listeners = [socket.socket(fileno=fd) for fd in start.sockets.get("smtp.listen", ())]
+    next_hop = _next_hop(configuration, start.workers)
     try:
-        await _look_at_next_hop(next_hop, server.guard)
+        servers = _servers(configuration, parts, next_hop, start.workers)
+        smtp = servers.get("smtp")
+        guard = smtp.guard if isinstance(smtp, SmtpServer) else None
+        if next_hop is not None and guard is not None:
+            await _look_at_next_hop(next_hop, guard)
         async with _until_told_to_stop(start) as stopping:
-            await server.start(listeners)
+            listeners = []
+            for name, server in servers.items():
+                taken = [socket.socket(fileno=fd) for fd in start.sockets.get(f"{name}.listen", ())]
+                listeners += taken
+                await server.start(taken)
             _ready(start)
-            async with _alongside(parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, server.guard)) as fate:
+            works = (parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, guard))
+            async with _alongside(*works) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
-                await server.stop_accepting()
+                for server in servers.values():
+                    await server.stop_accepting()
                 for listener in listeners:
                     listener.close()
-                await _first(server.drain(start.drain), stopping.second.wait())
-                await server.drain(0.0)
+                await _first(_drain(servers.values(), start.drain), stopping.second.wait())
+                await _drain(servers.values(), 0.0)
     finally:
-        await next_hop.close()
+        if next_hop is not None:
+            await next_hop.close()
         await parts.close()
+
+
+def _next_hop(configuration: Configuration, workers: int) -> NextHop | None:
+    """Where the SMTP server relays to, with this worker's share of its connections."""
+    if configuration.servers.smtp is None:
+        return None
+    share = math.ceil(configuration.nexthop.max_connections / workers)
+    return NextHop(
+        NextHopUrl.parse(configuration.servers.smtp.next_hop),
+        replace(configuration.nexthop, max_connections=share),
+        hostname=configuration.hostname,
+    )
+
+
+def _servers(
+    configuration: Configuration, parts: Parts, next_hop: NextHop | None, workers: int
+) -> dict[str, SessionServer[Any]]:
+    """The servers that the configuration opens, by the name of their section. Raises Unfit when there is none."""
+    servers: dict[str, SessionServer[Any]] = {}
+    if configuration.servers.smtp is not None and next_hop is not None:
+        servers["smtp"] = SmtpServer(
+            configuration.servers.smtp,
+            gate=parts.gate,
+            next_hop=next_hop,
+            hostname=configuration.hostname,
+            relay_domains=frozenset(configuration.relay_domains),
+            workers=workers,
+        )
+    if not servers:
+        raise Unfit("the configuration opens no server that takes mail: add a [servers.smtp] section")
+    return servers
+
+
+async def _drain(servers: Iterable[SessionServer[Any]], seconds: float) -> None:
+    await asyncio.gather(*(server.drain(seconds) for server in servers))
 
 
 def _opened(configuration: Configuration) -> Store:
@@ -150,16 +187,16 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
         raise Unfit(str(relay)) from relay
 
 
-async def _keep_watch(next_hop: NextHop, guard: RelayGuard) -> None:
+async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> None:
     """Repeat the relay probe until it is answered, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
     pause, due = 1.0, loop.time()
     while True:
-        if not guard.sure and loop.time() >= due:
+        if guard is not None and not guard.sure and loop.time() >= due:
             await guard.probe()
             pause, due = min(pause * 2, 60.0), loop.time() + pause
-        metrics.READY["relay_probe"].set(guard.sure)
-        metrics.READY["next_hop"].set(next_hop.answering)
+        metrics.READY["relay_probe"].set(guard is None or guard.sure)
+        metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
         await asyncio.sleep(WATCH_SECONDS)
 
 

@@ -152,10 +152,11 @@ async def _gatekeeper(directory: Path, config: Path) -> AsyncIterator[asyncio.su
             start_new_session=True,
         )
         try:
-            await asyncio.wait_for(_ready(notify, child), READY_WITHIN)
+            try:
+                await asyncio.wait_for(_ready(notify, child), READY_WITHIN)
+            except (TimeoutError, EOFError):
+                raise RuntimeError(f"gatekeeper did not start; see {directory / 'gatekeeper.log'}") from None
             yield child
-        except (TimeoutError, EOFError):
-            raise RuntimeError(f"gatekeeper did not start; see {directory / 'gatekeeper.log'}") from None
         finally:
             if child.returncode is None:
                 child.terminate()
