@@ -67,8 +67,9 @@ class Gate(Protocol):
     async def judge(self, stage: Stage, mail: Mail) -> Verdict:
         """Run what the stage (and any stage skipped before it) has to run, and decide.
 
-        Before RCPT only `DROP` is ever the action; another refusal is `held` and given at RCPT. Never raises; takes at
-        most 10 s before DATA and 30 s at MESSAGE. At MESSAGE `verdict.recipients` has each recipient's own.
+        Before RCPT only `DROP` is ever the action; another refusal is `held` and given at RCPT, or at MESSAGE where
+        what a message shows could still undo it. Never raises; takes at most 10 s before DATA and 30 s at MESSAGE. At
+        MESSAGE `verdict.recipients` has each recipient's own.
         """
         ...
 
@@ -136,6 +137,8 @@ class LiveGate:
         metrics.CHECK_FAILURES.declare(self._rules_of)
         for rules in self._rules_of.values():
             metrics.FINDINGS.declare(rules)
+        after = [c for stage, waves in table.items() if stage > Stage.RCPT for wave in waves for c in wave]
+        self._after_rcpt = tuple(dict.fromkeys(rule for c in after for rule in self._rules_of[c.name]))
         self._histories: dict[str, list[int]] = {}
 
     # -- what a server begins with
@@ -268,18 +271,33 @@ class LiveGate:
             not_run=_not_run(mail, recipient),
         )
         if recipient is not None:
-            if not verdict.action.refuses and self._differs(mail.envelope, verdict):
+            if verdict.action.refuses and self._policy.may_pass(verdict, self._after_rcpt):
+                verdict = _held(verdict)
+            if not verdict.action.refuses and self._differs(mail, recipient, verdict):
                 verdict = self._policy.other_policy()
             recipient.verdict = verdict
         elif verdict.action.refuses and verdict.action != Action.DROP:
-            verdict = replace(verdict, action=Action.ACCEPT, held=verdict.action, delay=0.0)
+            verdict = replace(_held(verdict), delay=0.0)
         return verdict
 
-    @staticmethod
-    def _differs(envelope: Envelope, verdict: Verdict) -> bool:
-        """Whether a recipient's refusals would differ from those before it: one answer cannot tell two outcomes."""
-        first = envelope.recipients[0].verdict if envelope.recipients else None
-        return first is not None and first.thresholds.refusing != verdict.thresholds.refusing
+    def _differs(self, mail: Mail, recipient: Recipient, verdict: Verdict) -> bool:
+        """Whether a recipient's refusal would differ from that of those before it: one answer cannot tell two outcomes.
+
+        Who is exempt from lists and rates differs only where there is a list or a rate to be exempt from.
+        """
+        before = mail.envelope.recipients[0] if mail.envelope.recipients else None
+        if before is None or before.verdict is None:
+            return False
+        theirs, own = before.verdict.thresholds, verdict.thresholds
+        if theirs.reject != own.reject:
+            return True
+        kinds = theirs.exempt ^ own.exempt
+        if not kinds:
+            return False
+        notes = (mail.session.notebook, mail.envelope.notebook, before.notebook, recipient.notebook)
+        possible = [*self._after_rcpt, *(f.rule for n in notes for f in n.findings)]
+        possible += [rule for n in notes for m in n.missing for rule in m.rules]
+        return any(rule.kind in kinds for name in possible if (rule := self._policy.rules.get(name)))
 
     def _decide_message(self, mail: Mail) -> Verdict:
         if not mail.envelope.recipients:
@@ -409,6 +427,11 @@ class LiveGate:
                     kept = self._histories.setdefault(key, [0, 0])
                     kept[0] += accepted
                     kept[1] += refused
+
+
+def _held(verdict: Verdict) -> Verdict:
+    """The same refusal, kept back: more is to come."""
+    return replace(verdict, action=Action.ACCEPT, held=verdict.action, reason="", code=None, enhanced="")
 
 
 def _notebook(stage: Stage, mail: Mail) -> Notebook:

@@ -171,6 +171,10 @@ class Address:
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
 
+EXEMPT_MAILBOXES = frozenset({"postmaster", "abuse"})
+"""At our own domains these hear from everybody (RFC 5321 §4.5.1, RFC 2142)."""
+
+
 @dataclass(slots=True)
 class Notebook:
     """What the gate has written down about one scope: a session, a transaction or a recipient. Only the gate writes."""
@@ -342,11 +346,6 @@ class Thresholds:
     tag: int
     reject: int
     exempt: frozenset[Kind] = frozenset()
-
-    @property
-    def refusing(self) -> tuple[int, frozenset[Kind]]:
-        """Recipients that differ in this cannot share a transaction."""
-        return self.reject, self.exempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gatekeeper.model import (
+    EXEMPT_MAILBOXES,
     Action,
     Address,
     Contribution,
@@ -26,9 +27,8 @@ from gatekeeper.model import (
     setting,
 )
 
-EXEMPT_MAILBOXES = frozenset({"postmaster", "abuse"})
-"""At our own domains these hear from everybody (RFC 5321 §4.5.1)."""
 EXEMPT_KINDS = frozenset({Kind.LIST, Kind.RATE})
+"""What does not count against mail to postmaster and abuse."""
 
 OTHER_POLICY = Rule(
     "OTHER_POLICY",
@@ -93,7 +93,10 @@ class Policy:
     """Judges findings. Pure: the same findings give the same verdict, now or next week."""
 
     def __init__(self, settings: Settings, rules: Iterable[Rule], *, domains: frozenset[str] = frozenset()) -> None:
-        """`rules` are those of every check in use; `domains` are ours, where postmaster and abuse are exempt."""
+        """`rules` are those of every check in use; `domains` are ours, where postmaster and abuse are exempt.
+
+        Where none are given the next hop alone knows which are ours, and refuses the others itself.
+        """
         self.rules: dict[str, Rule] = {r.name: r for r in rules}
         self.rules[OTHER_POLICY.name] = OTHER_POLICY
         for name, score in settings.scores.items():
@@ -123,7 +126,8 @@ class Policy:
         if self._own:
             domain = "@" + recipient.domain
             found = self._own.get(str(recipient).lower()) or self._own.get(domain) or self._general
-        if recipient.local.lower() in EXEMPT_MAILBOXES and (not recipient.domain or recipient.domain in self._domains):
+        ours = not recipient.domain or not self._domains or recipient.domain in self._domains
+        if ours and recipient.local.lower() in EXEMPT_MAILBOXES:
             return self._exempt if found is self._general else replace(found, exempt=EXEMPT_KINDS)
         return found
 
@@ -200,6 +204,14 @@ class Policy:
             self._weigh(verdict.millis + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
         }
         return verdict.action if len(outcomes) == 1 else None
+
+    def may_pass(self, verdict: Verdict, later: Iterable[str]) -> bool:
+        """Whether a refusal by score could still be undone by what the `later` rules find, once they are asked."""
+        if verdict.decided_by is not None:
+            return False
+        left = [r for r in (self.rules.get(n) for n in later) if r and r.kind not in verdict.thresholds.exempt]
+        best = verdict.millis + sum(min(0, self._millis[r.name]) for r in left)
+        return best < verdict.thresholds.reject or any(r.decides == Action.ACCEPT for r in left)
 
     def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
         """One answer for all recipients of a message (never split: one answer cannot tell two outcomes).

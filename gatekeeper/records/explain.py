@@ -206,7 +206,7 @@ def _conclusion(decision: Decision) -> str:
     if decision.decided_by:
         words += f", decided by {decision.decided_by} alone"
     if decision.held:
-        words += f", {decision.held} held back until the recipients are known"
+        words += f", {decision.held} held back, since more was to come"
     if decision.thresholds.exempt:
         words += f", exempt from {' and '.join(sorted(_kind(kind) for kind in decision.thresholds.exempt))}"
     if decision.incomplete:

@@ -147,6 +147,102 @@ async def test_a_smarthost_with_two_typos_in_a_hundred_is_never_slowed(tools, cl
             await tools.store.remember(k, accepted=1, refused=0, now=clock.now)
 
 
+async def test_a_block_ends_the_other_sessions_of_the_client_too(tools):
+    other = mail_from("192.0.2.1")
+    assert await rules(other, tools) == []
+    await probe(mail_from("192.0.2.1"), tools, 40)
+    assert await rules(other, tools) == [BLOCKED]
+
+
+async def test_a_mail_server_that_only_tries_again_gets_out_of_its_block(tools, clock):
+    """What waits in its queue is tried every ten minutes; it must not be kept out by that for as long as it waits."""
+    check = Stacking()
+    waiting = [f"known{n}" for n in range(10)]
+    mail = mail_from("192.0.2.1")
+    for _ in range(25):  # a list of old addresses
+        mail.stage = Stage.RCPT
+        mail.session.counters.unknown += BLIND not in [f.rule for f in await check.inspect(mail, tools)]
+    await check.settle(mail.session, tools)
+    rounds = 0
+    while waiting:
+        rounds += 1
+        assert rounds < 24, "four hours and still nothing delivered"
+        clock.now += 600
+        mail = mail_from("192.0.2.1", Stage.CONNECT)
+        if await check.inspect(mail, tools):
+            continue
+        for name in list(waiting):
+            mail.stage = Stage.RCPT
+            found = [f.rule for f in await check.inspect(mail, tools)]
+            if BLOCKED in found:
+                break
+            if BLIND not in found:
+                waiting.remove(name)
+
+
+async def test_a_large_budget_comes_back_as_fast_as_a_small_one(tools, clock):
+    """A provider with one stale address in a hundred, a thousand mails an hour, for days."""
+    address = ip_address("192.0.2.1")
+    keys = client_key(address), network_key(address)
+    for key in keys:
+        await tools.store.remember(key, accepted=2000, refused=0, now=clock.now)
+    for _hour in range(24 * 14):
+        mail = mail_from("192.0.2.1")
+        mail.session.counters.unknown = 15
+        assert await rules(mail, tools) == []
+        await CHECK.settle(mail.session, tools)
+        clock.now += 3600
+
+
+async def test_a_wanted_client_does_not_answer_for_its_neighbours(tools, clock):
+    await tools.store.remember(client_key(ip_address("192.0.2.9")), accepted=3, refused=0, now=clock.now)
+    for host in range(100, 200):
+        mail = mail_from(f"192.0.2.{host}")
+        await probe(mail, tools, 1)
+        await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("192.0.2.8"), tools) == [BLIND]
+    assert await rules(mail_from("192.0.2.9"), tools) == []
+
+
+@pytest.mark.parametrize(("name", "counted"), [("postmaster", False), ("Abuse", False), ("who", True)])
+async def test_writing_to_postmaster_while_names_are_not_told_is_no_probe(tools, name, counted):
+    await probe(mail_from("192.0.2.1"), tools, 22)
+    mail = mail_from("192.0.2.1")
+    mail.recipient = Recipient(Address(name, "example.org"))
+    spent = set()
+    for _ in range(5):
+        [finding] = await CHECK.inspect(mail, tools)
+        assert finding.rule == BLIND
+        spent.add(finding.evidence.spent)
+    assert (len(spent) > 1) is counted
+
+
+@pytest.mark.parametrize("what", ["unknown", "abandoned", "verifies"])
+async def test_many_sessions_of_one_question_each_add_up(tools, what):
+    """QUIT, RSET or VRFY after each name, a new connection for the next."""
+    for _ in range(45 if what == "unknown" else 85):
+        mail = mail_from("192.0.2.1", Stage.CONNECT)
+        if await CHECK.inspect(mail, tools):
+            return
+        setattr(mail.session.counters, what, 1)
+        await CHECK.settle(mail.session, tools)
+    pytest.fail("never blocked")
+
+
+async def test_moving_within_a_64_or_a_56_does_not_begin_anew(tools):
+    for n in range(35):
+        mail = mail_from(f"2001:db8:1:2::{n:x}")
+        mail.session.counters.unknown = 1
+        await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("2001:db8:1:2:ffff::1"), tools, Stage.CONNECT) == [BLOCKED]
+    for n in range(130):
+        mail = mail_from(f"2001:db8:2:{n % 256:x}::1")
+        mail.session.counters.unknown = 1
+        await CHECK.settle(mail.session, tools)
+    assert await rules(mail_from("2001:db8:2:ff::1"), tools, Stage.CONNECT) == [BLOCKED]
+    assert await rules(mail_from("2001:db8:2:100::1"), tools, Stage.CONNECT) == []
+
+
 async def test_the_null_sender_alone_is_no_reason(tools):
     mail = mail_from("192.0.2.1")
     mail.session.counters.recipients = 1000
