@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import struct
+import termios
 from typing import Final
 
 COMMANDS_AHEAD: Final = 64 * 1024
@@ -60,6 +63,7 @@ class Conversation:
         "heard",
         "lost",
         "patience",
+        "unread",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, line_limit: int, patience: float) -> None:
@@ -82,6 +86,7 @@ class Conversation:
         self.ended = False  # the client has closed its side: it sends nothing more, but may be listening
         self.lost = False  # the connection is no more
         self.broken = False  # and it ended with an error
+        self.unread = False  # when it closed or was given up, some of what we said had not reached it
 
     # --- from the protocol -------------------------------------------------------------------------------------------
 
@@ -97,6 +102,8 @@ class Conversation:
         self._wake()
 
     def end(self) -> None:
+        if not self.ended:
+            self.unread = self._unacknowledged()
         self.ended = True
         self._wake()
 
@@ -208,9 +215,25 @@ class Conversation:
         timer = self._loop.call_at(deadline, _expire, waiter)
         try:
             await waiter
+        except ClientSilent:
+            self.unread = self._unacknowledged()
+            raise
         finally:
             timer.cancel()
             self._waiter = None
+
+    def _unacknowledged(self) -> bool:
+        """Whether its system has not confirmed all that we sent (tcp(7), SIOCOUTQ).
+
+        The end of its side comes with a confirmation of everything that came before: what is not confirmed then was
+        still on its way when it closed.
+        """
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        with contextlib.suppress(OSError):  # a system that does not tell
+            return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))) != (0,)
+        return False
 
     def _resume(self) -> None:
         if self._paused and self._transport is not None and not self.ended:

@@ -502,8 +502,9 @@ class SmtpSession(SMTP):
             except ClientSilent:
                 self.conversation.abort()
             await self.conversation.close(linger=self._linger)
-            if self.conversation.broken and self._acknowledged == self.conversation.heard:
-                # Reset before it said another word: it may not have read our last one.
+            lost = self.conversation.broken or self.conversation.unread
+            if lost and self._acknowledged == self.conversation.heard:
+                # Gone before it said another word: it may not have read our last one.
                 metrics.RELAY_IN_DOUBT["client"].inc()
         finally:
             await self._gate.leave(self.session)

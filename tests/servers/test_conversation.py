@@ -41,6 +41,9 @@ class Transport:
         assert not self.reading
         self.reading = True
 
+    def get_extra_info(self, name: str) -> None:
+        assert name == "socket"
+
     def is_closing(self) -> bool:
         return self.closed
 
