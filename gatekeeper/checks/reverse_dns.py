@@ -40,7 +40,7 @@ class ReverseDns:
 
     def rules(self) -> Sequence[Rule]:
         return [
-            Rule(NONE, 1.2, "The client's address has no name in DNS.", kind=Kind.FORM, enhanced="7.25"),
+            Rule(NONE, 1.0, "The client's address has no name in DNS.", kind=Kind.FORM, enhanced="7.25"),
             Rule(UNCONFIRMED, 0.6, "The client's name does not lead back to it.", kind=Kind.FORM, enhanced="7.25"),
             Rule(CONFIRMED, 0.0, "The client's name leads back to it.", kind=Kind.FORM, enhanced="7.25"),
         ]

@@ -91,7 +91,7 @@ async def test_nobody_is_asked_about_an_unknown_or_inner_address(address):
 
 
 def test_the_rules_are_weak_and_carry_the_code_for_reverse_dns():
-    assert {rule.name: rule.score for rule in CHECK.rules()} == dict(zip(ALL, (1.2, 0.6, 0.0), strict=True))
+    assert {rule.name: rule.score for rule in CHECK.rules()} == dict(zip(ALL, (1.0, 0.6, 0.0), strict=True))
     assert {rule.enhanced for rule in CHECK.rules()} == {"7.25"}
 
 
