@@ -39,9 +39,9 @@ def test_postfix_stopped_mid_message_gives_a_4xx_and_nothing_is_said_to_be_accep
     assert client.rcpt("alice@example.org")[0] == 250
     assert client.docmd("DATA")[0] == 354
     content = message("a@good.test", "cut off")
-    client.sock.sendall(content[:100])
+    client.octets(content[:100])
     postfix.stop()
-    client.sock.sendall(content[100:] + b".\r\n")
+    client.octets(content[100:] + b".\r\n")
     code, text = client.getreply()
     assert 400 <= code < 500, text
     client.close()
@@ -84,9 +84,9 @@ def test_a_harvest_is_slowed_then_blind_then_refused(pair: tuple[Postfix, Gateke
     # the next session is refused at once, as soon as it says who it is
     with pytest.raises(AssertionError):
         Client(gatekeeper, "198.51.100.77").deliver("probe@good.invalid", ["alice@example.org"], b"")
-    text = gatekeeper.get("/metrics")
+    exposition = gatekeeper.get("/metrics")
     for step in ("slowed", "alike", "refused"):
-        assert f'gatekeeper_stacking_steps_total{{step="{step}"}} 0.0' not in text
+        assert f'gatekeeper_stacking_steps_total{{step="{step}"}} 0.0' not in exposition
     found = records(gatekeeper, "--address", "198.51.100.77", at_least=3)
     assert {"STACKING_SLOW", "STACKING_BLIND", "STACKING_BLOCKED"} <= {rule for one in found for rule in rules(one)}
     with Client(gatekeeper, GOOD) as other:
@@ -171,7 +171,7 @@ def test_sigterm_lets_a_message_finish(pair: tuple[Postfix, Gatekeeper]) -> None
     assert client.docmd("DATA")[0] == 354
     gatekeeper.process.process.send_signal(signal.SIGTERM)
     wait_until("the listener to close", lambda: not listens(gatekeeper.port))
-    client.sock.sendall(message("a@good.test", "while draining") + b".\r\n")
+    client.octets(message("a@good.test", "while draining") + b".\r\n")
     assert client.getreply()[0] == 250
     client.close()
     assert gatekeeper.stop() == 0

@@ -41,6 +41,11 @@ class Client(smtplib.SMTP):
         assert code == 220, text
         assert self.ehlo(helo)[0] == 250
 
+    def octets(self, sent: bytes) -> None:
+        """Exactly these, whatever smtplib would make of them."""
+        assert self.sock is not None
+        self.sock.sendall(sent)
+
     def deliver(self, sender: str, recipients: list[str], content: bytes) -> tuple[int, str]:
         code, text = self.mail(sender)
         for recipient in recipients:
@@ -216,9 +221,9 @@ def test_dsn_parameters_and_smtputf8_reach_postfix(gatekeeper: Gatekeeper, postf
         lambda: "with dsn" in "".join(p.read_text(errors="replace") for p in postfix.delivered("alice")),
     )
     client = Client(gatekeeper, GOOD)
-    client.sock.sendall("MAIL FROM:<jürgen@good.test> SMTPUTF8\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n".encode())
+    client.octets("MAIL FROM:<jürgen@good.test> SMTPUTF8\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n".encode())
     assert [client.getreply()[0] for _ in range(3)] == [250, 250, 354]
-    client.sock.sendall(message("jürgen@good.test", "from jürgen") + b".\r\n")
+    client.octets(message("jürgen@good.test", "from jürgen") + b".\r\n")
     assert client.getreply()[0] == 250
     client.close()
     assert "jürgen" in postfix.wait_for_mail("bob", "from jürgen").decode()
@@ -226,9 +231,9 @@ def test_dsn_parameters_and_smtputf8_reach_postfix(gatekeeper: Gatekeeper, postf
 
 def test_the_null_sender_and_an_empty_message_pass(gatekeeper: Gatekeeper) -> None:
     client = Client(gatekeeper, GOOD)
-    client.sock.sendall(b"MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
+    client.octets(b"MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n")
     assert [client.getreply()[0] for _ in range(3)] == [250, 250, 354]
-    client.sock.sendall(b".\r\nQUIT\r\n")
+    client.octets(b".\r\nQUIT\r\n")
     assert client.getreply()[0] == 250
     assert client.getreply()[0] == 221
     client.close()
