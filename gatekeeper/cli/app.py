@@ -10,6 +10,7 @@ import gatekeeper
 from gatekeeper.cli.check import check
 from gatekeeper.cli.config import config
 from gatekeeper.cli.demo import demo
+from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.records import records
 from gatekeeper.cli.run import run
@@ -29,6 +30,7 @@ app.command()(check)
 app.command()(records)
 app.command()(explain)
 app.command()(demo)
+app.command()(doctor)
 app.add_typer(config, name="config")
 
 

@@ -1,0 +1,281 @@
+"""Promises about what stands around gatekeeper in any mode: sockets, trust, DNS, other doors, the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import collapse_addresses, ip_address, ip_network
+from typing import Final
+
+from gatekeeper.doctor.attachments import attachments
+from gatekeeper.doctor.facts import Attachment, Facts, Mode, Port
+from gatekeeper.doctor.postfix import Postfix
+from gatekeeper.doctor.promise import (
+    Judgement,
+    Mend,
+    broken,
+    holds,
+    in_main,
+    in_master,
+    in_ours,
+    listed,
+    unknown,
+)
+from gatekeeper.servers.peers import UNIX
+from gatekeeper.wire.listen import TcpAddress, UnixAddress, read_listen
+
+WIDEST: Final = {4: 7, 6: 15}
+"""A network with a shorter prefix is the world, or a good part of it, and never somebody's own."""
+
+PUBLIC_RESOLVERS: Final = {
+    str(ip_address(address)): owner
+    for owner, addresses in {
+        "Google": ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"),
+        "Cloudflare": (
+            *("1.1.1.1", "1.0.0.1", "1.1.1.2", "1.0.0.2", "1.1.1.3", "1.0.0.3"),
+            *("2606:4700:4700::1111", "2606:4700:4700::1001", "2606:4700:4700::1112", "2606:4700:4700::1002"),
+            *("2606:4700:4700::1113", "2606:4700:4700::1003"),
+        ),
+        "Quad9": (
+            *("9.9.9.9", "149.112.112.112", "9.9.9.10", "149.112.112.10", "9.9.9.11", "149.112.112.11"),
+            *("2620:fe::fe", "2620:fe::9", "2620:fe::10", "2620:fe::fe:10", "2620:fe::11", "2620:fe::fe:11"),
+        ),
+        "OpenDNS": ("208.67.222.222", "208.67.220.220", "2620:119:35::35", "2620:119:53::53"),
+        "AdGuard": ("94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"),
+        "Level 3": ("4.2.2.1", "4.2.2.2", "4.2.2.3", "4.2.2.4", "4.2.2.5", "4.2.2.6"),
+        "DNS4EU": ("86.54.11.1", "86.54.11.100", "2a13:1001::86:54:11:1", "2a13:1001::86:54:11:100"),
+    }.items()
+    for address in addresses
+}
+"""Resolvers that everybody may ask. DNS lists refuse them, or answer wrongly, because they cannot see who asks."""
+
+SOCKET: Final = "gatekeeper/milter"
+
+
+# --- what Postfix needs to find us -------------------------------------------------------------------------------
+
+
+def asked(facts: Facts, attachment: Attachment) -> Judgement:
+    """A server that nobody asks protects nobody."""
+    if facts.postfix is None:
+        return unknown(facts.why_no_postfix)
+    if attachment.entrances:
+        return holds("asked by " + ", ".join(map(str, attachment.entrances)))
+    where = _endpoint(attachment, facts.postfix)
+    before = facts.postfix.value("smtpd_milters" if attachment.mode is Mode.MILTER else "smtpd_recipient_restrictions")
+    if attachment.mode is Mode.MILTER:
+        line = f"smtpd_milters = {', '.join(part for part in (before, where) if part)}"
+    else:
+        check = f"check_policy_service {where}"
+        line = f"smtpd_recipient_restrictions = {', '.join(part for part in (check, before) if part)}"
+    return broken("no service of Postfix asks us", in_main(facts, line))
+
+
+def _endpoint(attachment: Attachment, postfix: Postfix) -> str:
+    queue = postfix.value("queue_directory").rstrip("/")
+    for address in attachment.listen:
+        if isinstance(address, UnixAddress):
+            return f"unix:{address.path.removeprefix(queue)}"
+        if isinstance(address, TcpAddress):
+            host = (
+                "127.0.0.1"
+                if str(address.host) == "0.0.0.0"
+                else "::1"
+                if address.host.is_unspecified
+                else address.host
+            )
+            return f"inet:[{host}]:{address.port}" if ":" in str(host) else f"inet:{host}:{address.port}"
+    return f"unix:/{SOCKET}"
+
+
+def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
+    """A chrooted smtpd sees nothing above the queue directory, and runs as its own user."""
+    ours = [each for each in attachment.listen if isinstance(each, UnixAddress)]
+    if attachment.endpoint is not None and attachment.endpoint.path and not ours:
+        return unknown("systemd opens the socket; its unit says where, and with which mode")
+    if not ours:
+        return holds("there is no UNIX socket between Postfix and us")
+    if facts.postfix is None:
+        return unknown(facts.why_no_postfix)
+    queue = facts.postfix.value("queue_directory").rstrip("/")
+    group = facts.postfix.value("mail_owner") or "postfix"
+    chrooted = [each for each in attachment.entrances or facts.postfix.sessions if each.chroot]
+    section = {Mode.MILTER: "servers.milter", Mode.POLICY: "servers.policy_service"}.get(
+        attachment.mode, "servers.smtp"
+    )
+    for address in ours:
+        name = address.path.rpartition("/")[2]
+        inside = address.path.startswith(f"{queue}/")
+        path = address.path if inside or not chrooted else f"{queue}/gatekeeper/{name}"
+        mend = in_ours(facts, section, f"listen = {listed([f'unix:{path}?mode=0660&group={group}'])}")
+        if chrooted and not inside:
+            return broken(f"{chrooted[0]} is chrooted to {queue} and cannot see {address.path}", mend)
+        everybody = address.mode & 0o006 == 0o006
+        if not everybody and (address.group is None or address.mode & 0o060 != 0o060):
+            return broken(f"{address.path} is closed to the user {group}, who runs smtpd", mend)
+        if address.path in facts.barred:
+            return broken(f"{address.path}: {facts.barred[address.path]}", mend)
+    return holds("Postfix can open our socket")
+
+
+def milter_is_quick(facts: Facts, attachment: Attachment) -> Judgement:
+    """Nagle's algorithm meets delayed acknowledgement between Postfix and a milter: once for each message."""
+    if not any(isinstance(each, TcpAddress) for each in attachment.listen):
+        return holds("a UNIX socket costs no waiting")
+    queue = facts.postfix.value("queue_directory").rstrip("/") if facts.postfix is not None else "/var/spool/postfix"
+    line = f"listen = {listed([f'unix:{queue}/{SOCKET}?mode=0660&group=postfix'])}"
+    return holds(
+        "TCP between Postfix and a milter costs 42 ms for each message, in waiting; a UNIX socket does not",
+        advice=in_ours(facts, "servers.milter", line),
+    )
+
+
+# --- listeners ---------------------------------------------------------------------------------------------------
+
+
+def ports_open(facts: Facts, _attachment: Attachment) -> Judgement:
+    unseen = []
+    for written, port in facts.ports.items():
+        if port is Port.TAKEN:
+            mend = Mend(facts.file, f'listen = ["…"] with another port, or stop the other program on {written}')
+            return broken(f"another program answers at {written}", mend)
+        if port is Port.NOT_HERE:
+            return broken(f"this machine does not have the address of {written}", in_ours(facts, "", 'listen = ["…"]'))
+        if port in {Port.FORBIDDEN, Port.UNSEEN}:
+            unseen.append(written)
+    if unseen:
+        return unknown(f"{', '.join(unseen)}: only the service itself, or systemd, can open that")
+    return holds("each of our addresses answers as ours, or is free")
+
+
+def certificate_good(facts: Facts, _attachment: Attachment) -> Judgement:
+    found = facts.certificate
+    if found is None:
+        return holds("no TLS is set up")
+    mend = in_ours(facts, "servers.smtp.tls", f'certificate = "{found.certificate}", key = "{found.key}"')
+    if found.faults:
+        return broken("; ".join(found.faults), mend)
+    if found.days_left is not None and found.days_left < 14:
+        return holds(f"the certificate is good for {found.days_left:.0f} more days only", advice=mend)
+    return holds("the certificate can be read, is in force, and fits its key")
+
+
+def http_private(facts: Facts, _attachment: Attachment) -> Judgement:
+    http = facts.configuration.servers.http
+    if http is None:
+        return holds("there is no HTTP server")
+    token = str(getattr(http, "token", "") or getattr(http, "token_file", ""))
+    for written in http.listen:
+        address = read_listen(written)
+        if isinstance(address, TcpAddress) and not address.host.is_loopback and not token:
+            near = f"[::1]:{address.port}" if address.host.version == 6 else f"127.0.0.1:{address.port}"
+            return broken(
+                f"whoever can reach {written} reads our numbers", in_ours(facts, "servers.http", f'listen = ["{near}"]')
+            )
+    return holds("it listens on loopback or a UNIX socket only, or asks for a token")
+
+
+def trust_narrow(facts: Facts, _attachment: Attachment) -> Judgement:
+    """Several halves of the world are the world too."""
+    smtp = facts.configuration.servers.smtp
+    for name, given in (("trust", smtp.trust), ("ours", smtp.ours)) if smtp is not None else ():
+        wide = _wide(given)
+        if wide:
+            kept = [each for each in given if each == UNIX or not _wide([each])]
+            may = "say that it is any client" if name == "trust" else "send mail to any domain"
+            mend = in_ours(facts, "servers.smtp", f"{name} = {listed(kept or ['127.0.0.1/32'])}")
+            return broken(f"{name} has {wide}: whoever comes from there may {may}", mend)
+    return holds("trust and ours name no more than somebody's own networks")
+
+
+def _wide(given: Iterable[str]) -> str:
+    networks = [ip_network(each, strict=False) for each in given if each != UNIX]
+    for version in (4, 6):
+        for network in collapse_addresses(each for each in networks if each.version == version):  # type: ignore[type-var]  # one version at a time
+            if network.prefixlen <= WIDEST[version]:
+                return str(network)
+    return ""
+
+
+# --- DNS ---------------------------------------------------------------------------------------------------------
+
+
+def resolver_own(facts: Facts, _attachment: Attachment) -> Judgement:
+    mend = in_ours(facts, "dns", 'nameservers = ["127.0.0.1:53"]')
+    for nameserver in facts.resolver.nameservers:
+        owner = PUBLIC_RESOLVERS.get(nameserver)
+        if owner is not None:
+            why = f"{nameserver} is {owner}'s public resolver, which DNS lists refuse: run one of your own (unbound)"
+            return broken(why, mend)
+    if not facts.resolver.nameservers:
+        return unknown("no nameserver is named, neither by us nor by /etc/resolv.conf", mend)
+    return holds(f"{', '.join(facts.resolver.nameservers)}: none that is known to be everybody's")
+
+
+def resolver_answers(facts: Facts, _attachment: Attachment) -> Judgement:
+    mend = in_ours(facts, "dns", 'nameservers = ["127.0.0.1:53"]')
+    if not facts.resolver.answers:
+        return broken(facts.resolver.why or "it does not answer", mend)
+    if facts.resolver.invents:
+        return broken("it has an address for a name that cannot exist: every DNS list would list everybody", mend)
+    return holds("it answers, and knows nothing of a name that cannot exist")
+
+
+def mx_only_us(facts: Facts, _attachment: Attachment) -> Judgement:
+    """A secondary MX without the same checks is where spam goes first."""
+    if not facts.configuration.relay_domains:
+        return unknown("relay_domains does not say for which domains we take mail")
+    if not facts.exchanges:
+        return unknown("no MX of " + ", ".join(facts.configuration.relay_domains[:5]) + " was found")
+    away = [each for each in facts.exchanges if each.elsewhere]
+    if not away:
+        return holds("every MX of relay_domains is this machine")
+    shown = ", ".join(f"{each.domain} MX {each.host} ({each.elsewhere[0]})" for each in away[:5])
+    if len(away) == len(facts.exchanges):
+        return unknown(f"{shown}: not an address of this machine; behind NAT that is as it should be")
+    return unknown(f"{shown} is not this machine: unless gatekeeper stands there too, mail goes round us")
+
+
+def one_door(facts: Facts, _attachment: Attachment) -> Judgement:
+    """Postfix's own port 25, where it is open to others and does not ask us."""
+    if facts.postfix is None:
+        return unknown(facts.why_no_postfix)
+    asking = {
+        service.name: service
+        for attachment in attachments(facts.configuration, facts.postfix)
+        for service in attachment.entrances
+    }
+    for service in facts.postfix.services:
+        if service.port != 25 or not facts.postfix.is_public(service):
+            continue
+        # postscreen hands its sessions to the smtpd of type pass
+        asks = any(each.type == "pass" for each in asking.values()) if service.command == "postscreen" else False
+        if not asks and service.name not in asking:
+            line = "127.0.0.1:smtp inet n - y - - smtpd"
+            return broken(f"{service} takes mail from outside without asking us", in_master(facts, "", line))
+    return holds("Postfix has no port 25 that is open to others and does not ask us")
+
+
+# --- next hop and store ------------------------------------------------------------------------------------------
+
+
+def next_hop_answers(facts: Facts, _attachment: Attachment) -> Judgement:
+    """What it lacks, our clients are not offered: mail that needs it is refused by the last server before us."""
+    smtp = facts.configuration.servers.smtp
+    if facts.next_hop is None or smtp is None:
+        return holds("no server of ours has a next hop")
+    if facts.next_hop.capabilities is None:
+        mend = in_ours(facts, "servers.smtp", f'next_hop = "{smtp.next_hop}"')
+        return broken(f"{facts.next_hop.why}: start the mail server, or name another", mend)
+    missing = [each for each in ("SIZE", "8BITMIME", "SMTPUTF8") if not facts.next_hop.capabilities.offers(each)]
+    if missing:
+        return holds(f"it answers; it does not offer {', '.join(missing)}, so neither do we")
+    return holds("it answers, and offers SIZE, 8BITMIME and SMTPUTF8")
+
+
+def store_writable(facts: Facts, _attachment: Attachment) -> Judgement:
+    path = facts.configuration.store.path
+    if path is None:
+        return holds("memory only: budgets and records are forgotten at each restart")
+    if facts.store_fault:
+        return broken(facts.store_fault, in_ours(facts, "store", f'url = "sqlite:{path}"'))
+    return holds(f"{path} can be written")
