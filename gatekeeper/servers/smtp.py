@@ -209,6 +209,7 @@ class SmtpSession(SMTP):
 
     async def smtp_XCLIENT(self, argument: str) -> None:  # noqa: N802 - the verb
         told = self._told(argument, xclient.Kind.XCLIENT)
+        self._forget_forwarded()  # else the next mail's end would bring back what this command takes away
         facts = ClientFacts.of(self.session).told(told)
         if "HELO" not in told and not self._helo_told:
             facts = facts.told({"HELO": None})  # back to the beginning: what was said before came from the proxy
