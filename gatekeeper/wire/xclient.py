@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 
 from gatekeeper.model import Reply
@@ -34,7 +34,7 @@ class Client:
     name: str | None  # only when forward-confirmed: the MTA believes it
     helo: str | None
     protocol: str  # "SMTP" or "ESMTP"
-    ident: str | None = None
+    ident: str | None = field(default=None, compare=False)  # the mail's, not the client's: told by XFORWARD alone
 
 
 class Kind(enum.Enum):

@@ -101,6 +101,17 @@ async def test_xforward_names_the_client_of_one_mail():
     assert second.data.startswith(b"Received:")
 
 
+async def test_what_xclient_says_is_not_undone_by_an_xforward_before_it():
+    """Else a stranger would go on as the proxy, which may be one of ours and send anywhere."""
+    async with proxy(trust=TRUST, ours=TRUST) as p, p.client() as client:
+        await client.say(HELLO, "XFORWARD ADDR=192.0.2.7", "XCLIENT ADDR=198.51.100.7")
+        assert str(p.gate.sessions[0].address) == "198.51.100.7"
+        await client.say("EHLO stranger.example.net", MAIL)
+        assert (await client("RCPT TO:<x@elsewhere.example>"))[:9] == "550 5.7.1"
+        await client("RSET")
+        assert str(p.gate.sessions[0].address) == "198.51.100.7"
+
+
 async def test_a_server_that_forwards_for_others_is_not_cut_off_for_one_of_them():
     async with proxy(trust=TRUST) as p, p.client() as client:
         p.gate.say(Stage.RCPT, Action.DROP)
@@ -121,6 +132,15 @@ async def test_a_next_hop_that_is_told_by_xclient_writes_the_received_field_itse
         await client(HELLO)
         assert (await client.mail())[:3] == "250"
     assert p.hop.messages[1].data.startswith(b"Received:")
+
+
+async def test_the_mails_of_one_client_share_a_connection_that_knows_it():
+    """Postfix takes no second XCLIENT, so that a connection is for one client only."""
+    async with proxy(hop=FakeNextHop(xclient_once=True)) as p, p.client() as client:
+        before = p.hop.connections
+        await client(HELLO)
+        assert [(await client.mail())[:3] for _ in range(3)] == ["250"] * 3
+        assert p.hop.connections - before == 1
 
 
 async def test_a_peer_on_a_unix_socket_may_be_trusted(tmp_path: Path):
