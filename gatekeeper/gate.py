@@ -110,6 +110,7 @@ Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
+_HISTORY_TOGETHER: Final = 200
 
 
 class LiveGate:
@@ -418,15 +419,20 @@ class LiveGate:
     async def flush(self) -> None:
         """Bring what is known of clients to the store now; what it does not take is kept for the next time."""
         histories, self._histories = self._histories, {}
-        now = self._tools.clock()
-        for key, (accepted, refused) in histories.items():
-            try:
-                await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
-            except StoreAway:
-                if len(self._histories) < _HISTORY_CLIENTS:
-                    kept = self._histories.setdefault(key, [0, 0])
-                    kept[0] += accepted
-                    kept[1] += refused
+        left = list(histories)
+        while left:
+            # Asked together, they share a transaction of the store; not all at once, so that others have their turn.
+            some, left = left[:_HISTORY_TOGETHER], left[_HISTORY_TOGETHER:]
+            await asyncio.gather(*(self._bring(key, *histories[key]) for key in some))
+
+    async def _bring(self, key: str, accepted: int, refused: int) -> None:
+        try:
+            await self._tools.store.remember(key, accepted=accepted, refused=refused, now=self._tools.clock())
+        except StoreAway:
+            if len(self._histories) < _HISTORY_CLIENTS:
+                kept = self._histories.setdefault(key, [0, 0])
+                kept[0] += accepted
+                kept[1] += refused
 
 
 def _held(verdict: Verdict) -> Verdict:
