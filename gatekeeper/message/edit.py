@@ -210,12 +210,12 @@ def apply(message: Message, edits: list[Edit]) -> bytes:
         if isinstance(edit, Remove):
             kept.pop(field.index, None)
         else:
-            kept[field.index] = _line(field.raw_name or edit.name.encode("ascii", "replace"), edit.value)
+            kept[field.index] = _line(field.raw_name or edit.name.encode("ascii", "replace"), value_of(edit))
     lines = list(kept.values())
     if inserts and header.fields:
         _part(lines, header.fields[0])
     for insert in inserts:
-        lines.insert(insert.index, _line(insert.name.encode("ascii", "replace"), _ours(insert.value)))
+        lines.insert(insert.index, _line(insert.name.encode("ascii", "replace"), value_of(insert)))
     if not message.header and not message.separator and message.body.size:
         lines.append(b"\r\n")
     return b"".join(lines)
@@ -231,9 +231,14 @@ def _part(lines: list[bytes], first: Field) -> None:
         lines[0] = b"X-Mailbox-Line: " + first.raw
 
 
-def _line(name: bytes, value: str) -> bytes:
-    plain = value.encode("utf-8", "surrogateescape")
-    return _NOT_OF_NAMES.sub(b"", name) + b": " + _LOOSE_END.sub(b" ", plain) + b"\r\n"
+def value_of(edit: Insert | Change) -> bytes:
+    """The value as it goes on the wire, without the blank before it and the CRLF after it; it is one field's only."""
+    value = _ours(edit.value) if isinstance(edit, Insert) else edit.value
+    return _LOOSE_END.sub(b" ", value.encode("utf-8", "surrogateescape"))
+
+
+def _line(name: bytes, value: bytes) -> bytes:
+    return _NOT_OF_NAMES.sub(b"", name) + b": " + value + b"\r\n"
 
 
 def _occurrences(header: Header) -> dict[tuple[str, int], Field]:
