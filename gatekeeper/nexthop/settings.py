@@ -25,7 +25,7 @@ class Settings:
     )
     idle: Duration = setting(5.0, "A connection that was silent for longer is replaced.")
     pool: int = setting(10, "How many idle connections each worker keeps for the next message.")
-    max_connections: int = setting(50, "How many connections each worker may use at once; the MTA has its own limit.")
+    max_connections: int = setting(50, "Connections in use at once, over all workers; the MTA has its own limit.")
     messages_per_connection: int = setting(
         100, "A connection is replaced after so many messages, so that a reloaded MTA's new settings come to bear."
     )

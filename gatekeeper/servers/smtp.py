@@ -65,7 +65,8 @@ class SmtpSession(SMTP):
         self.conversation = Conversation(loop, line_limit=commands.LONG_LINE_LIMIT, patience=settings.command_timeout)
         self._server = server
         self._gate = server.gate
-        self._until = loop.time() + settings.session_total
+        self._until = loop.time() + settings.session_total  # between mails
+        self._mail_until = 0.0  # within one, up to its DATA
         self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
         self.session.address, self.session.port = address, port
         self.session.trusted = address in server.trust
@@ -155,13 +156,11 @@ class SmtpSession(SMTP):
         if self.conversation.much_unsaid:
             await self.conversation.send()
         between = self._mail is None
-        patience = self._server.settings.command_timeout
-        if between:
-            left = self._until - self.loop.time()
-            if left <= 0:
-                self._end(answers.LONG_ENOUGH)
-                return
-            patience = min(patience, left)
+        left = (self._until if between else self._mail_until) - self.loop.time()
+        if left <= 0:
+            self._end(answers.LONG_ENOUGH)
+            return
+        patience = min(self._server.settings.command_timeout, left)
         try:
             line = await self.conversation.line(patience, interruptible=between)
             command = self._split(line)
@@ -256,6 +255,7 @@ class SmtpSession(SMTP):
             await self._refuse(verdict, mail)
             return
         self._mail, self._relay, self._utf8 = mail, Relay(self._server.next_hop, mail), given.utf8
+        self._mail_until = self.loop.time() + self._server.settings.data_total
         self._say(answers.SENDER_OK)
 
     async def smtp_RCPT(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -340,7 +340,7 @@ class SmtpSession(SMTP):
                 reply = received.refusal or answers.OUR_FAULT
                 await relay.abandon()
                 self._say(reply)
-                await self._finish(mail, None, reply=reply, note="unreadable")
+                await self._finish(mail, None, reply=reply, note="no_room" if reply.temporary else "unreadable")
                 return
             mail.message = received.message
             await self._judge_message(mail, relay)

@@ -52,7 +52,9 @@ class Settings:
     data_rate: Size = setting(
         128, "The least octets per second of a message, over its whole length, on top of data_timeout."
     )
-    data_total: Duration = setting(3600.0, "The longest that one message may take to arrive.")
+    data_total: Duration = setting(
+        3600.0, "The longest that one message may take to arrive; naming its recipients may take as long."
+    )
     session_total: Duration = setting(7200.0, "How long a session may last before its next message must use another.")
     spool: str = setting(
         "", "Directory for messages above 256KiB while they pass; the system's temporary one if empty."

@@ -238,6 +238,17 @@ async def test_a_session_that_has_lasted_long_enough_ends_between_mails():
         assert (await client.reply())[:9] == "421 4.4.2"
 
 
+async def test_a_client_that_names_recipients_without_end_is_cut_off_however_busy_it_is():
+    async with proxy(data_total=0.02) as p, p.client() as client:
+        await client.say(HELLO, MAIL)
+        said = ""
+        while said[:3] != "421":
+            said = await client(RCPT)
+        assert said[:9] == "421 4.4.2"
+        client.writer.close()
+        await p.gate.until("left")
+
+
 # --- ourselves -------------------------------------------------------------------------------------------------------
 
 
