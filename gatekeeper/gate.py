@@ -108,6 +108,7 @@ class Gate(Protocol):
 Row = tuple[Notebook, Check]
 Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
+_PASSED: Final = frozenset({Action.ACCEPT.word, Action.TAG.word})
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
 _HISTORY_TOGETHER: Final = 200
@@ -262,7 +263,7 @@ class LiveGate:
         return thresholds is None or rule.kind not in thresholds.exempt
 
     def _decide(self, stage: Stage, mail: Mail) -> Verdict:
-        if stage == Stage.MESSAGE:
+        if stage == Stage.MESSAGE or (stage == Stage.DATA and not mail.session.shows_messages):
             return self._decide_message(mail)
         recipient = mail.recipient if stage == Stage.RCPT else None
         verdict = self._policy.decide(
@@ -272,7 +273,7 @@ class LiveGate:
             not_run=_not_run(mail, recipient),
         )
         if recipient is not None:
-            if verdict.action.refuses and self._policy.may_pass(verdict, self._after_rcpt):
+            if verdict.action.refuses and self._policy.may_pass(verdict, self._later(mail)):
                 verdict = _held(verdict)
             if not verdict.action.refuses and self._differs(mail, recipient, verdict):
                 verdict = self._policy.other_policy()
@@ -280,6 +281,10 @@ class LiveGate:
         elif verdict.action.refuses and verdict.action != Action.DROP:
             verdict = replace(_held(verdict), delay=0.0)
         return verdict
+
+    def _later(self, mail: Mail) -> tuple[str, ...]:
+        """The rules that can still be found once the recipients are known."""
+        return self._after_rcpt if mail.session.shows_messages else ()
 
     def _differs(self, mail: Mail, recipient: Recipient, verdict: Verdict) -> bool:
         """Whether a recipient's refusal would differ from that of those before it: one answer cannot tell two outcomes.
@@ -296,7 +301,7 @@ class LiveGate:
         if not kinds:
             return False
         notes = (mail.session.notebook, mail.envelope.notebook, before.notebook, recipient.notebook)
-        possible = [*self._after_rcpt, *(f.rule for n in notes for f in n.findings)]
+        possible = [*self._later(mail), *(f.rule for n in notes for f in n.findings)]
         possible += [rule for n in notes for m in n.missing for rule in m.rules]
         return any(rule.kind in kinds for name in possible if (rule := self._policy.rules.get(name)))
 
@@ -339,7 +344,7 @@ class LiveGate:
         if verdict.code is None:
             raise ValueError("only a refusal is answered by its verdict")
         record_id = mail.envelope.id
-        if mail.stage < Stage.MESSAGE:
+        if mail.stage < Stage.DATA:
             record_id = self._recorder.refusal_id(self._refusal_key(verdict, mail), self._tools.clock())
             mail.envelope.memo["refusal"] = record_id
         return Reply.of(verdict.code, f"{verdict.enhanced} {verdict.reason} (id {record_id})")
@@ -379,7 +384,7 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
         self._recorder.put(record)
         metrics.MESSAGES[record.action].inc()
-        if next_hop is not None and next_hop.positive and mail.message is not None:
+        if record.action in _PASSED and mail.stage >= Stage.DATA:
             self._remember(mail.session.address, accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:
             self._remember(mail.session.address, refused=1)

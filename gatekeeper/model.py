@@ -224,6 +224,7 @@ class Session:
     tls: Tls | None = None
     login: str | None = None
     trusted: bool = False  # named by `trust`; its word about others is taken, nothing else follows
+    shows_messages: bool = True  # whether messages will be seen; where not, DATA is the last stage
     counters: Counters = field(default_factory=Counters)
     settled: Counters = field(default_factory=Counters)  # the part of `counters` the store already knows
     notebook: Notebook = field(default_factory=Notebook)
@@ -254,6 +255,7 @@ class Envelope:
     refused: list[Recipient] = field(default_factory=list)  # bounded by the server
     notebook: Notebook = field(default_factory=Notebook)
     started: float = 0.0
+    queue_id: str | None = None  # the MTA's, where it tells one before it has answered
     memo: dict[str, Any] = field(default_factory=dict)  # what the gate keeps for the transaction
 
 

@@ -415,6 +415,18 @@ async def test_accepted_mail_becomes_history_of_the_client():
     assert [h.accepted for h in histories] == [1, 1]
 
 
+async def test_mail_left_to_a_server_that_does_not_tell_its_answer_is_history_too():
+    store = MemoryStore()
+    live = gate({}, store=store)
+    for note in ("", "client_gone"):  # who has gone was not told
+        mail = mail_at(live)
+        await named(live, mail, "alice")
+        verdict = await live.judge(Stage.MESSAGE, with_message(mail))
+        await live.finish(mail, verdict, reply=Reply.of(250, "2.0.0 Ok"), note=note)
+    await live.flush()
+    assert (await store.history(["ip:192.0.2.5"]))[0].accepted == 1
+
+
 async def test_history_waits_for_a_store_that_is_away():
     class Away(MemoryStore):
         away = True

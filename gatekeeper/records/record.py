@@ -83,7 +83,7 @@ def record_of(
         findings=_findings(books, room),
         missing=_missing(books),
         next_hop=None if next_hop is None else _reply(next_hop),
-        queue_id=queue_id(next_hop),
+        queue_id=queue_id(next_hop) or clean(envelope.queue_id or "", 64),
         note=clean(note, 200),
     )
 

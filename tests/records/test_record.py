@@ -84,6 +84,13 @@ def test_everything_known_is_kept():
     assert record.size == 44
 
 
+def test_the_queue_id_is_the_next_hops_or_what_the_mail_server_told_before_it_answered():
+    told = mail(recipient("bob"))
+    told.envelope.queue_id = "7XYZ"
+    assert made(told, verdict()).queue_id == "7XYZ"
+    assert made(told, verdict(), next_hop=OK).queue_id == "4ABC"
+
+
 def test_the_text_of_the_mail_is_not_kept():
     document = to_document(made(mail(recipient("bob")), verdict()))
     assert "secret" not in document
