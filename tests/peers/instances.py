@@ -139,11 +139,23 @@ def start_unbound(directory: Path, records: Iterable[str], forwards: Mapping[str
 
 
 class Postfix:
-    """A private Postfix with the listener of config/postfix/front.master.cf, delivering to Maildirs."""
+    """A private Postfix with the services of a file in config/postfix, delivering to Maildirs.
+
+    `replacing` puts the test's own addresses in the place of those in that file, `main` is added to main.cf.
+    """
 
     DOMAIN = "example.org"
 
-    def __init__(self, directory: Path, users: Iterable[str], *, relay_for_all: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        users: Iterable[str],
+        *,
+        relay_for_all: bool = False,
+        shipped: str = "front.master.cf",
+        replacing: Mapping[str, str] | None = None,
+        main: str = "",
+    ) -> None:
         self.port = free_port()
         self.etc = directory / "etc"
         self.queue = directory / "queue"
@@ -188,9 +200,12 @@ maillog_file = {self.maillog}
 maillog_file_prefixes = {directory}
 smtputf8_enable = yes
 in_flow_delay = 0
+{main}
 """
         )
-        listener = (ROOT / "config/postfix/front.master.cf").read_text()
+        listener = (ROOT / "config/postfix" / shipped).read_text()
+        for theirs, ours in (replacing or {}).items():
+            listener = listener.replace(theirs, ours)
         listener = listener.replace("127.0.0.1:10026", f"127.0.0.1:{self.port}")
         listener = listener.replace(
             "smtpd_recipient_restrictions=",
@@ -273,10 +288,18 @@ class Gatekeeper:
     """`gatekeeper run` as a child process with a configuration of its own."""
 
     def __init__(
-        self, directory: Path, *, next_hop: str, nameserver: int, extra: str = "", smtp: str = "", top: str = ""
+        self,
+        directory: Path,
+        *,
+        next_hop: str,
+        nameserver: int,
+        extra: str = "",
+        smtp: str = "",
+        top: str = "",
+        port: int | None = None,
     ) -> None:
         self.directory = directory
-        self.port, self.http = free_port(), free_port()
+        self.port, self.http = port or free_port(), free_port()
         self.config = directory / "gatekeeper.toml"
         self.config.write_text(
             f"""hostname = "mx.example.org"
