@@ -1,6 +1,6 @@
 """XCLIENT and XFORWARD, how one mail server tells another who the client is (Postfix XCLIENT_README, XFORWARD_README).
 
-Values are xtext (RFC 3461 §4). Commands stay within 512 octets; what does not fit into one goes into several.
+Values are xtext (RFC 3461 §4). Commands stay within 512 octets.
 """
 
 from __future__ import annotations
@@ -133,14 +133,18 @@ def _shown(text: str) -> str:
 
 
 def encode_xclient(client: Client, offered: Collection[str]) -> list[bytes]:
-    """XCLIENT commands, with CRLF, for the attributes that the peer `offered` (upper case).
+    """The XCLIENT command, with CRLF, for the attributes that the peer `offered` (upper case).
 
-    NAME is always told, if only as [UNAVAILABLE]: an MTA would otherwise go on with the name it found for us. [] when
+    It is one: Postfix takes no second from the client that the first has made of us. Where HELO does not fit, it is
+    left to the EHLO that follows. NAME is always told, if only as [UNAVAILABLE]: an MTA would otherwise go on with the name it found for us. [] when
     ADDR is not offered, since without it nothing would be handed on.
     """
     if "ADDR" not in offered:
         return []
-    return list(_commands(Kind.XCLIENT, _attributes(client), offered))
+    commands = list(_commands(Kind.XCLIENT, _attributes(client), offered))
+    if len(commands) > 1:
+        commands = list(_commands(Kind.XCLIENT, _attributes(client), [name for name in offered if name != "HELO"]))
+    return commands
 
 
 def encode_xforward(client: Client, offered: Collection[str]) -> list[bytes]:

@@ -131,6 +131,24 @@ def test_postfix_shows_the_true_client(gatekeeper: Gatekeeper, postfix: Postfix)
     wait_until("Postfix's log", lambda: "mail.good.test[192.0.2.10]" in postfix.log())
 
 
+def test_postfix_is_told_the_name_that_dns_confirms_and_no_other(gatekeeper: Gatekeeper, postfix: Postfix) -> None:
+    for address, sender, seen in ((GOOD, "a@good.test", "mail.good.test"), (STRANGER, "b@good.invalid", "unknown")):
+        with Client(gatekeeper, address, helo="mail.good.test") as client:
+            code, text = client.deliver(sender, ["bob@example.org"], message(sender, f"named {seen}"))
+            assert code == 250, text
+        delivered = postfix.wait_for_mail("bob", f"named {seen}").decode()
+        assert f"from mail.good.test ({seen} [{address}])" in delivered
+
+
+def test_a_client_with_very_long_names_is_served(gatekeeper: Gatekeeper, postfix: Postfix) -> None:
+    """Postfix takes one XCLIENT and no second: afterwards it is the client who would say it."""
+    long = ".".join(["a" * 60] * 4)
+    with Client(gatekeeper, GOOD, name=long, helo=long) as client:
+        code, text = client.deliver("a@good.test", ["bob@example.org"], message("a@good.test", "long names"))
+    assert code == 250, text
+    assert postfix.wait_for_mail("bob", "long names").count(long.encode()) >= 2
+
+
 @pytest.mark.parametrize(
     ("recipient", "words"),
     [
