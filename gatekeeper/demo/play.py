@@ -11,12 +11,13 @@ import signal
 import smtplib
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,6 +32,7 @@ from gatekeeper.store.base import RecordQuery, Store
 from gatekeeper.store.opening import Settings as StoreSettings
 from gatekeeper.store.opening import open_store
 
+WRITTEN_BY = "# Written by `gatekeeper demo`"
 READY_WITHIN = 30.0
 RECORDS_WITHIN = 10.0
 _ID = re.compile(r"\(id ([0-9A-Z]+)\)")
@@ -51,10 +53,24 @@ def run(directory: Path, *, smtp_port: int, http_port: int, stay: bool, console:
     """Until interrupted (or until the table is shown, without `stay`). The exit status."""
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
+    begin_anew(directory)
     try:
         return asyncio.run(_run(directory, _port(smtp_port), _port(http_port), stay=stay, console=console))
     except KeyboardInterrupt:
         return 0
+
+
+def begin_anew(directory: Path) -> None:
+    """Forget what an earlier demonstration left there, but its mail: the harvester is not to begin refused.
+
+    Raises FileExistsError for files that are not a demonstration's.
+    """
+    config = directory / "gatekeeper.toml"
+    old = [config, directory / "gatekeeper.log", *directory.glob("state.db*")]
+    if any(path.exists() for path in old) and not (config.is_file() and config.read_text().startswith(WRITTEN_BY)):
+        raise FileExistsError(f"{directory} holds another gatekeeper's files; choose a directory with --directory")
+    for path in old:
+        path.unlink(missing_ok=True)
 
 
 async def _run(directory: Path, smtp_port: int, http_port: int, *, stay: bool, console: Console) -> int:
@@ -80,7 +96,7 @@ async def _run(directory: Path, smtp_port: int, http_port: int, *, stay: bool, c
                     played.append((scene, await asyncio.to_thread(_play, scene, smtp_port)))
             with console.status("reading the records"):
                 shown = await _with_records(directory, played)
-            console.print(_table(shown))
+            console.print(table(shown, columns=console.width))
             _explain(console, directory, config, smtp_port, http_port)
             if stay:
                 console.print("\nStays up until you press Ctrl-C.")
@@ -121,7 +137,7 @@ def _signed(message: bytes, private: bytes) -> bytes:
 
 
 def _settings(directory: Path, *, smtp: int, http: int, next_hop: int, nameserver: int) -> str:
-    return f"""# Written by `gatekeeper demo`; every setting is explained in config/gatekeeper.toml.
+    return f"""{WRITTEN_BY}; every setting is explained in config/gatekeeper.toml.
 hostname = "mx.{scenes.DOMAIN}"
 relay_domains = ["{scenes.DOMAIN}"]
 [servers.smtp]
@@ -130,6 +146,8 @@ next_hop = "smtp://127.0.0.1:{next_hop}"
 trust = ["127.0.0.1/32"]
 [servers.http]
 listen = ["127.0.0.1:{http}"]
+[supervisor]
+workers = 1
 [dns]
 nameservers = ["127.0.0.1:{nameserver}"]
 [store]
@@ -220,33 +238,40 @@ async def _with_records(directory: Path, played: list[tuple[scenes.Scene, str]])
 async def _record(store: Store, scene: scenes.Scene, answer: str) -> Record:
     """The record that the answer names, or the newest of that scene; there is one within a second."""
     named = _ID.search(answer)
-    query = RecordQuery(id=named[1]) if named else RecordQuery(sender=scene.sender, address=scene.address, limit=1)
+    query = (
+        RecordQuery(id=named[1])
+        if named
+        else RecordQuery(sender=scene.sender, address=scene.address, action=scene.action, limit=1)
+    )
     while not (found := await find(store, query)):  # noqa: ASYNC110 - another process writes it
         await asyncio.sleep(0.1)
     return found[0]
 
 
-def _table(played: list[Played]) -> Table:
-    table = Table(title="What became of each", title_justify="left", expand=True, show_lines=True)
-    for heading, ratio in (("client", 3), ("what it did", 3), ("action", 2), ("what it was answered", 6), ("why", 5)):
-        table.add_column(heading, ratio=ratio, overflow="fold")
+def table(played: Sequence[Played], *, columns: int) -> Table:
+    """What became of each; where there is little room no name is broken."""
+    narrow = columns < 110
+    shown = Table(title="What became of each", title_justify="left", expand=True, show_lines=True, box=box.ROUNDED)
+    shown.add_column("what a client did", width=20 if narrow else 32, overflow="fold")
+    shown.add_column("action", width=8, overflow="fold")
+    shown.add_column("what it was answered", ratio=1, overflow="fold")
+    shown.add_column("why", width=18 if narrow else 36, overflow="fold")
     for p in played:
         action = _action(p)
-        table.add_row(
-            escape(f"{p.scene.address}\n{p.scene.helo}"),
-            escape(p.scene.title),
+        shown.add_row(
+            f"[bold]{escape(p.scene.title)}[/]\n" + escape(f"{p.scene.address}\n{p.scene.helo}"),
             f"[{_COLOURS.get(action, 'cyan')}]{action}[/]",
             escape(p.answer),
             escape(_why(p)),
         )
-    return table
+    return shown
 
 
 def _action(played: Played) -> str:
     if played.record is None:
-        return "tells nothing"
+        return "nothing told"
     if played.record.next_hop is None and not played.record.decision:
-        return "next hop refuses"
+        return "refused behind us"
     return played.record.action
 
 
@@ -264,15 +289,18 @@ def _why(played: Played) -> str:
 def _explain(console: Console, directory: Path, config: Path, smtp_port: int, http_port: int) -> None:
     console.print(
         f"""
-SMTP      127.0.0.1:{smtp_port}     try: swaks --server 127.0.0.1:{smtp_port} --to alice@{scenes.DOMAIN}
-metrics   http://127.0.0.1:{http_port}/metrics     health: /healthz and /readyz
+SMTP      127.0.0.1:{smtp_port}
+try it    swaks --server 127.0.0.1:{smtp_port} --to alice@{scenes.DOMAIN}
+metrics   http://127.0.0.1:{http_port}/metrics (health: /healthz and /readyz)
 mail      {directory / "Maildir"}
 log       {directory / "gatekeeper.log"}
 records   gatekeeper records -c {config}
           gatekeeper explain ID -c {config}
 
-To put it in front of your Postfix: add config/postfix/front.master.cf to master.cf, run
-`gatekeeper run -c config/gatekeeper.toml`, and let port 25 reach it. README.md has the steps.""",
+To put it in front of your Postfix: add config/postfix/front.master.cf to
+master.cf, run `gatekeeper run -c config/gatekeeper.toml`, and let port 25
+reach it. README.md has the steps.""",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
@@ -52,11 +53,13 @@ name = "BOTS"
 score = 5.0
 [checks.stacking]
 budget = 5.0
-slow_delay = "100ms"
+slow_delay = "250ms"
 [message.edit]
 subject_prefix = "[SPAM] "
 """
 """On top of the addresses, which the demonstration chooses."""
+SLOWED = 0.25
+"""Seconds: `slow_delay` there. Whoever waits so long for each answer has been slowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class Scene:
     name: str
     helo: str
     play: Callable[[smtplib.SMTP], str]
-    sender: str = ""  # to find its record by
+    sender: str = ""  # to find its record by, where the answer does not name one
+    action: str = ""  # the same, where there are several
     recorded: bool = True  # whether there is a record of it
 
 
@@ -103,16 +107,17 @@ def send(smtp: smtplib.SMTP, sender: str, recipients: Sequence[str], message: by
 
 
 def harvest(smtp: smtplib.SMTP) -> str:
-    """RCPT after RCPT to guessed names, until cut off; how many of each answer came."""
+    """RCPT after RCPT to guessed names, until cut off; how many of each answer came, and which of them late."""
     guesses = [f"{name}{number}" for number in range(1, 9) for name in ("anna", "ben", "carl", "dora", "emil", "fred")]
     seen: dict[str, int] = {}
     smtp.mail("probe@bulk.example")
     for guess in guesses:
+        asked = time.monotonic()
         try:
             code, reply = smtp.rcpt(f"{guess}@{DOMAIN}")
         except smtplib.SMTPServerDisconnected:
             break
-        word = answer(code, reply)[:9].strip()
+        word = answer(code, reply)[:9].strip() + (" slowed" if time.monotonic() - asked >= SLOWED else "")
         seen[word] = seen.get(word, 0) + 1
         if code == 421:
             break
@@ -198,6 +203,7 @@ def scenes(sign: Callable[[bytes], bytes]) -> list[Scene]:
             "harvest.bulk.example",
             harvest,
             "probe@bulk.example",
+            "drop",
         ),
         Scene(
             "the same client comes back",
