@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gatekeeper import log, metrics
-from gatekeeper.checks.reverse_dns import ReverseName
+from gatekeeper.checks.reverse_dns import ReverseDns, ReverseName
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
 from gatekeeper.model import Mail, Message, Recipient, Reply
@@ -132,6 +132,7 @@ class Relay:
             address=None if session.address is None else str(session.address),
             port=session.port,
             name=session.name or self._confirmed_name(),
+            name_unsure=any(missing.name == ReverseDns.name for missing in session.notebook.missing),
             helo=session.helo,
             protocol="ESMTP" if session.extended else "SMTP",
             ident=envelope.id,

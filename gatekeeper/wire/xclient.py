@@ -16,6 +16,7 @@ from gatekeeper.model import Reply
 COMMAND_LIMIT = 512  # octets with CRLF, RFC 5321 §4.5.3.1.4
 VALUE_LIMIT = 255  # characters once decoded
 
+_ANOTHER_TIME = "[TEMPUNAVAIL]"  # for it reject_unknown_client_hostname is a 450 and not a 550
 _XCHARS = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-Fa-f]{2})*", re.ASCII)
 _HEX = re.compile(rb"\+([0-9A-Fa-f]{2})")
 _SPECIAL = re.compile(rb"[^!-*,-<>-~]")
@@ -34,6 +35,7 @@ class Client:
     name: str | None  # only when forward-confirmed: the MTA believes it
     helo: str | None
     protocol: str  # "SMTP" or "ESMTP"
+    name_unsure: bool = False  # there may be one; the DNS did not say
     ident: str | None = field(default=None, compare=False)  # the mail's, not the client's: told by XFORWARD alone
 
 
@@ -136,14 +138,17 @@ def encode_xclient(client: Client, offered: Collection[str]) -> list[bytes]:
     """The XCLIENT command, with CRLF, for the attributes that the peer `offered` (upper case).
 
     It is one: Postfix takes no second from the client that the first has made of us. Where HELO does not fit, it is
-    left to the EHLO that follows. NAME is always told, if only as [UNAVAILABLE]: an MTA would otherwise go on with the name it found for us. [] when
-    ADDR is not offered, since without it nothing would be handed on.
+    left to the EHLO that follows. NAME is always told, if only as [UNAVAILABLE]: an MTA would otherwise go on with the
+    name it found for us. [] when ADDR is not offered, since without it nothing would be handed on.
     """
     if "ADDR" not in offered:
         return []
-    commands = list(_commands(Kind.XCLIENT, _attributes(client), offered))
+    attributes = _attributes(client)
+    if attributes[0] == ("NAME", None) and client.name_unsure:
+        attributes[0] = ("NAME", _ANOTHER_TIME)
+    commands = list(_commands(Kind.XCLIENT, attributes, offered))
     if len(commands) > 1:
-        commands = list(_commands(Kind.XCLIENT, _attributes(client), [name for name in offered if name != "HELO"]))
+        commands = list(_commands(Kind.XCLIENT, attributes, [name for name in offered if name != "HELO"]))
     return commands
 
 
@@ -157,8 +162,9 @@ def _attributes(client: Client) -> list[tuple[str, str | None]]:
     address = client.address
     if address is not None and ":" in address:
         address = f"IPV6:{address}"
+    name = client.name if client.name and _HOST.match(client.name) else None
     return [
-        ("NAME", client.name if client.name and _HOST.match(client.name) else None),
+        ("NAME", name),
         ("ADDR", address),
         ("PORT", None if client.port is None else str(client.port)),
         ("PROTO", client.protocol),

@@ -5,9 +5,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from gatekeeper.checks.reverse_dns import ReverseName
+from gatekeeper.checks.reverse_dns import ReverseDns, ReverseName
 from gatekeeper.message.edit import Insert
-from gatekeeper.model import Address, BytesBody, Envelope, Finding, Mail, Message, Recipient, Reply, Session
+from gatekeeper.model import Address, BytesBody, Envelope, Finding, Mail, Message, Missing, Recipient, Reply, Session
 from gatekeeper.nexthop import Capabilities, Client, Command, NextHopGone, NextHopUrl, RelayAnswer, Withdrawn
 from gatekeeper.servers.relay import REFUSED_KEPT, Relay, is_unknown
 
@@ -84,7 +84,7 @@ async def test_it_begins_with_the_first_recipients_and_keeps_the_answers():
     mail.envelope.recipients.append(more)
     await relay.recipients([more])
     assert hop.begun == [
-        (Client("192.0.2.7", 99, None, "h", "ESMTP", "e"), Command("S@example.net", ("SIZE=1",))),
+        (Client("192.0.2.7", 99, None, "h", "ESMTP", ident="e"), Command("S@example.net", ("SIZE=1",))),
     ]
     assert transaction.named[0] == Command("one@Example.ORG", ("NOTIFY=NEVER",))
     assert [r.address.local for r in mail.envelope.recipients] == ["one", "two"]
@@ -99,6 +99,16 @@ async def test_only_a_confirmed_name_goes_on(confirmed, name):
     mail.session.notebook.findings.append(Finding("X", ReverseName("mx.example.com", confirmed)))
     await Relay(hop, mail).recipients(asked)
     assert hop.begun[0][0].name == name
+
+
+async def test_a_name_that_dns_did_not_tell_is_not_said_to_be_missing():
+    hop = Hop(Transaction([OK]))
+    mail, asked = mail_of("one")
+    await Relay(hop, mail).recipients(asked)
+    mail.session.notebook.missing.append(Missing(ReverseDns.name, (), "timeout"))
+    hop.made = Transaction([OK])
+    await Relay(hop, mail).recipients(asked)
+    assert [client.name_unsure for client, _ in hop.begun] == [False, True]
 
 
 async def test_a_next_hop_that_is_gone_is_not_quoted():

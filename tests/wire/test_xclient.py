@@ -144,6 +144,12 @@ def test_only_what_is_offered_is_told():
     assert encode_xclient(CLIENT, ["NAME", "HELO"]) == []
 
 
+def test_a_name_that_dns_did_not_tell_may_be_there_another_time():
+    client = Client(address="192.0.2.1", port=None, name=None, helo=None, protocol="SMTP", name_unsure=True)
+    assert encode_xclient(client, ["NAME", "ADDR"]) == [b"XCLIENT NAME=[TEMPUNAVAIL] ADDR=192.0.2.1\r\n"]
+    assert encode_xforward(client, ["NAME"]) == [b"XFORWARD NAME=[UNAVAILABLE]\r\n"]
+
+
 def test_what_is_unknown_is_said_to_be_so():
     unknown = Client(address=None, port=None, name=None, helo=None, protocol="SMTP")
     assert encode_xclient(unknown, ALL_XCLIENT) == [
