@@ -332,9 +332,79 @@ SMTP_REPLIES = Children(
 CONNECTIONS_REFUSED = Children(
     Counter(
         "gatekeeper_connections_refused",
-        "Connections closed at once because there were too many: in all, or from one address.",
+        "Connections closed at once because there were too many: in all, from one address, or from one network.",
         ["limit"],
         registry=REGISTRY,
     ),
-    ("all", "address"),
+    ("all", "address", "network"),
+)
+
+
+# --- milter ----------------------------------------------------------------------------------------------------------
+
+MILTER_EXEMPT = Children(
+    Counter(
+        "gatekeeper_milter_exempt",
+        "Clients and mails that the milter let pass unseen: of exempt networks, or of clients that had logged in.",
+        ["why"],
+        registry=REGISTRY,
+    ),
+    ("network", "authenticated"),
+)
+MILTER_PROTOCOL_ERRORS = Counter(
+    "gatekeeper_milter_protocol_errors",
+    "Milter connections closed because the mail server did not keep to the protocol.",
+    registry=REGISTRY,
+)
+MILTER_STRANGERS = Counter(
+    "gatekeeper_milter_strangers",
+    "Milter connections closed because `trust` does not name who they came from.",
+    registry=REGISTRY,
+)
+
+
+# --- policy service --------------------------------------------------------------------------------------------------
+
+POLICY_ANSWERS = Children(
+    Counter(
+        "gatekeeper_policy_answers",
+        "Questions of Postfix's to the policy service, by the action it was given, or by why it got none.",
+        ["answer"],
+        registry=REGISTRY,
+    ),
+    ("dunno", "prepend", "defer_if_permit", "4xx", "5xx", "unreadable", "stranger", "failed"),
+)
+
+
+# --- TLS and PROXY towards clients -----------------------------------------------------------------------------------
+
+TLS_HANDSHAKES = Children(
+    Counter(
+        "gatekeeper_tls_handshakes",
+        "TLS handshakes of clients: done, failed (nothing in common, or no TLS at all), late, or left in the middle.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("done", "failed", "late", "left"),
+)
+STARTTLS_INJECTIONS = Counter(
+    "gatekeeper_starttls_injections",
+    "Sessions in which text stood behind STARTTLS in the clear; it was thrown away.",
+    registry=REGISTRY,
+)
+TLS_CERTIFICATE_EXPIRES = Gauge(
+    "gatekeeper_tls_certificate_expires_timestamp_seconds",
+    "When the certificate that clients are shown expires, in Unix time, of the one loaded last; 0 without TLS.",
+    registry=REGISTRY,
+    multiprocess_mode="livemostrecent",
+)
+PROXY_HEADERS = Children(
+    Counter(
+        "gatekeeper_proxy_headers",
+        "Connections where a PROXY header is required, by what came: a client, the proxy's own probe (local), a client "
+        "that the proxy does not know, nonsense, nothing in time, or somebody whom `trust` does not name.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("client", "local", "unknown", "malformed", "late", "stranger"),
 )
