@@ -266,7 +266,7 @@ class SmtpSession(SMTP):
         while given is not None:
             answers.append(await self._consider(given, mail))
             given = None
-            if self._closing or len(answers) >= GROUP or self._no_room(mail):
+            if self._closing or len(answers) >= GROUP or self._no_room(mail) or _is_slowed(answers[-1]):
                 break  # those that are asked of the next hop may not all be taken: there may be room again
             if self.conversation.next_begins(b"RCPT "):
                 try:
@@ -539,6 +539,11 @@ class SmtpSession(SMTP):
     def retire(self) -> None:
         """Let it end as soon as it has no mail in hand."""
         self.conversation.interrupt()
+
+
+def _is_slowed(answer: Recipient | Reply) -> bool:
+    """Whether its client is made to wait: then what it learns must count before it learns more."""
+    return isinstance(answer, Recipient) and answer.verdict is not None and answer.verdict.delay > 0
 
 
 COMMANDS: Final[Mapping[str, Method]] = {

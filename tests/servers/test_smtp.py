@@ -200,6 +200,15 @@ async def test_a_run_of_recipients_goes_in_groups_of_sixteen():
     assert [read.count(b"RCPT") for read in writes] == [16, 16, 8]
 
 
+async def test_a_client_that_is_slowed_gets_one_answer_at_a_time():
+    """So that what it learns is counted before it learns more."""
+    async with proxy() as p, p.client() as client:
+        p.gate.say(Stage.RCPT, Action.ACCEPT, delay=0.001)
+        await client.say(HELLO, MAIL)
+        await client.burst(*[f"RCPT TO:<{n}@example.org>" for n in range(4)])
+    assert [read.count(b"RCPT") for read in p.hop.reads if b"RCPT" in read] == [1, 1, 1, 1]
+
+
 async def test_answers_in_a_group_stand_in_the_order_of_the_commands():
     async with proxy() as p, p.client() as client:
         p.hop.recipients["no@example.org"] = "550 5.1.1 no"
