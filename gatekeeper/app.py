@@ -36,6 +36,7 @@ from gatekeeper.policy import Policy
 from gatekeeper.records.record import Record, record_of
 from gatekeeper.records.writer import Recorder
 from gatekeeper.servers.http import HttpServer
+from gatekeeper.servers.milter import MilterServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
 from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
@@ -153,8 +154,10 @@ def _servers(
             relay_domains=frozenset(configuration.relay_domains),
             workers=workers,
         )
+    if configuration.servers.milter is not None:
+        servers["milter"] = MilterServer(configuration.servers.milter, gate=parts.gate, workers=workers)
     if not servers:
-        raise Unfit("the configuration opens no server that takes mail: add a [servers.smtp] section")
+        raise Unfit("the configuration opens no server that takes mail: add a section such as [servers.smtp]")
     return servers
 
 
