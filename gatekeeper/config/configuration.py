@@ -18,6 +18,7 @@ import gatekeeper.nexthop.settings
 import gatekeeper.policy
 import gatekeeper.records.writer
 import gatekeeper.servers.http
+import gatekeeper.servers.milter_settings
 import gatekeeper.servers.smtp_settings
 import gatekeeper.store.opening
 import gatekeeper.wire.process
@@ -31,6 +32,7 @@ from gatekeeper.wire.address import normal_domain
 SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
     {
         "servers.smtp": gatekeeper.servers.smtp_settings.Settings,
+        "servers.milter": gatekeeper.servers.milter_settings.Settings,
         "servers.http": gatekeeper.servers.http.Settings,
         "nexthop": gatekeeper.nexthop.settings.Settings,
         "gate": gatekeeper.gate.Settings,
@@ -45,12 +47,12 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
 )
 """Section path -> settings; the path is the module's, without `gatekeeper.`. Checks stand in pipeline.py's table."""
 
-OPTIONAL: Final = frozenset({"servers.smtp", "servers.http"})
+OPTIONAL: Final = frozenset({"servers.smtp", "servers.milter", "servers.http"})
 """A section left out is a server not opened."""
 
 _LATER = "is not available in this version: remove it"
 PLANNED: Final = MappingProxyType(
-    dict.fromkeys(("servers.milter", "servers.policy_service", "servers.smtp.tls", "checks.uribl", "web"), _LATER)
+    dict.fromkeys(("servers.policy_service", "servers.smtp.tls", "checks.uribl", "web"), _LATER)
 )
 """What the documentation names and this version does not have: said so, never ignored."""
 
@@ -79,6 +81,7 @@ class Servers:
     """None is a server that is not opened."""
 
     smtp: gatekeeper.servers.smtp_settings.Settings | None
+    milter: gatekeeper.servers.milter_settings.Settings | None
     http: gatekeeper.servers.http.Settings | None
 
 
@@ -157,7 +160,9 @@ def read(text: str, file: str) -> Configuration:
     return Configuration(
         hostname=_own_name(general.hostname),
         relay_domains=tuple(dict.fromkeys(normal_domain(domain) or domain for domain in general.relay_domains)),
-        servers=Servers(smtp=made.get("servers.smtp"), http=made.get("servers.http")),
+        servers=Servers(
+            smtp=made.get("servers.smtp"), milter=made.get("servers.milter"), http=made.get("servers.http")
+        ),
         nexthop=made["nexthop"],
         gate=made["gate"],
         policy=made["policy"],

@@ -49,15 +49,17 @@ def section(
     shipped: Mapping[str, Any],
     examples: Mapping[str, Any],
     switch: str = "",
+    closed: bool = False,
 ) -> str:
     """A section with every setting: `shipped` ones live, the others commented out at their default.
 
     Both map whole paths ("servers.smtp.listen") to values; `examples` are shown, commented out, for settings
-    whose default is nothing. `switch` is the sentence of a key `enabled` that the dataclass does not have.
+    whose default is nothing. `switch` is the sentence of a key `enabled` that the dataclass does not have. A `closed`
+    section is commented out as a whole.
     """
     lines = ["", *_comment(about)] if about else [""]
     if path:
-        lines.append(f"[{path}]")
+        lines.append(f"#[{path}]" if closed else f"[{path}]")
     if switch:
         lines += [*_comment(switch), "#enabled = true"]
     lines += _settings(path, dataclass, shipped, examples)

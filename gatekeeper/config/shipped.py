@@ -23,6 +23,7 @@ SWITCH: Final = "Whether this check runs."
 ABOUT: Final = MappingProxyType(
     {
         "servers.smtp": "The SMTP proxy. A server whose section is left out is not opened.",
+        "servers.milter": "A milter for Postfix and Sendmail, in the place of the SMTP proxy; docs/modes/milter.md.",
         "servers.http": "Numbers and health for monitoring: /metrics, /healthz, /readyz. Keep it to trusted networks.",
         "dns": "Questions to the DNS: one cache in each worker.",
         "policy": "What findings are worth, and from which score on a message is marked or refused.",
@@ -49,6 +50,9 @@ SHIPPED: Final[MappingProxyType[str, Any]] = MappingProxyType(
 )
 """What stands live in the file: what an operator looks for first."""
 
+CLOSED: Final = frozenset({"servers.milter"})
+"""Servers that stand in the file without being opened by it."""
+
 EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
     {
         "hostname": "mx.example.org",
@@ -74,7 +78,7 @@ def example_file() -> str:
     examples = EXAMPLES | {"policy.scores": {rule.name: (rule.score, rule.about) for rule in default_rules()}}
     parts = [HEAD, document.section("", General, about="", shipped=SHIPPED, examples=examples)]
     parts += [
-        document.section(path, settings, about=ABOUT[path], shipped=SHIPPED, examples=examples)
+        document.section(path, settings, about=ABOUT[path], shipped=SHIPPED, examples=examples, closed=path in CLOSED)
         for path, settings in SECTIONS.items()
     ]
     parts += [

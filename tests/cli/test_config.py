@@ -25,7 +25,7 @@ def test_a_misspelt_key_is_named_with_line_and_right_spelling(tmp_path):
 
 
 def test_every_mistake_is_named(tmp_path):
-    ended = call("config", "check", configuration(tmp_path, "[polcy]\n[servers.milter]"))
+    ended = call("config", "check", configuration(tmp_path, "[polcy]\n[web]"))
     assert (ended.status, ended.err.count("\n")) == (2, 2)
 
 

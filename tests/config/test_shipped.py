@@ -77,3 +77,9 @@ def _blocks() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("place", "block"), _blocks())
 def test_every_configuration_in_the_documentation_loads(place, block):
     read(block, place)
+
+
+def test_servers_that_the_file_does_not_open_stand_in_it_commented_out():
+    assert "\n#[servers.milter]\n# " in shipped.example_file()
+    assert read(shipped.example_file(), "f").servers.milter is None
+    assert read("[servers.milter]", "f").servers.milter is not None
