@@ -7,6 +7,7 @@ import enum
 import ipaddress
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -288,6 +289,24 @@ class BudgetedResolver:
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))
 
 
+class _OnTheLoop(aiodns.DNSResolver):
+    """aiodns whose sockets the loop watches, as it does by itself where c-ares cannot have a thread.
+
+    With the thread each answer has to get Python's lock from a busy loop, and then to wake it: twice the cost of a
+    question under load. What the thread does besides, noticing a new resolv.conf, a new channel each minute does too.
+    """
+
+    def _make_channel(self, **kwargs: Any) -> tuple[bool, pycares.Channel]:
+        here = weakref.ref(self)  # no cycle: the channel is to be closed as soon as nobody has it
+
+        def watch(fd: int, readable: bool, writable: bool) -> None:
+            resolver = here()
+            if resolver is not None:
+                resolver._sock_state_cb(fd, readable, writable)
+
+        return False, pycares.Channel(sock_state_cb=watch, timeout=self._timeout, **kwargs)
+
+
 class _Line:
     """A c-ares channel, when it was opened and how many of its questions are under way."""
 
@@ -295,7 +314,7 @@ class _Line:
 
     def __init__(self, settings: Settings, now: float) -> None:
         servers = [_nameserver(server) for server in settings.nameservers] or None
-        self.channel = aiodns.DNSResolver(servers, timeout=settings.timeout, tries=settings.tries)
+        self.channel = _OnTheLoop(servers, timeout=settings.timeout, tries=settings.tries)
         self.opened = now
         self.pending = 0
 

@@ -1,6 +1,7 @@
 import asyncio
 import random
 import socket
+from pathlib import Path
 from typing import Any
 
 import pycares
@@ -89,6 +90,14 @@ async def test_records_come_as_their_type_says(lab, rtype, texts, records):
     assert answer.status is Status.OK
     assert tuple(sorted(answer.records)) == tuple(sorted(records))
     assert answer.ttl == 300
+
+
+async def test_asking_needs_no_thread(lab):
+    """One would have to get Python's lock from the loop for each answer."""
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    before = set(Path("/proc/self/task").iterdir())
+    assert (await it.ask("name.test", "A")).status is Status.OK
+    assert set(Path("/proc/self/task").iterdir()) <= before
 
 
 async def test_case_and_a_last_dot_make_no_difference(lab):
