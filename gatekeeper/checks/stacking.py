@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar
 
 from gatekeeper import metrics
@@ -70,6 +71,7 @@ class _Standing:
         return self.accepted[0] > 0
 
 
+@lru_cache(maxsize=4096)  # both are asked for several times in each session
 def client_key(address: IPAddress) -> str:
     """One client: an IPv4 address, or the /64 that an IPv6 host moves in."""
     if address.version == 4:
@@ -77,6 +79,7 @@ def client_key(address: IPAddress) -> str:
     return f"ip:{ipaddress.ip_network((int(address), 64), strict=False)}"
 
 
+@lru_cache(maxsize=4096)
 def network_key(address: IPAddress) -> str:
     """Its neighbourhood: a /24 or a /56."""
     length = 24 if address.version == 4 else 56
