@@ -92,12 +92,17 @@ async def test_records_come_as_their_type_says(lab, rtype, texts, records):
     assert answer.ttl == 300
 
 
+def threads() -> set[Path]:
+    """Of this process, those that Python does not know among them."""
+    return set(Path("/proc/self/task").iterdir())
+
+
 async def test_asking_needs_no_thread(lab):
     """One would have to get Python's lock from the loop for each answer."""
     it = await lab({("name.test", "A"): ["192.0.2.1"]})
-    before = set(Path("/proc/self/task").iterdir())
+    before = threads()
     assert (await it.ask("name.test", "A")).status is Status.OK
-    assert set(Path("/proc/self/task").iterdir()) <= before
+    assert threads() <= before
 
 
 async def test_case_and_a_last_dot_make_no_difference(lab):
