@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -294,6 +295,8 @@ async def _first(*awaitables: Awaitable[object]) -> None:
 
 
 def _ready(start: ProcessStart) -> None:
+    gc.collect()
+    gc.freeze()  # what is here by now stays; looking through it again and again would hold up every session
     log.event("started", role=start.role.value, slot=start.slot)
     os.write(start.ready_fd, ready_line())
     os.close(start.ready_fd)
