@@ -38,6 +38,7 @@ from gatekeeper.records.record import Record, record_of
 from gatekeeper.records.writer import Recorder
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
+from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
 from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
@@ -362,9 +363,11 @@ async def check_message(
         session.address, session.name, session.helo, session.extended = ip, name, helo, True
         mail = Mail(session, gate.envelope(session))
         mail.envelope.sender = sender
+        if not all(str(each).isascii() for each in (sender or "", *recipients)):
+            mail.envelope.parameters = ("SMTPUTF8",)  # without it such an address cannot be said (RFC 6531 §3.4)
         verdict = await gate.judge(Stage.CONNECT, mail)
         if verdict.action != Action.DROP:
-            verdict = await _judge_recipients(gate, mail, recipients)
+            verdict = await _judge_recipients(gate, mail, recipients, _relay_guard(configuration))
         if not verdict.action.refuses:
             mail.message = read_message(raw)
             verdict = await gate.judge(Stage.MESSAGE, mail)
@@ -375,12 +378,24 @@ async def check_message(
         await parts.close()
 
 
-async def _judge_recipients(gate: LiveGate, mail: Mail, recipients: Sequence[Address]) -> Verdict:
+def _relay_guard(configuration: Configuration) -> RelayGuard | None:
+    """What refuses other domains than ours; None where the next hop does, whom nobody asks here."""
+    smtp, next_hop = configuration.servers.smtp, _next_hop(configuration, workers=1)
+    if smtp is None or next_hop is None or not configuration.relay_domains:
+        return None
+    return RelayGuard(next_hop, relay_domains=frozenset(configuration.relay_domains), ours=Peers(smtp.ours))
+
+
+async def _judge_recipients(
+    gate: LiveGate, mail: Mail, recipients: Sequence[Address], guard: RelayGuard | None
+) -> Verdict:
     """The last refusal when every recipient is refused, else the verdict of the last one that passes."""
     passed = refused = None
     for address in recipients:
-        mail.recipient = Recipient(address)
-        verdict = await gate.judge(Stage.RCPT, mail)
+        mail.recipient, mail.stage = Recipient(address), Stage.RCPT
+        verdict = guard.refusal(address, mail.session) if guard is not None else None
+        if verdict is None:
+            verdict = await gate.judge(Stage.RCPT, mail)
         if verdict.action.refuses:
             refused = verdict
             mail.envelope.refused.append(mail.recipient)

@@ -49,9 +49,9 @@ class DnsServer:
     """`async with DnsServer({("a.test", "A"): ["192.0.2.1"]}) as server:` listens at `server.address`.
 
     The zone maps (name, type) to records as text in zone-file form, or to a `Fault`; `faults` maps a name to one for
-    every type. A CNAME is followed as far as the zone goes. Unknown names are NXDOMAIN, known ones NODATA; both come
-    with a SOA whose minimum is `negative_ttl`, or without one where that is None. `ttls` gives single record sets
-    another TTL. What came in stands in `asked`.
+    every type, and `fault` is one for every question. A CNAME is followed as far as the zone goes. Unknown names are
+    NXDOMAIN, known ones NODATA; both come with a SOA whose minimum is `negative_ttl`, or without one where that is
+    None. `ttls` gives single record sets another TTL. What came in stands in `asked`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class DnsServer:
         ttl: int = 300,
         negative_ttl: int | None = 60,
     ) -> None:
+        self.fault: Fault | None = None
         self.ttl = ttl
         self.negative_ttl = negative_ttl
         self.ttls: dict[tuple[str, str], int] = {}
@@ -143,7 +144,7 @@ class DnsServer:
 
     def _wire(self, query: dns.message.Message, name: str, rtype: str, transport: str) -> bytes | None:
         value = self._zone.get((name, rtype))
-        fault = self.faults.get(name) or (value if isinstance(value, Fault) else None)
+        fault = self.fault or self.faults.get(name) or (value if isinstance(value, Fault) else None)
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         match fault:
