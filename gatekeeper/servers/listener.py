@@ -14,25 +14,35 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Final, Literal, TypeVar
 
-from gatekeeper import log
+from gatekeeper import log, metrics
 from gatekeeper.model import IPAddress
+from gatekeeper.servers.tls import SHUTDOWN_SECONDS, Certificate, count_failure
 
 AT_ONCE: Final = 16
 """Connections accepted before anything else gets its turn; several processes share a socket fairly that way."""
 FULL_PAUSE: Final = 0.5
+STOP_PATIENCE: Final = 1.0
+"""Seconds that a TLS handshake may still take when no more connections are taken; others need none."""
+NETWORK_BITS: Final = {4: 24, 6: 56}
+"""What counts as one network: what one site has, where a single address is cheap to change."""
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Admission:
-    """How many connections there may be: in all, and from one address. An exempt address is only counted in all."""
+    """How many connections there may be: in all, from one address, and from one network (/24, /56).
 
-    def __init__(self, *, connections: int, per_address: int) -> None:
+    An exempt address is only counted in all. Without `per_network` networks have no limit.
+    """
+
+    def __init__(self, *, connections: int, per_address: int, per_network: int | None = None) -> None:
         self._connections = connections
         self._per_address = per_address
+        self._per_network = per_network
         self._open = 0
         self._by_address: Counter[IPAddress] = Counter()
+        self._by_network: Counter[tuple[int, int]] = Counter()
 
     @property
     def open(self) -> int:
@@ -41,37 +51,64 @@ class Admission:
     def full(self) -> bool:
         return self._open >= self._connections
 
-    def crowded(self, address: IPAddress | None) -> bool:
-        return address is not None and self._by_address[address] >= self._per_address
+    def crowded(self, address: IPAddress | None) -> Literal["address", "network"] | None:
+        """What has too many already, if anything."""
+        if address is None:
+            return None
+        if self._by_address[address] >= self._per_address:
+            return "address"
+        if self._per_network is not None and self._by_network[_network(address)] >= self._per_network:
+            return "network"
+        return None
 
     def enter(self, address: IPAddress | None) -> None:
         """`address` is None for one that is exempt."""
         self._open += 1
         if address is not None:
             self._by_address[address] += 1
+            self._by_network[_network(address)] += 1
 
     def leave(self, address: IPAddress | None) -> None:
         self._open -= 1
         if address is not None:
-            self._by_address[address] -= 1
-            if self._by_address[address] <= 0:
-                del self._by_address[address]
+            _less(self._by_address, address)
+            _less(self._by_network, _network(address))
+
+
+K = TypeVar("K")
+
+
+def _less(counter: Counter[K], key: K) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
+
+
+def _network(address: IPAddress) -> tuple[int, int]:
+    """IP version, and the bits of the network."""
+    version = address.version
+    return version, int(address) >> (address.max_prefixlen - NETWORK_BITS[version])
 
 
 class Listener:
     """Accepts from sockets that listen already and do not block, and makes a protocol of each connection.
 
     `make` gets the peer's address (None for a UNIX socket) and port; None from it means that it has dealt with the
-    connection, which is closed then. The sockets are the caller's to close, after `stop`.
+    connection, which is closed then. With a `certificate` TLS comes before everything else (RFC 8314 §3.3); where the
+    handshake fails, `connection_lost` is all that the protocol hears. The sockets are the caller's to close, after
+    `stop`.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
         make: Callable[[socket.socket, IPAddress | None, int | None], asyncio.Protocol | None],
+        *,
+        certificate: Certificate | None = None,
     ) -> None:
         self._sockets = tuple(sockets)
         self._make = make
+        self._certificate = certificate
         self._loop = asyncio.get_running_loop()
         self._starting: set[asyncio.Task[None]] = set()
         self._resting: dict[int, asyncio.TimerHandle] = {}
@@ -92,7 +129,11 @@ class Listener:
             timer.cancel()
         self._resting.clear()
         if self._starting:
-            await asyncio.wait(self._starting)
+            _, late = await asyncio.wait(self._starting, timeout=STOP_PATIENCE)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -136,10 +177,31 @@ class Listener:
 
     async def _begin(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        except OSError as error:  # it has gone already
+            if self._certificate is None:
+                await self._loop.connect_accepted_socket(lambda: protocol, connection)
+            else:
+                await self._begin_tls(connection, protocol, self._certificate)
+        except OSError as error:  # it has gone already, or is not able to speak TLS
             connection.close()
             protocol.connection_lost(error)
+        except asyncio.CancelledError:
+            connection.close()
+            protocol.connection_lost(None)
+            raise
+
+    async def _begin_tls(self, connection: socket.socket, protocol: asyncio.Protocol, certificate: Certificate) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=certificate.context(),
+                ssl_handshake_timeout=certificate.settings.handshake_timeout,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except OSError as error:
+            count_failure(error)
+            raise
+        metrics.TLS_HANDSHAKES["done"].inc()
 
 
 def peer_of(peer: object) -> tuple[IPAddress | None, int | None]:

@@ -35,15 +35,17 @@ S = TypeVar("S", bound=ServedSession)
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many sessions there may be over all workers, in all and from one address; what the others are told.
+    """How many sessions there may be over all workers, in all, from one address and network; what the others are told.
 
-    Trusted peers stand for many clients: they count in all, but not by address.
+    Trusted peers stand for many clients: they count in all, but not by address or network. Networks have no limit
+    where `per_network` is None.
     """
 
     connections: int
     per_address: int
     full: bytes
     crowded: bytes
+    per_network: int | None = None
 
 
 class SessionServer(abc.ABC, Generic[S]):
@@ -54,10 +56,12 @@ class SessionServer(abc.ABC, Generic[S]):
         self.trust = trust
         self._room = room
         self._admission = Admission(
-            connections=math.ceil(room.connections / workers), per_address=math.ceil(room.per_address / workers)
+            connections=math.ceil(room.connections / workers),
+            per_address=math.ceil(room.per_address / workers),
+            per_network=None if room.per_network is None else math.ceil(room.per_network / workers),
         )
         self._sessions: set[S] = set()
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
 
     @abc.abstractmethod
     def session(self, address: IPAddress | None, port: int | None) -> S:
@@ -67,22 +71,41 @@ class SessionServer(abc.ABC, Generic[S]):
     def sessions(self) -> int:
         return len(self._sessions)
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Take connections from sockets that listen; they stay the caller's."""
-        self._listener = Listener(sockets, self._take)
-        self._listener.start()
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """The settings that name sockets to be handed to `start`."""
+        return ("listen",)
+
+    async def start(self, sockets: Sequence[socket.socket], entrance: str = "listen") -> None:
+        """Take connections from sockets that listen; they stay the caller's. Once for each entrance."""
+        listener = self._listener(sockets, entrance)
+        listener.start()
+        self._listeners.append(listener)
+
+    def _listener(self, sockets: Sequence[socket.socket], entrance: str) -> Listener:
+        if entrance != "listen":
+            raise ValueError(f"this server has no {entrance}")
+        return Listener(sockets, self._take)
 
     def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
         metrics.CONNECTIONS.inc()
-        counted = self._counted(address)
-        full = self._admission.full()
-        if full or self._admission.crowded(counted):
-            metrics.CONNECTIONS_REFUSED["all" if full else "address"].inc()
-            say_and_close(connection, self._room.full if full else self._room.crowded)
+        refusal = self.admit(address)
+        if refusal is not None:
+            say_and_close(connection, refusal)
             return None
-        self._admission.enter(counted)
         # It is an asyncio.Protocol too, which a typing.Protocol has no way to say.
         return cast("asyncio.Protocol", self.session(address, port))
+
+    def admit(self, address: IPAddress | None) -> bytes | None:
+        """Count somebody in, until `closed`; or the last word to somebody for whom there is no room."""
+        counted = self._counted(address)
+        full = self._admission.full()
+        crowded = self._admission.crowded(counted)
+        if full or crowded is not None:
+            metrics.CONNECTIONS_REFUSED["all" if full else crowded or ""].inc()
+            return self._room.full if full else self._room.crowded
+        self._admission.enter(counted)
+        return None
 
     def _counted(self, address: IPAddress | None) -> IPAddress | None:
         return None if address in self.trust else address
@@ -100,8 +123,7 @@ class SessionServer(abc.ABC, Generic[S]):
 
     async def stop_accepting(self) -> None:
         """May be called twice."""
-        if self._listener is not None:
-            await self._listener.stop()
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
 
     async def drain(self, seconds: float) -> None:
         """Accept nothing more, let sessions finish what they have in hand, and cut off what is left in the end."""

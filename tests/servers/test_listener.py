@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from gatekeeper.model import IPAddress
 from gatekeeper.servers import listener as module
 from gatekeeper.servers.listener import Admission, Listener, peer_of
+from gatekeeper.servers.tls import Certificate, Settings, agreed
+from tests.support.certificates import NAME, Authority
 
 ONE, TWO = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 
@@ -45,13 +48,13 @@ class Seen:
 
 @contextlib.asynccontextmanager
 async def listening(
-    *, path: Path | None = None, family: int = socket.AF_INET
+    *, path: Path | None = None, family: int = socket.AF_INET, certificate: Certificate | None = None
 ) -> AsyncIterator[tuple[Listener, Seen, socket.socket]]:
     seen = Seen()
     sock = socket.socket(socket.AF_UNIX if path else family)
     sock.bind(str(path) if path else ("127.0.0.1" if family == socket.AF_INET else "::", 0))
     sock.listen(64)
-    made = Listener([sock], seen.make)
+    made = Listener([sock], seen.make, certificate=certificate)
     made.start()
     try:
         yield made, seen, sock
@@ -166,3 +169,74 @@ def test_admission_counts_all_and_each_address():
     admission.leave(None)
     assert admission.open == 0
     assert not admission._by_address
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        (("192.0.2.1", "192.0.2.2", "192.0.2.255"), "192.0.3.1"),
+        (("2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:ff::"), "2001:db8:0:100::"),
+    ],
+)
+def test_admission_counts_networks_where_it_is_told_to(inside: tuple[str, ...], outside: str):
+    one, two, three = map(ip_address, inside)
+    admission = Admission(connections=9, per_address=2, per_network=2)
+    admission.enter(one)
+    assert admission.crowded(one) is None
+    admission.enter(two)
+    assert [admission.crowded(each) for each in (one, two, three)] == ["network"] * 3
+    assert admission.crowded(ip_address(outside)) is None
+    assert admission.crowded(None) is None
+    admission.leave(two)
+    assert admission.crowded(three) is None
+    admission.enter(one)
+    assert admission.crowded(one) == "address"
+    admission.leave(one)
+    admission.leave(one)
+    assert not admission._by_network
+    assert not admission._by_address
+
+
+# --- TLS before everything else --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return Certificate(Settings(**Authority(tmp_path).settings, handshake_timeout=5.0))
+
+
+async def test_tls_comes_before_everything_else(certificate, tmp_path):
+    async with listening(certificate=certificate) as (_, seen, sock):
+        context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+        reader, writer = await asyncio.open_connection(*sock.getsockname(), ssl=context, server_hostname=NAME)
+        assert await reader.readline() == b"hello\r\n"
+        assert agreed(seen.transports[0]) is not None
+        writer.close()
+
+
+@pytest.mark.parametrize("octets", [b"EHLO client.example.net\r\n", b"\0" * 100, b""])
+async def test_who_speaks_no_tls_is_heard_of_as_lost_once_and_nothing_is_said_in_the_clear(certificate, octets):
+    async with listening(certificate=certificate) as (_, seen, sock):
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
+        writer.write(octets)
+        writer.write_eof()
+        assert b"hello" not in await reader.read()
+        async with asyncio.timeout(10):
+            while not seen.lost:  # noqa: ASYNC110  # turns of the loop are all that is waited for
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (seen.lost, seen.transports) == (1, [])
+        writer.close()
+
+
+async def test_a_handshake_that_hangs_does_not_hold_up_the_end(certificate, monkeypatch):
+    monkeypatch.setattr(module, "STOP_PATIENCE", 0.01)
+    async with listening(certificate=certificate) as (made, seen, sock):
+        reader, writer = await asyncio.open_connection(*sock.getsockname())
+        async with asyncio.timeout(10):
+            while not seen.peers:  # noqa: ASYNC110  # turns of the loop are all that is waited for
+                await asyncio.sleep(0)
+        await made.stop()
+        assert seen.lost == 1
+        assert await reader.read() == b""
+        writer.close()

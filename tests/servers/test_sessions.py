@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import cast
 
 import pytest
@@ -81,6 +83,21 @@ async def test_sessions_are_limited_in_all_and_by_address(server):
                 assert five.greeting == "421 full"
     after = metrics.REGISTRY.get_sample_value("gatekeeper_connections_refused_total", {"limit": "address"})
     assert after == before + 1
+
+
+async def test_sessions_are_limited_by_network():
+    made = Server(replace(ROOM, connections=9, per_network=2), trust=Peers(["127.0.0.9"]), workers=1)
+    addresses = [ip_address(f"192.0.2.{host}") for host in (1, 2, 3)]
+    assert [made.admit(address) for address in addresses] == [None, None, b"421 crowded\r\n"]
+    assert made.admit(ip_address("192.0.3.1")) is None
+    assert made.admit(ip_address("127.0.0.9")) is None
+    assert made.admit(ip_address("127.0.0.9")) is None
+
+
+async def test_an_entrance_that_a_server_does_not_have_is_a_mistake(server):
+    assert server.entrances == ("listen",)
+    with pytest.raises(ValueError, match="no proxy_listen"):
+        await server.start([], "proxy_listen")
 
 
 async def test_draining_waits_for_those_who_go(server):
