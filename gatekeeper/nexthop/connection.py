@@ -150,6 +150,8 @@ class Connection(asyncio.Protocol):
         `limit` seconds (the setting `command`) are for each answer. After a 421 no answer follows: the rest of the
         group gets the same.
         """
+        if self._replies and self._replies[0].code != 421:
+            raise NextHopGone(f"the next hop spoke unasked: {self._replies[0]}")
         limit = self._settings.command if limit is None else limit
         replies: list[Reply] = []
         together = len(lines) == 1 or self.capabilities.offers("PIPELINING")
@@ -192,7 +194,7 @@ class Connection(asyncio.Protocol):
         greeting = await self.reply(self._settings.greeting)
         reply = await self._hello(self._hostname) if greeting.code == 220 else greeting
         if greeting.code != 220 or reply.code != 250:
-            raise NextHopGone(f"the next hop does not want us: {reply}", reply=reply)
+            raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
 
     async def _hello(self, name: str) -> Reply:
         reply = (await self.exchange([b"%s %s\r\n" % (self._hello_verb, name.encode())]))[0]
@@ -241,7 +243,7 @@ class Connection(asyncio.Protocol):
             return refusal
         reply = await self._hello(client.helo if client.helo and _is_name(client.helo) else self._hostname)
         if reply.code != 250:
-            return reply
+            return _refusal(reply)
         self.client = client
         return None
 
@@ -249,8 +251,8 @@ class Connection(asyncio.Protocol):
         """These XCLIENTs, each a group of its own; the first refusal."""
         for command in commands:
             reply = (await self.exchange([command]))[0]
-            if not reply.positive:
-                return reply
+            if reply.code != 220:  # XCLIENT_README: the greeting again, now for the client
+                return _refusal(reply)
         return None
 
     # -- the end ------------------------------------------------------------------------------------------------
@@ -287,6 +289,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             with contextlib.suppress(OSError):
                 self._transport.abort()
+
+
+def _refusal(reply: Reply) -> Reply:
+    """The same, which is handed to clients. Raises NextHopGone for what is none: nobody may take it for a yes."""
+    if reply.positive:
+        raise NextHopGone(f"the next hop broke the protocol: {reply}")
+    return reply
 
 
 def _is_name(text: str) -> bool:

@@ -113,6 +113,8 @@ async def test_a_line_break_in_a_path_is_a_bug_of_the_caller():
     assert "QUIT" not in fake.verbs
 
 
+EHLO = "250-fake.example\n250-PIPELINING\n250 XCLIENT NAME ADDR"
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +139,20 @@ async def test_a_refusal_before_the_recipients_is_given_to_each(point: str, repl
         assert await transaction.send([TEXT], wanted=yes) == expected
         assert fake.connections == 1
     assert not fake.messages
+
+
+@pytest.mark.parametrize("reply", ["211 what is this", "354 go ahead", "250 here\n250 and there"])
+@pytest.mark.parametrize(("point", "before"), [("connect", []), ("EHLO", []), ("EHLO", [EHLO]), ("XCLIENT", [])])
+async def test_what_is_no_refusal_never_becomes_the_answer_to_a_recipient(point: str, before: list[str], reply: str):
+    """A port where something else listens must not be able to say 250 for a mailbox."""
+    async with FakeNextHop(capabilities=XCLIENT, replies={point: [*before, *[reply] * 9]}) as fake:
+        async with client_of(fake) as hop:
+            transaction = hop.transaction(CLIENT, MAIL)
+            with pytest.raises(NextHopGone) as gone:
+                await transaction.recipients([ONE])
+            assert gone.value.reply is None
+            assert (await transaction.send([TEXT], wanted=yes)).code == 554
+    assert "RCPT" not in fake.verbs
 
 
 async def test_a_client_that_the_next_hop_cannot_be_told_of_is_an_unknown_one(caplog: pytest.LogCaptureFixture):
