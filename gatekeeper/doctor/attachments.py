@@ -7,7 +7,7 @@ from typing import Final
 
 from gatekeeper.config import Configuration
 from gatekeeper.doctor.facts import Attachment, Mode
-from gatekeeper.doctor.postfix import Endpoint, Postfix, Service, policy_checks, words
+from gatekeeper.doctor.postfix import Endpoint, Postfix, Service, policy_check, restrictions, words
 from gatekeeper.nexthop import NextHopUrl
 from gatekeeper.wire.listen import ListenAddress, SystemdAddress, UnixAddress, read_listen
 
@@ -56,7 +56,8 @@ def _milters(postfix: Postfix, service: Service) -> list[Endpoint]:
 
 
 def _policies(postfix: Postfix, service: Service) -> list[Endpoint]:
-    return [each for name in RESTRICTIONS for _, each in policy_checks(postfix.value(name, service))]
+    given = [each for name in RESTRICTIONS for each in restrictions(postfix.value(name, service))]
+    return [endpoint for each in given if (endpoint := policy_check(each)) is not None]
 
 
 def _endpoints(written: Iterable[str]) -> list[Endpoint]:

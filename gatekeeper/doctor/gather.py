@@ -80,11 +80,13 @@ async def _postfix(directory: str | None) -> tuple[Postfix | None, str]:
     where = ("-c", directory) if directory else ()
     try:
         async with asyncio.timeout(PATIENCE):
-            main, services, overrides = await asyncio.gather(
-                *(_run(program, *where, *options) for options in (("-x",), ("-M",), ("-P", "-x")))
-            )
-    except (OSError, TimeoutError, UnicodeError) as failure:
-        return None, f"postconf did not answer: {failure}"
+            main = await _run(program, *where, "-x")
+            services = await _run(program, *where, "-M")
+            overrides = await _run(program, *where, "-P", "-x")
+    except TimeoutError:
+        return None, f"postconf did not answer within {PATIENCE:g} s"
+    except OSError as failure:
+        return None, f"postconf cannot be run: {failure.strerror}"
     except _Failed as failure:
         return None, f"postconf: {failure}"
     found = postfix_settings.read(directory or "", main, services, overrides)

@@ -149,18 +149,19 @@ class Endpoint:
         return cls(text, host="127.0.0.1" if host == "localhost" else host, port=int(port), options=options)
 
 
-def policy_checks(restrictions: str) -> tuple[tuple[int, Endpoint], ...]:
-    """Each `check_policy_service` of a list of restrictions, with its place among them, from 0."""
-    given = words(restrictions)
-    arguments = {at + 1 for at, word in enumerate(given) if word.startswith("check_")}
-    restrictions_alone = [at for at in range(len(given)) if at not in arguments]
-    found = []
-    for place, at in enumerate(restrictions_alone):
-        if given[at] == "check_policy_service" and at + 1 < len(given):
-            endpoint = Endpoint.read(given[at + 1])
-            if endpoint is not None:
-                found.append((place, endpoint))
-    return tuple(found)
+_WITH_ARGUMENT = ("check_", "reject_rbl_", "reject_rhsbl_", "permit_dnswl_", "permit_rhswl_", "sleep")
+
+
+def restrictions(value: str) -> tuple[str, ...]:
+    """The restrictions of a list, each with its argument: "check_policy_service inet:127.0.0.1:10028"."""
+    given = iter(words(value))
+    return tuple(f"{word} {next(given, '')}".rstrip() if word.startswith(_WITH_ARGUMENT) else word for word in given)
+
+
+def policy_check(restriction: str) -> Endpoint | None:
+    """Whom a `check_policy_service` asks; None for any other restriction."""
+    word, _, argument = restriction.partition(" ")
+    return Endpoint.read(argument) if word == "check_policy_service" else None
 
 
 _CLOSING = {"reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from gatekeeper.doctor.facts import Attachment, Facts
-from gatekeeper.doctor.postfix import LOOPBACK, Service, policy_checks, seconds, words
+from gatekeeper.doctor.postfix import LOOPBACK, Service, policy_check, restrictions, seconds, words
 from gatekeeper.doctor.promise import Judgement, broken, holds, in_main, in_master, in_ours, listed, unknown
 from gatekeeper.nexthop import NextHopUrl
 from gatekeeper.servers.peers import UNIX, Peers
@@ -129,17 +129,15 @@ def policy_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
     """A restriction that refuses ends the list: those behind it never hear of the name."""
     if facts.postfix is None or not attachment.entrances or attachment.endpoint is None:
         return no_postfix(facts)
-    check = f"check_policy_service {attachment.endpoint.text}"
+    ours = attachment.endpoint.text
     for service in attachment.entrances:
-        restrictions = facts.postfix.value("smtpd_recipient_restrictions", service)
-        places = [at for at, each in policy_checks(restrictions) if each.text == attachment.endpoint.text]
-        if places[:1] == [0]:
+        given = restrictions(facts.postfix.value("smtpd_recipient_restrictions", service))
+        checks = [each for each in given if (asked := policy_check(each)) is not None and asked.text == ours]
+        if given[:1] == tuple(checks[:1]) != ():
             continue
-        others = restrictions.replace(check, "").strip(", ")
-        while ",," in (others := others.replace(" ,", ",").replace(", ,", ",,")):
-            others = others.replace(",,", ",")
-        value = ", ".join(part for part in (check, others) if part)
-        why = "stands behind others in" if places else "does not stand in"
+        first = checks[0] if checks else f"check_policy_service {ours}"
+        value = ", ".join((first, *(each for each in given if each != first)))
+        why = "stands behind others in" if checks else "does not stand in"
         name = "smtpd_recipient_restrictions"
         mend = (
             in_master(facts, service, f"-o {{ {name} = {value} }}")

@@ -29,7 +29,7 @@ def test_every_help_shows_an_example(command):
 
 
 def test_the_commands_that_are_promised_are_there():
-    promised = ["run", "check", "demo", "config", "explain", "records"]
+    promised = ["run", "check", "demo", "config", "doctor", "explain", "records"]
     shown = call("--help").out
     assert [name for name in promised if f"  {name} " not in shown] == []
 
