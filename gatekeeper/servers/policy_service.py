@@ -1,0 +1,306 @@
+"""The policy service: Postfix asks about each recipient and mail, and does what we answer (SMTPD_POLICY_README).
+
+Each of Postfix's smtpd processes keeps a connection, on which it asks about one SMTP client after another, one
+question at a time. `instance` tells which questions are about the same mail. In trouble nothing is answered and the
+connection is closed, as the protocol asks: Postfix then asks once more, and another worker may get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable
+from typing import Final, cast
+
+from gatekeeper import log, metrics
+from gatekeeper.gate import Gate
+from gatekeeper.model import IPAddress
+from gatekeeper.servers.peers import Peers
+from gatekeeper.servers.policy_answers import TOO_LATE
+from gatekeeper.servers.policy_client import Answer, Asked, PolicyClient
+from gatekeeper.servers.policy_settings import Settings
+from gatekeeper.servers.policy_table import PolicyTable
+from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.wire.policy_request import REQUEST_OCTETS, PolicyError, PolicyRequest, RequestReader, encode_answer
+
+__all__ = ["PolicyConnection", "PolicyServer", "Settings"]
+
+AHEAD: Final = 2 * REQUEST_OCTETS
+"""Octets that may come before the question before them is answered; Postfix sends none."""
+
+
+class PolicyConnection(asyncio.Protocol):
+    """One smtpd process. It has a task only while it is answered, so that an idle one costs next to nothing."""
+
+    def __init__(self, server: PolicyServer, peer: IPAddress | None) -> None:
+        self._server = server
+        self._peer = peer
+        self._reader = RequestReader()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._active = server.loop.time()
+        self._answering: asyncio.Task[None] | None = None
+        self._closing = False  # no further question is answered
+        self._gone: asyncio.Event | None = None
+        self.asked = Asked()
+        self.client: PolicyClient | None = None
+        self.task: asyncio.Task[None] | None = None  # at the end of the server: until the connection has gone
+
+    # --- from the event loop -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.opened(self)
+        if self._peer in self._server.trust:
+            self._watch()
+        else:
+            log.event("policy_stranger", level=logging.WARNING, peer=self._peer)
+            metrics.POLICY_ANSWERS["stranger"].inc()
+            self._abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._active = self._server.loop.time()
+        self._reader.receive(data)
+        if self._answering is None:
+            self._go_on()
+        if self._reader.waiting > AHEAD and not self._closing:
+            self._unreadable("more was sent ahead than one question")
+
+    def eof_received(self) -> bool:
+        if self._answering is not None:
+            self._closing = True
+            return True  # what it has asked is answered first
+        if self._reader.waiting and not self._closing:
+            self._unreadable("the connection was closed in the middle of a question")
+        return False
+
+    def pause_writing(self) -> None:
+        self._unreadable("answers are not read")
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.closed(self, self._peer)
+        if self._answering is None:
+            self._leave()
+
+    # --- questions and answers ---------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        request = self._next()
+        if request is not None:
+            self._answering = self._server.loop.create_task(self._answer(request))
+
+    def _next(self) -> PolicyRequest | None:
+        if self._closing:
+            return None
+        try:
+            return self._reader.next_request()
+        except PolicyError as error:
+            self._unreadable(str(error))
+            return None
+
+    async def _answer(self, first: PolicyRequest) -> None:
+        """The first question, and those that have come meanwhile."""
+        request: PolicyRequest | None = first
+        try:
+            while request is not None:
+                self._say(await self._server.answer(self, request))
+                request = self._next()
+        except asyncio.CancelledError:  # `drain` has waited long enough; Postfix asks another process
+            self._abort()
+        except Exception as error:  # noqa: BLE001 - the one border around a connection: the others live on
+            log.traceback_once("session_failed", error, server="policy_service", peer=self._peer)
+            metrics.POLICY_ANSWERS["failed"].inc()
+            self._abort()
+        self._answering = None
+        if self._lost:
+            self._leave()
+        elif self._closing or self._server.draining:
+            self.retire()
+
+    def _say(self, answer: Answer) -> None:
+        if not self._lost and self._transport is not None:
+            metrics.POLICY_ANSWERS[_kind(answer.action)].inc()
+            self._transport.write(encode_answer(answer.action))
+
+    def _unreadable(self, why: str) -> None:
+        log.event("policy_request_unreadable", level=logging.WARNING, peer=self._peer, error=why)
+        metrics.POLICY_ANSWERS["unreadable"].inc()
+        self._abort()
+
+    # --- its end -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _lost(self) -> bool:
+        return self._closing and self._transport is not None and self._transport.is_closing()
+
+    def _watch(self) -> None:
+        """Look now and then whether it still asks: cheaper than a timer for each question."""
+        loop, patience = self._server.loop, self._server.settings.idle_timeout
+        if self._answering is None and loop.time() - self._active >= patience:
+            self._close()
+        else:
+            self._timer = loop.call_at(max(self._active + patience, loop.time() + PARTING), self._watch)
+
+    def retire(self) -> None:
+        """End as soon as no mail is in hand, of which more will be asked."""
+        client = self._server.held(self)
+        if self._answering is None and (self._closing or client is None or not client.in_hand):
+            self._close()
+        if self.task is None and self._server.draining:
+            self._gone = asyncio.Event()
+            self.task = self._server.loop.create_task(self._last(self._gone))
+
+    async def _last(self, gone: asyncio.Event) -> None:
+        try:
+            await gone.wait()
+        except asyncio.CancelledError:  # time is up
+            if self._answering is not None:
+                self._answering.cancel()
+            self._abort()
+            await gone.wait()
+
+    def _leave(self) -> None:
+        self._server.lost(self)
+        if self._gone is not None:
+            self._gone.set()
+
+    def _close(self) -> None:
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort(self) -> None:
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _kind(action: str) -> str:
+    """What an action is counted as."""
+    word = action.partition(" ")[0]
+    return f"{word[0]}xx" if word.isdigit() else word.lower()
+
+
+class PolicyServer(SessionServer[PolicyConnection]):
+    """All connections of one worker. `workers` is how many share the limits."""
+
+    def __init__(self, settings: Settings, *, gate: Gate, workers: int = 1) -> None:
+        # All of Postfix comes from one address; and there is no way to tell it that there are too many.
+        room = Room(connections=settings.connections, per_address=settings.connections, full=b"", crowded=b"")
+        super().__init__(room, trust=Peers(settings.trust), workers=workers)
+        self.settings = settings
+        self.draining = False
+        self._gate = gate
+        self._brakes = math.ceil(settings.slowed / workers)
+        self._table = PolicyTable(settings.remembered_mails)
+        self._timer: asyncio.TimerHandle | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+
+    def session(self, address: IPAddress | None, port: int | None) -> PolicyConnection:  # noqa: ARG002 - a peer's port tells nothing
+        return PolicyConnection(self, address)
+
+    # --- what a connection asks --------------------------------------------------------------------------------------
+
+    async def answer(self, connection: PolicyConnection, request: PolicyRequest) -> Answer:
+        """The answer, after the time that the client is to wait for it; always before the deadline."""
+        deadline = self.loop.time() + self.settings.deadline
+        client = await self._client(connection, request)
+        client.busy = True
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer = await client.answer(request)
+        except TimeoutError:
+            log.event("policy_late", level=logging.WARNING, id=client.session.id, client=client.session.address)
+            answer = Answer(TOO_LATE)
+            self._give_up([client])
+        except BaseException:
+            self._give_up([client])
+            raise
+        else:
+            self._table.note(client)
+        finally:
+            client.busy = False
+        await self._hold_back(min(answer.delay, deadline - self.loop.time()))
+        return answer
+
+    async def _client(self, connection: PolicyConnection, request: PolicyRequest) -> PolicyClient:
+        """Who the question is about: whose mail it names, or who came before on this connection, or somebody new."""
+        before = self.held(connection)
+        client = self._table.find(request.instance)
+        if client is None or client.busy or not client.is_of(request):
+            client = before if before is not None and before.is_of(request) else None
+        if client is None:
+            client = PolicyClient(self._gate, request, asked=connection.asked, prepend=self.settings.prepend)
+        client.busy = True
+        client.holder, connection.client = connection, client
+        self._table.take_up(client)
+        if before is not None and before is not client:
+            self._table.forget(before)
+            await self._end(before)
+        return client
+
+    async def _hold_back(self, seconds: float) -> None:
+        """Each answer that waits keeps one smtpd from its work, so only so many may."""
+        if seconds <= 0 or self._brakes <= 0 or self.draining:
+            return
+        self._brakes -= 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._brakes += 1
+
+    # --- clients and their ends --------------------------------------------------------------------------------------
+
+    @staticmethod
+    def held(connection: PolicyConnection) -> PolicyClient | None:
+        """The client that was asked about last, unless another connection has gone on with it since."""
+        client = connection.client
+        return client if client is not None and client.holder is connection else None
+
+    def lost(self, connection: PolicyConnection) -> None:
+        """The connection is no more. Postfix goes on with the mail in hand on another one, if it does."""
+        client = self.held(connection)
+        if client is None:
+            return
+        client.holder = None
+        if client.transaction is None or self.draining:
+            self._give_up([client])
+        else:
+            self._give_up(self._table.set_adrift(client, self.loop.time() + self.settings.remembered))
+            self._expire()
+
+    def _expire(self) -> None:
+        self._give_up(self._table.overdue(self.loop.time()))
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._table.due
+        self._timer = None if due is None else self.loop.call_at(due, self._expire)
+
+    def _give_up(self, clients: Iterable[PolicyClient]) -> None:
+        for client in clients:
+            self._table.forget(client)
+            client.holder = None
+            ending = self.loop.create_task(self._end(client))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    @staticmethod
+    async def _end(client: PolicyClient) -> None:
+        try:
+            await client.end()
+        except Exception as error:  # noqa: BLE001 - the border around a client: its record is lost, the others live on
+            log.traceback_once("session_failed", error, server="policy_service", id=client.session.id)
+
+    async def drain(self, seconds: float) -> None:
+        self.draining = True
+        await super().drain(seconds)
+        self._give_up(self._table.overdue(math.inf))
+        self._expire()
+        if self._endings:
+            await asyncio.wait(self._endings)
