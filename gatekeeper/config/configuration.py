@@ -19,6 +19,7 @@ import gatekeeper.policy
 import gatekeeper.records.writer
 import gatekeeper.servers.http
 import gatekeeper.servers.milter_settings
+import gatekeeper.servers.policy_settings
 import gatekeeper.servers.smtp_settings
 import gatekeeper.store.opening
 import gatekeeper.wire.process
@@ -33,6 +34,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
     {
         "servers.smtp": gatekeeper.servers.smtp_settings.Settings,
         "servers.milter": gatekeeper.servers.milter_settings.Settings,
+        "servers.policy_service": gatekeeper.servers.policy_settings.Settings,
         "servers.http": gatekeeper.servers.http.Settings,
         "nexthop": gatekeeper.nexthop.settings.Settings,
         "gate": gatekeeper.gate.Settings,
@@ -47,13 +49,11 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
 )
 """Section path -> settings; the path is the module's, without `gatekeeper.`. Checks stand in pipeline.py's table."""
 
-OPTIONAL: Final = frozenset({"servers.smtp", "servers.milter", "servers.http"})
+OPTIONAL: Final = frozenset({"servers.smtp", "servers.milter", "servers.policy_service", "servers.http"})
 """A section left out is a server not opened."""
 
 _LATER = "is not available in this version: remove it"
-PLANNED: Final = MappingProxyType(
-    dict.fromkeys(("servers.policy_service", "servers.smtp.tls", "checks.uribl", "web"), _LATER)
-)
+PLANNED: Final = MappingProxyType(dict.fromkeys(("checks.uribl", "web"), _LATER))
 """What the documentation names and this version does not have: said so, never ignored."""
 
 
@@ -82,6 +82,7 @@ class Servers:
 
     smtp: gatekeeper.servers.smtp_settings.Settings | None
     milter: gatekeeper.servers.milter_settings.Settings | None
+    policy_service: gatekeeper.servers.policy_settings.Settings | None
     http: gatekeeper.servers.http.Settings | None
 
 

@@ -90,7 +90,9 @@ def _settings(path: str, dataclass: type[Any], shipped: Mapping[str, Any], examp
         here = f"{path}.{key.name}" if path else key.name
         inner = shape.kind(key.kind.item)
         if key.kind.is_section:
-            tables += ["", *_comment(key.about), f"[{here}]", *_settings(here, key.kind.type, shipped, examples)]
+            # One that may be left out means something by being there.
+            header = f"#[{here}]" if key.kind.optional else f"[{here}]"
+            tables += ["", *_comment(key.about), header, *_settings(here, key.kind.type, shipped, examples)]
         elif key.kind.is_table:
             tables += ["", *_comment(key.about), f"[{here}]", *_free_keys(examples.get(here, {}), inner)]
         elif inner.is_section and not key.kind.is_table:

@@ -8,6 +8,7 @@ from typing import Literal
 from gatekeeper.model import Duration, Size, setting
 from gatekeeper.nexthop import NextHopUrl
 from gatekeeper.servers.peers import Peers
+from gatekeeper.servers.tls import Settings as TlsSettings
 from gatekeeper.wire.address import normal_domain
 from gatekeeper.wire.listen import TcpAddress, UnixAddress, read_listen
 
@@ -20,12 +21,17 @@ class Settings:
         ("127.0.0.1:10025",),
         "Where mail comes in: host:port, [v6]:port, unix:/path?mode=0660&group=postfix, systemd:NAME.",
     )
-    proxy_listen: tuple[str, ...] = setting((), "The same where a PROXY header is required; not supported yet.")
+    proxy_listen: tuple[str, ...] = setting(
+        (), "The same where a PROXY header comes first, v1 or v2, from proxies that trust names; required there."
+    )
+    tls_listen: tuple[str, ...] = setting(
+        (), "The same where TLS comes first, without STARTTLS (RFC 8314), with the certificate of [servers.smtp.tls]."
+    )
     next_hop: str = setting(
         "smtp://127.0.0.1:10026", "The mail server behind: smtp://host:port, lmtp://host:port or lmtp+unix:///path."
     )
     trust: tuple[str, ...] = setting(
-        (), 'Networks whose word about the client is taken (XCLIENT, XFORWARD), and "unix" for UNIX sockets.'
+        (), 'Networks whose word about the client is taken (XCLIENT, XFORWARD, PROXY), and "unix" for UNIX sockets.'
     )
     ours: tuple[str, ...] = setting(
         (), "Networks of clients that may send to any domain; they are judged all the same."
@@ -43,11 +49,15 @@ class Settings:
     recipients: int = setting(100, "Recipients of one message; further ones are told to come again.")
     connections: int = setting(1000, "Sessions at once, over all workers.")
     connections_per_address: int = setting(50, "Sessions at once from one address, over all workers.")
+    connections_per_network: int = setting(
+        200, "Sessions at once from one network (/24 for IPv4, /56 for IPv6), over all workers."
+    )
     errors: int = setting(20, "Protocol errors after which a session is closed.")
     idle_commands: int = setting(
         100, "Commands that bring no mail (NOOP, RSET, VRFY ...) after which a session is closed."
     )
     command_timeout: Duration = setting(300.0, "How long a client may be silent between commands.")
+    proxy_timeout: Duration = setting(5.0, "How long a proxy may take for its PROXY header.")
     data_timeout: Duration = setting(180.0, "How long it may be silent in the middle of a message.")
     data_rate: Size = setting(
         128, "The least octets per second of a message, over its whole length, on top of data_timeout."
@@ -61,10 +71,13 @@ class Settings:
     )
     spool_memory: Size = setting(256 << 20, "Memory that the messages in one worker may take together.")
     spool_disk: Size = setting(4 << 30, "The same for the spool.")
+    tls: TlsSettings | None = setting(None, "STARTTLS for clients; without this section mail comes in the clear.")
 
     def __post_init__(self) -> None:
-        if self.proxy_listen:
-            raise ValueError("proxy_listen is not supported yet; leave it empty and list the proxy's sessions in trust")
+        if self.proxy_listen and not self.trust:
+            raise ValueError("proxy_listen takes nobody's word without trust: name the networks of your proxies there")
+        if self.tls_listen and self.tls is None:
+            raise ValueError("tls_listen needs a certificate: add a section [servers.smtp.tls]")
         Peers(self.trust)
         Peers(self.ours)
         if normal_domain(self.relay_probe_domain) is None:
@@ -79,12 +92,13 @@ class Settings:
             "received_fields",
             "connections",
             "connections_per_address",
+            "connections_per_network",
             "errors",
             "idle_commands",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("command_timeout", "data_timeout", "data_total", "session_total"):
+        for name in ("command_timeout", "proxy_timeout", "data_timeout", "data_total", "session_total"):
             if getattr(self, name) <= 0:
                 raise ValueError(f'{name} must be longer than nothing, as in "5m"')
         self._not_itself()
@@ -92,7 +106,7 @@ class Settings:
     def _not_itself(self) -> None:
         """A next hop that is one of our own listeners would let every message go in circles."""
         hop = NextHopUrl.parse(self.next_hop)
-        for text in self.listen:
+        for text in (*self.listen, *self.proxy_listen, *self.tls_listen):
             address = read_listen(text)
             if isinstance(address, UnixAddress):
                 same = hop.path == address.path

@@ -50,6 +50,7 @@ class Settings:
     lists: tuple[Entry, ...] = setting((), "The lists.")
     scores: Mapping[str, float] = field(default_factory=dict, metadata={"about": "RULE = score."})
     deeper: Deeper = setting(Deeper(), "More.")
+    spare: Deeper | None = setting(None, "Or not.")
 
 
 EXAMPLES: dict[str, Any] = {
@@ -123,6 +124,11 @@ name = "live"
 [room.deeper]
 # Whether.
 #on = false
+
+# Or not.
+#[room.spare]
+# Whether.
+#on = false
 """
     )
 
@@ -138,6 +144,7 @@ def test_every_line_that_is_commented_out_can_be_taken_in():
         networks=(IPv4Network("192.0.2.0/24"),),
         lists=(Entry("zen.example", score=4.0), Entry("two.example", codes={"127.0.0.2": Code("SBL", 4.0)})),
         scores={"SPF_FAIL": 3.0},
+        spare=Deeper(),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 
+from gatekeeper.servers import tls
 from gatekeeper.servers.smtp import Settings
 
 
@@ -15,7 +16,11 @@ def test_the_defaults_are_good_and_every_setting_is_explained():
 @pytest.mark.parametrize(
     ("wrong", "mend"),
     [
-        ({"proxy_listen": ("127.0.0.1:1",)}, "not supported yet"),
+        ({"proxy_listen": ("127.0.0.1:1",)}, "name the networks of your proxies"),
+        ({"proxy_listen": ("127.0.0.1:10026",), "trust": ("unix",)}, "name the mail server behind us"),
+        ({"tls_listen": ("127.0.0.1:1",)}, r"add a section \[servers.smtp.tls\]"),
+        ({"connections_per_network": 0}, "connections_per_network must be at least 1"),
+        ({"proxy_timeout": 0.0}, "proxy_timeout must be longer than nothing"),
         ({"trust": ("nonsense",)}, "write a network as"),
         ({"ours": ("192.0.2.1/24",)}, "write a network as"),
         ({"listen": ("nonsense",)}, "write one of"),
@@ -42,6 +47,8 @@ def test_a_bad_setting_is_refused_with_the_mend(wrong, mend):
         {"listen": ("127.0.0.1:25",), "next_hop": "smtp://127.0.0.2:25"},
         {"listen": ("192.0.2.1:25",), "next_hop": "smtp://127.0.0.1:25"},
         {"listen": ("systemd:smtp",), "next_hop": "lmtp+unix:///run/x"},
+        {"proxy_listen": ("[::]:25",), "trust": ("192.0.2.1/32",)},
+        {"tls_listen": ("[::]:465",), "tls": tls.Settings()},
     ],
 )
 def test_a_next_hop_that_is_somebody_else_is_good(good):
