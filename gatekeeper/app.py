@@ -39,6 +39,7 @@ from gatekeeper.records.writer import Recorder
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
 from gatekeeper.servers.peers import Peers
+from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
 from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
@@ -158,6 +159,8 @@ def _servers(
         )
     if configuration.servers.milter is not None:
         servers["milter"] = MilterServer(configuration.servers.milter, gate=parts.gate, workers=workers)
+    if (policy_service := configuration.servers.policy_service) is not None:
+        servers["policy_service"] = PolicyServer(policy_service, gate=parts.gate, workers=workers)
     if not servers:
         raise Unfit("the configuration opens no server that takes mail: add a section such as [servers.smtp]")
     return servers

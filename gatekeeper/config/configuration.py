@@ -162,7 +162,10 @@ def read(text: str, file: str) -> Configuration:
         hostname=_own_name(general.hostname),
         relay_domains=tuple(dict.fromkeys(normal_domain(domain) or domain for domain in general.relay_domains)),
         servers=Servers(
-            smtp=made.get("servers.smtp"), milter=made.get("servers.milter"), http=made.get("servers.http")
+            smtp=made.get("servers.smtp"),
+            milter=made.get("servers.milter"),
+            policy_service=made.get("servers.policy_service"),
+            http=made.get("servers.http"),
         ),
         nexthop=made["nexthop"],
         gate=made["gate"],

@@ -24,6 +24,7 @@ ABOUT: Final = MappingProxyType(
     {
         "servers.smtp": "The SMTP proxy. A server whose section is left out is not opened.",
         "servers.milter": "A milter for Postfix and Sendmail, in the place of the SMTP proxy; docs/modes/milter.md.",
+        "servers.policy_service": "What Postfix may ask before it takes a mail; docs/modes/policy-service.md.",
         "servers.http": "Numbers and health for monitoring: /metrics, /healthz, /readyz. Keep it to trusted networks.",
         "dns": "Questions to the DNS: one cache in each worker.",
         "policy": "What findings are worth, and from which score on a message is marked or refused.",
@@ -50,7 +51,7 @@ SHIPPED: Final[MappingProxyType[str, Any]] = MappingProxyType(
 )
 """What stands live in the file: what an operator looks for first."""
 
-CLOSED: Final = frozenset({"servers.milter"})
+CLOSED: Final = frozenset({"servers.milter", "servers.policy_service"})
 """Servers that stand in the file without being opened by it."""
 
 EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(

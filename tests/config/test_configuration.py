@@ -128,7 +128,7 @@ def test_a_score_of_a_list_has_three_decimals_at_most():
 
 @pytest.mark.parametrize(
     ("section", "line"),
-    [("servers.policy_service", 1), ("checks.uribl", 1), ("web", 1)],
+    [("checks.uribl", 1), ("web", 1)],
 )
 def test_what_comes_later_is_said_and_not_ignored(section, line):
     assert _problems(f"[{section}]") == [f"f.toml:{line}: {section}: is not available in this version: remove it"]
