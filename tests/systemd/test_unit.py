@@ -54,7 +54,7 @@ def test_systemd_finds_nothing_wrong(analyze: str, tmp_path: Path):
         # What it starts need not be installed here.
         text = unit.read_text().replace(SERVICE["ExecStart"][0].split()[0], sys.executable)
         (tmp_path / unit.name).write_text(text)
-    units = [str(tmp_path / name) for name in ("gatekeeper.service", "gatekeeper.socket")]
+    units = [str(tmp_path / name) for name in sorted(unit.name for unit in UNITS.iterdir())]
     ran = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False)
     complaints = [line for line in ran.stderr.splitlines() if "gatekeeper" in line]
     assert (ran.returncode, complaints) == (0, [])
@@ -87,9 +87,16 @@ def test_what_the_program_needs_is_there():
     assert int(SERVICE["LimitNOFILE"][0]) >= 65536
 
 
-def test_the_socket_unit_has_the_name_it_tells_to_write():
-    unit = read("gatekeeper.socket")["Socket"]
-    (name,) = unit["FileDescriptorName"]
-    assert f'listen = ["systemd:{name}"]' in (UNITS / "gatekeeper.socket").read_text()
+@pytest.mark.parametrize("name", sorted(unit.name for unit in UNITS.glob("*.socket")))
+def test_a_socket_unit_has_the_name_it_tells_to_write(name: str):
+    unit = read(name)["Socket"]
+    (told,) = unit["FileDescriptorName"]
+    assert f'listen = ["systemd:{told}"]' in (UNITS / name).read_text()
     assert unit["Service"] == ["gatekeeper.service"]
     assert unit["Backlog"] == [str(BACKLOG)]
+
+
+def test_the_milters_socket_stands_where_postfix_is_told_to_look():
+    main = (UNITS.parent / "config" / "postfix" / "milter.main.cf").read_text()
+    (path,) = read("gatekeeper-milter.socket")["Socket"]["ListenStream"]
+    assert f"smtpd_milters = unix:{path.removeprefix('/var/spool/postfix/')}\n" in main
