@@ -22,17 +22,18 @@ def attachments(configuration: Configuration, postfix: Postfix | None) -> tuple[
     found: list[Attachment] = []
     smtp = configuration.servers.smtp
     if smtp is not None:
-        listen = read_all(smtp.listen)
+        listen = read_all((*smtp.listen, *smtp.proxy_listen, *smtp.tls_listen))
         inner = _next_hop(postfix, smtp.next_hop)
         entrances, endpoint = _asked_by(postfix, listen, _proxy)
         mode = Mode.BEHIND if entrances else Mode.FRONT
         found.append(Attachment(mode, listen, entrances, endpoint, inner))
-    for mode, name, endpoints in ((Mode.MILTER, "milter", _milters), (Mode.POLICY, "policy_service", _policies)):
-        settings = getattr(configuration.servers, name, None)
-        if settings is not None:
-            listen = read_all(settings.listen)
-            entrances, endpoint = _asked_by(postfix, listen, endpoints)
-            found.append(Attachment(mode, listen, entrances, endpoint))
+    milter, policy = configuration.servers.milter, configuration.servers.policy_service
+    if milter is not None:
+        listen = read_all(milter.listen)
+        found.append(Attachment(Mode.MILTER, listen, *_asked_by(postfix, listen, _milters)))
+    if policy is not None:
+        listen = read_all(policy.listen)
+        found.append(Attachment(Mode.POLICY, listen, *_asked_by(postfix, listen, _policies)))
     return (*found, Attachment(Mode.ALL))
 
 

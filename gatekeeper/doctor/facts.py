@@ -94,6 +94,8 @@ class Facts:
     resolver: ResolverFacts = field(default_factory=lambda: ResolverFacts((), answers=True))
     exchanges: tuple[Exchange, ...] = ()
     ports: Mapping[str, Port] = field(default_factory=dict)  # by the address as written
-    barred: Mapping[str, str] = field(default_factory=dict)  # path of a UNIX socket -> what keeps Postfix from it
+    barred: Mapping[str, str] = field(
+        default_factory=dict
+    )  # path of a UNIX socket that is there -> what keeps Postfix out, or ""
     certificate: Certificate | None = None
     store_fault: str = ""  # why the store's file could not be written

@@ -18,9 +18,9 @@ from typing import Final
 from gatekeeper.config import Configuration
 from gatekeeper.dns.resolver import AiodnsResolver, Resolver, Status
 from gatekeeper.doctor import postfix as postfix_settings
-from gatekeeper.doctor.attachments import read_all
+from gatekeeper.doctor.attachments import attachments, paths, read_all
 from gatekeeper.doctor.certificates import look_at
-from gatekeeper.doctor.facts import Certificate, Exchange, Facts, NextHopFacts, Port, ResolverFacts
+from gatekeeper.doctor.facts import Attachment, Certificate, Exchange, Facts, NextHopFacts, Port, ResolverFacts
 from gatekeeper.doctor.postfix import Postfix
 from gatekeeper.nexthop import NextHop, NextHopGone, NextHopUrl
 from gatekeeper.wire.listen import ListenAddress, SystemdAddress, TcpAddress, UnixAddress
@@ -114,7 +114,7 @@ async def _run(program: str, *arguments: str) -> str:
 
 
 def _barred(configuration: Configuration, postfix: Postfix | None) -> dict[str, str]:
-    """What keeps Postfix's user from our UNIX sockets, where they are there already."""
+    """For each UNIX socket between Postfix and us that is there: what keeps Postfix's user from it, or ""."""
     if postfix is None:
         return {}
     try:
@@ -125,13 +125,22 @@ def _barred(configuration: Configuration, postfix: Postfix | None) -> dict[str, 
         groups = {user.pw_gid, *(each.gr_gid for each in grp.getgrall() if user.pw_name in each.gr_mem)}
     except (KeyError, ImportError):
         return {}
+    sockets = {address.path for _, address in _listeners(configuration) if isinstance(address, UnixAddress)}
+    sockets |= {path for each in attachments(configuration, postfix) for path in _paths(each, postfix)}
     found = {}
-    for _, address in _listeners(configuration):
-        if isinstance(address, UnixAddress):
-            barrier = barrier_to(Path(address.path), uid=user.pw_uid, groups=groups)
-            if barrier:
-                found[address.path] = f"{barrier} is closed to the user {user.pw_name}"
+    for path in sockets:
+        with contextlib.suppress(OSError):  # not made yet, or not for us to see
+            Path(path).stat()
+            barrier = barrier_to(Path(path), uid=user.pw_uid, groups=groups)
+            found[path] = f"{barrier} is closed to the user {user.pw_name}" if barrier else ""
     return found
+
+
+def _paths(attachment: Attachment, postfix: Postfix) -> list[str]:
+    """Where Postfix looks for our socket."""
+    if attachment.endpoint is None or not attachment.endpoint.path:
+        return []
+    return [paths(attachment.endpoint.path, postfix, each)[0] for each in attachment.entrances]
 
 
 def barrier_to(path: Path, *, uid: int, groups: Iterable[int]) -> str:
@@ -249,13 +258,16 @@ def _is_here(address: str) -> bool:
 
 
 def _listeners(configuration: Configuration) -> list[tuple[str, ListenAddress]]:
-    """Every address that some server of ours listens on, with the server's name."""
-    found = []
-    for name in ("smtp", "milter", "policy_service", "http"):
-        settings = getattr(configuration.servers, name, None)
-        if settings is not None:
-            found += [(name, address) for address in read_all(settings.listen)]
-            found += [(f"{name}.proxy", address) for address in read_all(getattr(settings, "proxy_listen", ()))]
+    """Every address that some server of ours listens on; "smtp" where it speaks first, else "silent"."""
+    found: list[tuple[str, ListenAddress]] = []
+    servers = configuration.servers
+    smtp = servers.smtp
+    if smtp is not None:
+        found += [("smtp", address) for address in read_all(smtp.listen)]
+        found += [("silent", address) for address in read_all((*smtp.proxy_listen, *smtp.tls_listen))]
+    for other in (servers.milter, servers.policy_service, servers.http):
+        if other is not None:
+            found += [("silent", address) for address in read_all(other.listen)]
     return found
 
 
@@ -274,7 +286,7 @@ async def _port(name: str, address: ListenAddress, hostname: str) -> Port:
     if state is not Port.TAKEN:
         return state
     if name != "smtp":
-        return Port.OURS  # they do not say who they are before they are asked
+        return Port.OURS  # it does not say who it is before it is asked
     greeting = await _greeting(address)
     return Port.TAKEN if greeting and hostname.encode() not in greeting else Port.OURS
 
@@ -316,9 +328,8 @@ async def _greeting(address: TcpAddress) -> bytes:
 
 
 def _certificate(configuration: Configuration) -> Certificate | None:
-    tls = getattr(configuration.servers.smtp, "tls", None)
-    certificate, key = getattr(tls, "certificate", ""), getattr(tls, "key", "")
-    return look_at(str(certificate), str(key)) if certificate else None
+    smtp = configuration.servers.smtp
+    return look_at(smtp.tls.certificate, smtp.tls.key) if smtp is not None and smtp.tls is not None else None
 
 
 def _store_fault(path: Path | None) -> str:

@@ -201,15 +201,37 @@ def milter_in_time(facts: Facts, attachment: Attachment) -> Judgement:
 def policy_in_time(facts: Facts, attachment: Attachment) -> Judgement:
     if facts.postfix is None or not attachment.entrances:
         return no_postfix(facts)
-    needed = facts.configuration.gate.before_data
+    policy = facts.configuration.servers.policy_service
+    needed = policy.deadline if policy is not None else facts.configuration.gate.before_data
     for service in attachment.entrances:
         limit = _timeout(facts, service, "smtpd_policy_service_timeout", 100)
         if attachment.endpoint is not None:
             limit = seconds(attachment.endpoint.options.get("timeout", ""), limit)
         if limit <= needed:
-            mend = in_main(facts, f"smtpd_policy_service_timeout = {int(needed + MARGIN)}s")
-            return broken(f"{service} waits {limit:g} s for us, and judging may take {needed:g} s", mend)
-    return holds("judging is over before smtpd_policy_service_timeout")
+            mend = in_ours(facts, "servers.policy_service", f'deadline = "{max(1, int(limit * 0.6))}s"')
+            return broken(f"{service} waits {limit:g} s for us, and our answer may take {needed:g} s", mend)
+    return holds("our answers come before smtpd_policy_service_timeout")
+
+
+def policy_marks(facts: Facts, attachment: Attachment) -> Judgement:
+    """A field can be put before a message at RCPT or at DATA; at DATA only where Postfix asks then."""
+    policy = facts.configuration.servers.policy_service
+    if policy is None or policy.prepend == "never":
+        return holds("[servers.policy_service] prepend is never: nobody wants it")
+    if policy.prepend == "rcpt":
+        return holds("X-Spam-Status is added at the first recipient")
+    if facts.postfix is None or not attachment.entrances or attachment.endpoint is None:
+        return no_postfix(facts)
+    ours = attachment.endpoint.text
+    for service in attachment.entrances:
+        given = restrictions(facts.postfix.value("smtpd_data_restrictions", service))
+        if not any((asked := policy_check(each)) is not None and asked.text == ours for each in given):
+            value = ", ".join((f"check_policy_service {ours}", *given))
+            mend = in_main(facts, f"smtpd_data_restrictions = {value}")
+            if "smtpd_data_restrictions" in service.overrides:
+                mend = in_master(facts, service, f"-o {{ smtpd_data_restrictions = {value} }}")
+            return broken(f'{service} does not ask us at DATA, and prepend is "data"', mend)
+    return holds("X-Spam-Status is added at DATA")
 
 
 def milter_fails_safe(facts: Facts, attachment: Attachment) -> Judgement:

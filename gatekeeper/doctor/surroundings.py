@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import collapse_addresses, ip_address, ip_network
 from typing import Final
 
-from gatekeeper.doctor.attachments import attachments
+from gatekeeper.doctor.attachments import attachments, paths
 from gatekeeper.doctor.facts import Attachment, Facts, Mode, Port
 from gatekeeper.doctor.postfix import Postfix
 from gatekeeper.doctor.promise import (
@@ -91,7 +91,7 @@ def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
     """A chrooted smtpd sees nothing above the queue directory, and runs as its own user."""
     ours = [each for each in attachment.listen if isinstance(each, UnixAddress)]
     if attachment.endpoint is not None and attachment.endpoint.path and not ours:
-        return unknown("systemd opens the socket; its unit says where, and with which mode")
+        return _systemds_socket(facts, attachment)
     if not ours:
         return holds("there is no UNIX socket between Postfix and us")
     if facts.postfix is None:
@@ -112,9 +112,24 @@ def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
         everybody = address.mode & 0o006 == 0o006
         if not everybody and (address.group is None or address.mode & 0o060 != 0o060):
             return broken(f"{address.path} is closed to the user {group}, who runs smtpd", mend)
-        if address.path in facts.barred:
+        if facts.barred.get(address.path):
             return broken(f"{address.path}: {facts.barred[address.path]}", mend)
     return holds("Postfix can open our socket")
+
+
+def _systemds_socket(facts: Facts, attachment: Attachment) -> Judgement:
+    """The unit says where it is and whose, and we see it only once it is there."""
+    if facts.postfix is None or attachment.endpoint is None:
+        return unknown(facts.why_no_postfix)
+    for service in attachment.entrances:
+        path = paths(attachment.endpoint.path, facts.postfix, service)[0]
+        barrier = facts.barred.get(path)
+        if barrier is None:
+            return unknown(f"{path} is not there yet: systemd makes it when the socket unit starts")
+        if barrier:
+            mend = Mend("the socket unit of systemd", "SocketUser=postfix", "[Socket]")
+            return broken(f"{path}: {barrier}", mend)
+    return holds("Postfix can open the socket that systemd made")
 
 
 def milter_is_quick(facts: Facts, attachment: Attachment) -> Judgement:
@@ -176,15 +191,28 @@ def http_private(facts: Facts, _attachment: Attachment) -> Judgement:
 
 def trust_narrow(facts: Facts, _attachment: Attachment) -> Judgement:
     """Several halves of the world are the world too."""
-    smtp = facts.configuration.servers.smtp
-    for name, given in (("trust", smtp.trust), ("ours", smtp.ours)) if smtp is not None else ():
-        wide = _wide(given)
-        if wide:
-            kept = [each for each in given if each == UNIX or not _wide([each])]
-            may = "say that it is any client" if name == "trust" else "send mail to any domain"
-            mend = in_ours(facts, "servers.smtp", f"{name} = {listed(kept or ['127.0.0.1/32'])}")
-            return broken(f"{name} has {wide}: whoever comes from there may {may}", mend)
-    return holds("trust and ours name no more than somebody's own networks")
+    servers = facts.configuration.servers
+    for section, server in (
+        ("smtp", servers.smtp),
+        ("milter", servers.milter),
+        ("policy_service", servers.policy_service),
+    ):
+        for name, may in _TRUSTING.items():
+            given: tuple[str, ...] = getattr(server, name, ())
+            wide = _wide(given)
+            if wide:
+                kept = [each for each in given if each == UNIX or not _wide([each])]
+                mend = in_ours(facts, f"servers.{section}", f"{name} = {listed(kept or ['127.0.0.1/32'])}")
+                return broken(f"{name} has {wide}: whoever comes from there may {may}", mend)
+    return holds("no setting trusts more than somebody's own networks")
+
+
+_TRUSTING: Final = {
+    "trust": "say that it is any client",
+    "ours": "send mail to any domain",
+    "exempt_networks": "send mail that is not judged",
+}
+"""Settings that name networks, of whichever server has them, and what they allow."""
 
 
 def _wide(given: Iterable[str]) -> str:

@@ -66,6 +66,16 @@ PROMISES: Final = (
         },
     ),
     Promise(
+        "marked",
+        "Mail that passes tells in its header how it was judged.",
+        {
+            FRONT: Always("we write it into every message"),
+            BEHIND: Always("we write it into every message"),
+            MILTER: Always("Postfix writes it for us"),
+            POLICY: sessions.policy_marks,
+        },
+    ),
+    Promise(
         "relay-closed",
         "An outside client cannot relay: neither we nor the MTA take its mail for other people's domains.",
         {

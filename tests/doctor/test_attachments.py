@@ -12,7 +12,7 @@ from tests.support.doctor import SMTP, facts, postfix, service
 
 def opened(**servers: str) -> Configuration:
     """A configuration with these servers, each listening there."""
-    named: dict[str, Any] = dict.fromkeys(("smtp", "http"))
+    named: dict[str, Any] = dict.fromkeys(("smtp", "milter", "policy_service", "http"))
     named |= {name: SimpleNamespace(listen=(listen,)) for name, listen in servers.items()}
     return cast(Configuration, SimpleNamespace(servers=SimpleNamespace(**named)))
 

@@ -1,6 +1,7 @@
 """Gathering the facts, from peers that behave as they are told."""
 
 import os
+import pwd
 import secrets
 import socket
 import tempfile
@@ -23,6 +24,14 @@ def no_postconf(monkeypatch, tmp_path):
     """Whatever Postfix there is on this machine is not asked."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(gathering, "SBIN", "")
+
+
+@pytest.fixture
+def place():
+    """A directory that others can come to, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
 
 
 def postconf(tmp_path: Path, script: str) -> None:
@@ -87,6 +96,29 @@ async def test_a_postconf_that_cannot_be_run_is_said(tmp_path):
     postconf(tmp_path, "")
     (tmp_path / "bin" / "postconf").write_text("#!/nonexistent/interpreter\n")
     assert "cannot be run" in (await gathered()).why_no_postfix
+
+
+async def test_our_sockets_are_looked_at_with_the_eyes_of_postfixs_user(tmp_path, place):
+    me = pwd.getpwuid(os.getuid()).pw_name
+    path = place / "milter"
+    postconf(
+        tmp_path,
+        f'case "$*" in *-x) echo "mail_owner = {me}"; echo "queue_directory = {place}" ;;\n'
+        '*-M) echo "smtp inet n - y - - smtpd" ;; esac',
+    )
+    milter = f'[servers.milter]\nlisten = ["unix:{path}"]\n'
+    assert (await gathered(milter)).barred == {}  # not there yet
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+        path.chmod(0o600)
+        assert (await gathered(milter)).barred == {str(path): ""}
+        path.chmod(0o400)
+        assert (await gathered(milter)).barred == {str(path): f"{path} is closed to the user {me}"}
+
+
+async def test_an_unknown_owner_of_mail_has_no_eyes(tmp_path):
+    postconf(tmp_path, 'case "$*" in *-x) echo "mail_owner = nobody-of-that-name" ;; esac')
+    assert (await gathered()).barred == {}
 
 
 # --- the next hop
@@ -178,6 +210,14 @@ async def test_each_mx_is_told_with_its_addresses_elsewhere():
 # --- our own
 
 
+async def test_the_certificate_is_looked_at_where_there_is_tls(tmp_path):
+    tls = f'[servers.smtp.tls]\ncertificate = "{tmp_path}/cert.pem"\nkey = "{tmp_path}/key.pem"\n'
+    found = (await gathered(smtp("smtp://127.0.0.1:9") + tls)).certificate
+    assert found is not None
+    assert "cannot be read" in found.faults[0]
+    assert (await gathered(smtp("smtp://127.0.0.1:9"))).certificate is None
+
+
 def listening() -> tuple[socket.socket, str]:
     one = socket.socket()
     one.bind(("127.0.0.1", 0))
@@ -208,14 +248,6 @@ async def test_what_says_nothing_is_not_called_somebody_elses(monkeypatch):
     with one:
         found = await gathered(smtp("smtp://127.0.0.1:9", address))
     assert list(found.ports.values()) == [Port.OURS]
-
-
-@pytest.fixture
-def place():
-    """A directory that others can come to, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as path:
-        Path(path).chmod(0o755)
-        yield Path(path)
 
 
 def test_the_first_thing_that_bars_the_way_is_told(place):

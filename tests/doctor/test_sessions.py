@@ -180,10 +180,29 @@ def test_a_milter_judges_within_the_time_that_it_has():
 
 
 def test_a_policy_service_judges_within_the_time_that_it_has():
-    here = facts(behind=postfix())
+    here = facts("[servers.policy_service]\n", postfix())
     assert sessions.policy_in_time(here, attachment(Mode.POLICY, service(), endpoint=POLICY)).standing is HOLDS
     hasty = attachment(Mode.POLICY, service(), endpoint=f"{{ {POLICY}, timeout = 10s }}")
-    assert "smtpd_policy_service_timeout = 20s" in mended(sessions.policy_in_time(here, hasty))
+    assert mended(sessions.policy_in_time(here, hasty)) == (
+        'gatekeeper.toml: [servers.policy_service]: deadline = "6s"'
+    )
+
+
+def test_a_policy_service_marks_mail_where_postfix_asks_at_data():
+    at = attachment(Mode.POLICY, service(), endpoint=POLICY)
+    section = "[servers.policy_service]\n"
+    asked = postfix(smtpd_data_restrictions=f"check_policy_service {POLICY}")
+    assert sessions.policy_marks(facts(section, asked), at).standing is HOLDS
+    unasked = postfix(smtpd_data_restrictions="reject_unauth_pipelining")
+    assert mended(sessions.policy_marks(facts(section, unasked), at)) == (
+        f"/etc/postfix/main.cf: smtpd_data_restrictions = check_policy_service {POLICY}, reject_unauth_pipelining"
+    )
+    own = service(smtpd_data_restrictions="")
+    said = sessions.policy_marks(facts(section, asked), attachment(Mode.POLICY, own, endpoint=POLICY))
+    assert mended(said).startswith("/etc/postfix/master.cf: smtp inet: -o { smtpd_data_restrictions = check_policy")
+    for prepend in ("rcpt", "never"):
+        assert sessions.policy_marks(facts(f'{section}prepend = "{prepend}"\n', unasked), at).standing is HOLDS
+    assert sessions.policy_marks(facts(section), attachment(Mode.POLICY)).standing is UNKNOWN
 
 
 def test_while_we_are_away_mail_waits():

@@ -84,9 +84,16 @@ def test_a_socket_must_be_where_postfix_can_open_it(listen, chroot, barred, why)
         )
 
 
-def test_of_a_socket_of_systemds_only_its_unit_knows():
-    at = attachment(Mode.MILTER, service(), listen=["systemd:milter"], endpoint="unix:/gatekeeper/milter")
-    assert surroundings.socket_reachable(facts(behind=postfix()), at).standing is UNKNOWN
+def test_a_socket_of_systemds_is_looked_at_once_it_is_there():
+    at = attachment(Mode.MILTER, service(chroot=True), listen=["systemd:milter"], endpoint="unix:gatekeeper/milter")
+
+    def said(**barred: str) -> Judgement:
+        known = {INSIDE: text for text in barred.values()}
+        return surroundings.socket_reachable(facts(behind=postfix(), barred=known), at)
+
+    assert said().standing is UNKNOWN
+    assert said(there="").standing is HOLDS
+    assert mended(said(there="it is closed")).endswith("[Socket]: SocketUser=postfix")
 
 
 def test_tcp_between_postfix_and_a_milter_is_slow_but_works():
@@ -142,6 +149,16 @@ def test_http_is_not_open_to_the_world(listen, near):
         assert said.standing is HOLDS
     else:
         assert mended(said) == f'gatekeeper.toml: [servers.http]: listen = ["{near}"]'
+
+
+def test_no_server_trusts_the_world():
+    for section, given in (
+        ("servers.milter", 'trust = ["0.0.0.0/0"]'),
+        ("servers.milter", 'exempt_networks = ["::/0"]'),
+        ("servers.policy_service", 'trust = ["0.0.0.0/0"]'),
+    ):
+        said = surroundings.trust_narrow(facts(f"[{section}]\n{given}\n"), HERE)
+        assert mended(said).startswith(f"gatekeeper.toml: [{section}]: {given.partition(' ')[0]} = ")
 
 
 @pytest.mark.parametrize(
