@@ -297,6 +297,8 @@ class Conversation:
         transport = self._transport
         if transport is None or self.lost:
             return
+        if self.ended and not self.unread:  # closed whole or by half? What we said since is not known to have arrived
+            self.unread = self._unacknowledged()
         if linger and not self.ended and transport.can_write_eof() and not transport.is_closing():
             with contextlib.suppress(OSError):  # the client has just gone, and the loop does not know it yet
                 transport.write_eof()

@@ -162,6 +162,27 @@ async def test_a_client_that_leaves_while_the_answer_is_on_its_way_to_it() -> No
     assert len(p.hop.messages) == 1
 
 
+async def test_a_client_that_says_quit_at_once_and_closes_reads_nothing_any_more() -> None:
+    """Only half closed it would be served, and looks the same until our answer comes back to us."""
+    async with proxy() as p, p.client() as client:
+        before = in_doubt()
+        p.hop.hold(".")
+        for part in conversation("hasty")[:MESSAGE]:
+            client.send(part)
+            await client.reply()
+        client.send(b"".join(conversation("hasty")[MESSAGE:]))
+        await p.hop.saw(".")
+        client.writer.close()
+        await client.writer.wait_closed()
+        [session] = p.server._sessions
+        while not session.conversation.ended:  # noqa: ASYNC110 - the server sets no event
+            await asyncio.sleep(0)
+        p.hop.go(".")
+        await p.gate.until("left")
+        assert Ledger([ONE, TWO], False, copies(p, "hasty"), in_doubt() - before).holds()
+    assert len(p.hop.messages) == 1
+
+
 async def test_a_client_that_leaves_without_a_word_after_its_answer_is_not_in_doubt() -> None:
     async with proxy() as p:
         before = in_doubt()
