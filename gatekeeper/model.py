@@ -202,7 +202,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What a TLS handshake agreed on."""
+    """What a TLS handshake agreed on. `bits` is 0 where a proxy ended the TLS, which does not tell them."""
 
     version: str
     cipher: str

@@ -16,7 +16,8 @@ def received_value(session: Session, envelope: Envelope, *, hostname: str, when:
     parts = [f"from {_said(session)} ({_seen(session)})"]
     if session.tls is not None:
         tls = session.tls
-        parts.append(f"(using {_word(tls.version)} with cipher {_word(tls.cipher)} ({tls.bits} bits))")
+        bits = f" ({tls.bits} bits)" if tls.bits else ""
+        parts.append(f"(using {_word(tls.version)} with cipher {_word(tls.cipher)}{bits})")
     parts.append(f"by {_word(hostname)} (gatekeeper) with {_protocol(session, envelope)} id {_word(envelope.id)}")
     if len(envelope.recipients) == 1:
         path = envelope.recipients[0].address.raw

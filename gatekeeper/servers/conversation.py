@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import struct
 import termios
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 COMMANDS_AHEAD: Final = 64 * 1024
@@ -63,6 +64,7 @@ class Conversation:
         "heard",
         "lost",
         "patience",
+        "secure",
         "unread",
     )
 
@@ -86,12 +88,16 @@ class Conversation:
         self.ended = False  # the client has closed its side: it sends nothing more, but may be listening
         self.lost = False  # the connection is no more
         self.broken = False  # and it ended with an error
+        self.secure = False  # over TLS
         self.unread = False  # when it closed or was given up, some of what we said had not reached it
 
     # --- from the protocol -------------------------------------------------------------------------------------------
 
     def connected(self, transport: asyncio.Transport) -> None:
+        """May be called again, with another transport over the same connection."""
         self._transport = transport
+        self._paused = False
+        self.secure = transport.get_extra_info("ssl_object") is not None
 
     def received(self, data: bytes) -> None:
         self._buffer += data
@@ -105,6 +111,8 @@ class Conversation:
         if not self.ended:
             self.unread = self._unacknowledged()
         self.ended = True
+        if self.secure:  # the loops close a TLS connection whose other side has closed: nothing more can be said
+            self.lose(None)
         self._wake()
 
     def lose(self, error: Exception | None) -> None:
@@ -258,6 +266,44 @@ class Conversation:
             self._delay = None
         if self.lost:
             raise ClientGone
+
+    # --- TLS ---------------------------------------------------------------------------------------------------------
+
+    async def discard(self) -> int:
+        """Stop reading, and throw away what is here and was not read; how many octets. `start_tls` must come next.
+
+        Raises ClientGone and ClientSilent.
+        """
+        await self.send()
+        if self._transport is None or self.ended or self._transport.is_closing():
+            raise ClientGone
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        thrown = len(self._buffer)
+        self._buffer.clear()
+        self._scanned = 0
+        return thrown
+
+    async def start_tls(
+        self, go_ahead: bytes, handshake: Callable[[asyncio.Transport], Awaitable[asyncio.Transport]]
+    ) -> None:
+        """Say `go_ahead`, and speak TLS from then on; right after `discard`.
+
+        What stood behind the command in the clear may be somebody else's, what comes after the handshake is the
+        client's: so things are thrown away before it and never after (RFC 3207 §4.2, CVE-2011-0411). Raises what
+        `handshake` does; the connection is lost then.
+        """
+        transport = self._transport
+        if transport is None:
+            raise ClientGone
+        transport.write(go_ahead)
+        try:
+            made = await handshake(transport)
+        except BaseException:
+            self.lose(None)
+            raise
+        self.connected(made)
 
     # --- speaking ----------------------------------------------------------------------------------------------------
 

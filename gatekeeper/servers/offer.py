@@ -18,13 +18,19 @@ XFORWARD: Final = "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"
 class Offer:
     """`extensions` are those whose parameters MAIL and RCPT may have, `size` the octets that a message may have.
 
-    `to_all` and `to_trusted` are the answer to EHLO.
+    The answers to EHLO are `to_all` and `to_trusted`; `before_tls` are the same where STARTTLS can still be had.
     """
 
     extensions: frozenset[str]
     size: int
     to_all: bytes
     to_trusted: bytes
+    before_tls: tuple[bytes, bytes]
+
+    def answer(self, *, trusted: bool, starttls: bool) -> bytes:
+        if starttls:
+            return self.before_tls[trusted]
+        return self.to_trusted if trusted else self.to_all
 
     @classmethod
     def of(cls, capabilities: Capabilities | None, *, hostname: str, size: int, recipients: int) -> Offer:
@@ -44,6 +50,10 @@ class Offer:
             size=size,
             to_all=encode(Reply(250, tuple(lines))),
             to_trusted=encode(Reply(250, (*lines, XCLIENT, XFORWARD))),
+            before_tls=(
+                encode(Reply(250, (*lines, "STARTTLS"))),
+                encode(Reply(250, (*lines, "STARTTLS", XCLIENT, XFORWARD))),
+            ),
         )
 
 

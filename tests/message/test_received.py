@@ -31,6 +31,11 @@ def test_everything_known_is_said():
     )
 
 
+def test_bits_that_nobody_told_are_not_said():
+    session = Session("s", "smtp", 0.0, extended=True, tls=Tls("TLSv1.3", "TLS_AES_128", 0))
+    assert "\r\n (using TLSv1.3 with cipher TLS_AES_128)\r\n" in value(session)
+
+
 def test_what_is_unknown_is_called_so():
     nobody = Session("s", "smtp", 0.0)
     assert value(nobody) == (

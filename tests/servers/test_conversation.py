@@ -27,6 +27,7 @@ class Transport:
         self.closed = False
         self.eof = False
         self.unsent = 0
+        self.tls = False
         self.aborted = asyncio.Event()
 
     def write(self, data: bytes) -> None:
@@ -41,8 +42,9 @@ class Transport:
         assert not self.reading
         self.reading = True
 
-    def get_extra_info(self, name: str) -> None:
-        assert name == "socket"
+    def get_extra_info(self, name: str) -> object:
+        assert name in ("socket", "ssl_object")
+        return self if name == "ssl_object" and self.tls else None
 
     def is_closing(self) -> bool:
         return self.closed
@@ -258,3 +260,85 @@ async def test_a_closed_connection_does_not_stay_for_a_client_that_never_reads(m
     transport.unsent = 1
     await talk.close()
     await transport.aborted.wait()
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_stood_behind_starttls_is_thrown_away_and_what_comes_over_tls_is_not():
+    talk, clear = conversation()
+    over_tls = Transport()
+    over_tls.tls = True
+    talk.received(b"STARTTLS\r\nMAIL FROM:<x@example.net>\r\nRC")
+    talk.say(b"250 before\r\n")
+    assert await talk.line(10) == b"STARTTLS\r"
+    assert await talk.discard() == 29
+    assert (clear.said, clear.reading) == (b"250 before\r\n", False)
+
+    async def handshake(transport: asyncio.Transport) -> asyncio.Transport:
+        assert cast("Any", transport) is clear
+        assert clear.said.endswith(b"220 go\r\n")
+        talk.received(b"EHLO x\r\n")  # the loops hand it over before we are told that the handshake is done
+        return cast("asyncio.Transport", over_tls)
+
+    await talk.start_tls(b"220 go\r\n", handshake)
+    assert talk.secure
+    assert await talk.line(10) == b"EHLO x\r"
+    talk.say(b"250 hello\r\n")
+    await talk.send()
+    assert over_tls.said == b"250 hello\r\n"
+    talk.received(b"x" * (COMMANDS_AHEAD + 1))
+    assert not over_tls.reading
+
+
+async def test_a_client_that_was_far_ahead_is_read_again_after_the_handshake():
+    talk, clear = conversation()
+    talk.received(b"STARTTLS\r\n" + b"x" * COMMANDS_AHEAD)
+    assert not clear.reading
+    await talk.line(10)
+    assert await talk.discard() == COMMANDS_AHEAD
+    over_tls = Transport()
+
+    async def handshake(_: asyncio.Transport) -> asyncio.Transport:
+        return cast("asyncio.Transport", over_tls)
+
+    await talk.start_tls(b"220 go\r\n", handshake)
+    talk.received(b"x" * (COMMANDS_AHEAD + 1))
+    assert not over_tls.reading
+
+
+async def test_a_handshake_that_fails_is_the_end():
+    talk, transport = conversation()
+
+    async def handshake(_: asyncio.Transport) -> asyncio.Transport:
+        raise OSError
+
+    assert await talk.discard() == 0
+    with pytest.raises(OSError):
+        await talk.start_tls(b"220 go\r\n", handshake)
+    talk.say(b"421 bye\r\n")
+    await talk.send()
+    await talk.close(linger=True)
+    assert transport.said == b"220 go\r\n"
+
+
+async def test_nobody_shakes_hands_with_a_client_that_has_left():
+    talk, transport = conversation()
+    talk.received(b"STARTTLS\r\n")
+    talk.end()
+    with pytest.raises(ClientGone):
+        await talk.discard()
+    assert transport.said == b""
+
+
+async def test_a_tls_connection_whose_other_side_has_closed_is_lost():
+    talk, _ = conversation()
+    over_tls = Transport()
+    over_tls.tls = True
+    talk.connected(cast("Any", over_tls))
+    talk.received(b"QUIT\r\n")
+    talk.end()
+    assert not talk.present
+    assert await talk.line(10) == b"QUIT\r"
+    with pytest.raises(ClientGone):
+        await talk.line(10)

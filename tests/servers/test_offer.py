@@ -24,3 +24,13 @@ def test_xclient_is_offered_to_trusted_peers_only():
     assert b"XCLIENT" not in offer.to_all
     assert b"XCLIENT" in offer.to_trusted
     assert offer.extensions == {"SIZE", "8BITMIME", "SMTPUTF8", "DSN"}
+
+
+def test_starttls_is_offered_while_it_can_be_had():
+    offer = Offer.of(None, hostname="h", size=1000, recipients=1)
+    for trusted in (False, True):
+        assert b"STARTTLS" not in offer.answer(trusted=trusted, starttls=False)
+        assert (b"XCLIENT" in offer.answer(trusted=trusted, starttls=False)) == trusted
+        with_it = offer.answer(trusted=trusted, starttls=True)
+        assert b"-STARTTLS\r\n" in with_it or b" STARTTLS\r\n" in with_it
+        assert (b"XCLIENT" in with_it) == trusted

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from types import TracebackType
 from typing import Self
 
 PATIENCE = 20.0
 """Seconds until a test that waits for an answer that never comes has failed."""
 GONE = "<gone>"
+SERVER = "mx.example.org"
+"""The name that its certificate must have."""
 
 
 class SmtpClient:
     """`async with SmtpClient(port) as client`; the greeting is read then, into `greeting`."""
 
-    def __init__(self, port: int | str, *, greet: bool = True, source: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        port: int | str,
+        *,
+        greet: bool = True,
+        source: str = "127.0.0.1",
+        first: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`first` goes before everything else, as a PROXY header does; with `tls` TLS does."""
         self.port = port
         self.source = source
         self.greet = greet
+        self.first = first
+        self.tls = tls
         self.greeting = ""
 
     async def __aenter__(self) -> Self:
@@ -26,8 +40,13 @@ class SmtpClient:
             self.reader, self.writer = await asyncio.open_unix_connection(self.port)
         else:
             self.reader, self.writer = await asyncio.open_connection(
-                "127.0.0.1", self.port, local_addr=(self.source, 0)
+                "127.0.0.1",
+                self.port,
+                local_addr=(self.source, 0),
+                ssl=self.tls,
+                server_hostname=None if self.tls is None else SERVER,
             )
+        self.writer.write(self.first)
         if self.greet:
             self.greeting = await self.reply()
         return self
@@ -90,6 +109,14 @@ class SmtpClient:
         assert (await self(f"RCPT TO:<{to}>"))[:3] == "250"
         assert (await self("DATA"))[:3] == "354"
         return await self.message(text)
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """STARTTLS and the handshake, as a client does them that waits for the answer."""
+        assert (await self("STARTTLS"))[:3] == "220"
+        await self.shake_hands(context)
+
+    async def shake_hands(self, context: ssl.SSLContext) -> None:
+        await asyncio.wait_for(self.writer.start_tls(context, server_hostname=SERVER), PATIENCE)
 
     def half_close(self) -> None:
         self.writer.write_eof()
