@@ -15,6 +15,7 @@ from tests.peers.conftest import CHECKS, need
 from tests.peers.instances import PATH, ROOT, Gatekeeper, Postfix, wait_until
 from tests.peers.test_front import EXPLOITED, GOOD, TWICE, message, records, rules
 
+SCRIPTS = Path(__file__).parent / "milter"
 FORGED = (
     b"X-Spam-Flag: NO\r\nX-Spam-Status: No, score=-99 required=5 tests=FORGED\r\n"
     b"Authentication-Results: mx.example.org; dkim=pass header.d=forged.test\r\n"
@@ -224,6 +225,37 @@ def test_who_has_logged_in_and_who_is_local_pass_unseen(milter: Milter) -> None:
         local.sendmail("cron@good.test", ["bob@example.org"], message("cron@good.test", "from cron"))
     for subject in ("from ann", "from cron"):
         assert b"X-Spam-Status" not in milter.postfix.wait_for_mail("bob", subject)
+
+
+def run_miltertest(milter: Milter, script: str) -> None:
+    need("miltertest")
+    done = subprocess.run(
+        [
+            *("miltertest", "-s", str(SCRIPTS / f"{script}.lua"), "-D", f"COMMON={SCRIPTS / 'common.lua'}"),
+            *("-D", f"SOCKET=local:{milter.postfix.queue}/gatekeeper/milter"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": PATH},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "milter_protocol_error" not in milter.gatekeeper.log()
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.lua") if path.stem != "common"))
+def test_miltertest_gets_the_answers_it_wants(milter: Milter, script: str) -> None:
+    run_miltertest(milter, script)
+
+
+def test_what_miltertest_tells_stands_in_the_record(milter: Milter) -> None:
+    run_miltertest(milter, "new")
+    for queue_id in ("MILTERTEST1", "MILTERTEST2"):
+        record = records(milter.gatekeeper, "--queue-id", queue_id)[0]
+        assert (record["sender"], record["action"]) == ("new@good.test", "accept")
+        assert [each["address"] for each in record["recipients"]] == ["alice@example.org", "bob@example.org"]
+        assert record["client"]["counters"]["errors"] == 1
 
 
 def test_who_tries_many_names_is_slowed_and_then_cut_off(workplace: Path, nameserver: int) -> None:
