@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ipaddress import ip_address
 
 from gatekeeper.doctor.facts import Attachment, Facts
@@ -133,10 +134,11 @@ def policy_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
     for service in attachment.entrances:
         given = restrictions(facts.postfix.value("smtpd_recipient_restrictions", service))
         checks = [each for each in given if (asked := policy_check(each)) is not None and asked.text == ours]
-        if given[:1] == tuple(checks[:1]) != ():
+        ahead = tuple(itertools.takewhile(_refuses_no_name, given))
+        if given[len(ahead) : len(ahead) + 1] == tuple(checks[:1]) != ():
             continue
         first = checks[0] if checks else f"check_policy_service {ours}"
-        value = ", ".join((first, *(each for each in given if each != first)))
+        value = ", ".join((*ahead, first, *(each for each in given[len(ahead) :] if each != first)))
         why = "stands behind others in" if checks else "does not stand in"
         name = "smtpd_recipient_restrictions"
         mend = (
@@ -145,7 +147,15 @@ def policy_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
             else in_main(facts, f"{name} = {value}")
         )
         return broken(f"{service}: our check {why} {name}; what others refuse never reaches us", mend)
-    return holds("our check stands first in smtpd_recipient_restrictions")
+    return holds("our check stands before whatever refuses in smtpd_recipient_restrictions")
+
+
+def _refuses_no_name(restriction: str) -> bool:
+    """What may stand before our check: it lets somebody of one's own pass, or looks at the domain alone."""
+    return restriction.startswith("permit_") or restriction in {
+        "reject_unauth_destination",
+        "defer_unauth_destination",
+    }
 
 
 # --- answers -----------------------------------------------------------------------------------------------------

@@ -112,11 +112,13 @@ def test_a_milter_sees_refused_recipients_from_version_6_on():
     ("restrictions", "line"),
     [
         (f"check_policy_service {POLICY}, reject_unauth_destination", None),
+        (f"permit_mynetworks, check_policy_service {POLICY}, reject_unlisted_recipient", None),
+        (f"permit_mynetworks, reject_unauth_destination, check_policy_service {POLICY}", None),
         (
-            f"permit_mynetworks, check_policy_service {POLICY}, reject_unlisted_recipient",
-            f"check_policy_service {POLICY}, permit_mynetworks, reject_unlisted_recipient",
+            f"permit_mynetworks, reject_unlisted_recipient, check_policy_service {POLICY}, check_client_access hash:/x",
+            f"permit_mynetworks, check_policy_service {POLICY}, reject_unlisted_recipient, check_client_access hash:/x",
         ),
-        ("permit_mynetworks", f"check_policy_service {POLICY}, permit_mynetworks"),
+        ("permit_mynetworks", f"permit_mynetworks, check_policy_service {POLICY}"),
         ("", f"check_policy_service {POLICY}"),
     ],
 )
@@ -131,9 +133,9 @@ def test_a_policy_service_sees_every_name_where_its_check_stands_first(restricti
 
 def test_a_check_with_options_keeps_them_when_it_is_moved():
     check = f"check_policy_service {{ {POLICY}, timeout=20s }}"
-    here = facts(behind=postfix(smtpd_recipient_restrictions=f"permit_mynetworks, {check}"))
+    here = facts(behind=postfix(smtpd_recipient_restrictions=f"reject_unlisted_recipient, {check}"))
     said = sessions.policy_sees_harvesting(here, attachment(Mode.POLICY, service(), endpoint=POLICY))
-    assert mended(said).endswith(f"= {check}, permit_mynetworks")
+    assert mended(said).endswith(f"= {check}, reject_unlisted_recipient")
 
 
 def test_a_list_of_the_services_own_is_mended_in_the_service():

@@ -87,13 +87,12 @@ def test_a_socket_must_be_where_postfix_can_open_it(listen, chroot, barred, why)
 def test_a_socket_of_systemds_is_looked_at_once_it_is_there():
     at = attachment(Mode.MILTER, service(chroot=True), listen=["systemd:milter"], endpoint="unix:gatekeeper/milter")
 
-    def said(**barred: str) -> Judgement:
-        known = {INSIDE: text for text in barred.values()}
-        return surroundings.socket_reachable(facts(behind=postfix(), barred=known), at)
+    def said(barred: dict[str, str]) -> Judgement:
+        return surroundings.socket_reachable(facts(behind=postfix(), barred=barred), at)
 
-    assert said().standing is UNKNOWN
-    assert said(there="").standing is HOLDS
-    assert mended(said(there="it is closed")).endswith("[Socket]: SocketUser=postfix")
+    assert said({}).standing is UNKNOWN
+    assert said({INSIDE: ""}).standing is HOLDS
+    assert mended(said({INSIDE: "it is closed"})).endswith("[Socket]: SocketUser=postfix")
 
 
 def test_tcp_between_postfix_and_a_milter_is_slow_but_works():
