@@ -108,7 +108,7 @@ CASES: list[Any] = [
     ),
     pytest.param(
         *(GOOD, "mail.good.example", "a@good.example", ["one@example.org"], message("a@good.example")),
-        *({"66.2.0.192.bl.example": Fault.SILENCE, "good.example": Fault.SERVFAIL}, "accept", "dot"),
+        *({"10.2.0.192.bl.example": Fault.SERVFAIL, "good.example": Fault.SERVFAIL}, "accept", "dot"),
         id="missing evidence does not refuse",
     ),
     pytest.param(
@@ -196,8 +196,7 @@ async def test_check_knows_which_domains_are_ours_and_what_needs_smtputf8(tmp_pa
     [Fault.SILENCE, Fault.SERVFAIL, Fault.REFUSED, Fault.NOTIMP, Fault.GARBAGE, Fault.WRONG_ID, Fault.WRONG_OWNER],
 )
 async def test_mail_flows_whatever_dns_says_and_the_verdict_says_what_was_missing(tmp_path: Path, fault: Fault) -> None:
-    settings = LISTS + "[checks.spf]\ntimeout = '300ms'\nhelo_timeout = '300ms'\n"
-    async with worker(tmp_path, zone=ZONE, settings=settings) as w:
+    async with worker(tmp_path, zone=ZONE, settings=LISTS, dns_timeout="40ms") as w:
         w.dns.fault = fault
         async with w.client(WORST, helo="mail.bank.example") as smtp:
             answer = await smtp.mail(signed(message("ceo@bank.example")), sender="a@bank.example")

@@ -65,14 +65,22 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def worker(
-    directory: Path, *, zone: Zone | None = None, store: Store | None = None, settings: str = "", top: str = OURS
+    directory: Path,
+    *,
+    zone: Zone | None = None,
+    store: Store | None = None,
+    settings: str = "",
+    top: str = OURS,
+    dns_timeout: str = "10s",
 ) -> AsyncIterator[Worker]:
-    """`settings` are further sections of the configuration file, `top` further keys above them."""
+    """`settings` are further sections of the configuration file, `top` further keys above them. Nothing waits for
+    `dns_timeout` but a test whose nameserver is silent.
+    """
     async with FakeNextHop() as hop, DnsServer(zone) as dns:
         file = directory / "gatekeeper.toml"
         file.write_text(
             f'hostname = "mx.example.org"\n{top}\n[servers.smtp]\nnext_hop = "{hop.url}"\ntrust = ["127.0.0.1"]\n'
-            f'[dns]\nnameservers = ["{dns.address}"]\ntimeout = "40ms"\ntries = 1\nfailure_ttl = "0s"\n{settings}\n'
+            f'[dns]\nnameservers = ["{dns.address}"]\ntimeout = "{dns_timeout}"\ntries = 1\nfailure_ttl = "0s"\n{settings}\n'
         )
         configuration = config.load(str(file))
         parts = app.assemble(configuration, store or MemoryStore())
