@@ -43,6 +43,7 @@ from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
 from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
+from gatekeeper.servers.tls import TlsUnusable
 from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.opening import open_store
@@ -111,9 +112,10 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         async with _until_told_to_stop(start) as stopping:
             listeners = []
             for name, server in servers.items():
-                taken = [socket.socket(fileno=fd) for fd in start.sockets.get(f"{name}.listen", ())]
-                listeners += taken
-                await server.start(taken)
+                for entrance in server.entrances:
+                    taken = [socket.socket(fileno=fd) for fd in start.sockets.get(f"{name}.{entrance}", ())]
+                    listeners += taken
+                    await server.start(taken, entrance)
             _ready(start)
             works = (parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, guard))
             async with _alongside(*works) as fate:
@@ -149,14 +151,17 @@ def _servers(
     """The servers that the configuration opens, by the name of their section. Raises Unfit when there is none."""
     servers: dict[str, SessionServer[Any]] = {}
     if configuration.servers.smtp is not None and next_hop is not None:
-        servers["smtp"] = SmtpServer(
-            configuration.servers.smtp,
-            gate=parts.gate,
-            next_hop=next_hop,
-            hostname=configuration.hostname,
-            relay_domains=frozenset(configuration.relay_domains),
-            workers=workers,
-        )
+        try:
+            servers["smtp"] = SmtpServer(
+                configuration.servers.smtp,
+                gate=parts.gate,
+                next_hop=next_hop,
+                hostname=configuration.hostname,
+                relay_domains=frozenset(configuration.relay_domains),
+                workers=workers,
+            )
+        except TlsUnusable as unusable:
+            raise Unfit(str(unusable)) from unusable
     if configuration.servers.milter is not None:
         servers["milter"] = MilterServer(configuration.servers.milter, gate=parts.gate, workers=workers)
     if (policy_service := configuration.servers.policy_service) is not None:

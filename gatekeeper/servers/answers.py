@@ -9,6 +9,8 @@ from gatekeeper.model import Reply
 OK: Final = Reply.of(250, "2.0.0 Ok")
 BYE: Final = Reply.of(221, "2.0.0 Bye")
 SENDER_OK: Final = Reply.of(250, "2.1.0 Ok")
+TLS_THERE: Final = Reply.of(503, "5.5.1 TLS is there already")
+TLS_FIRST: Final = Reply.of(530, "5.7.0 Say STARTTLS first")
 GO_AHEAD: Final = Reply.of(354, "End data with <CR><LF>.<CR><LF>")
 UNKNOWN: Final = Reply.of(500, "5.5.1 Command not recognized")
 NOT_OFFERED: Final = Reply.of(502, "5.5.1 Command not implemented")

@@ -287,7 +287,7 @@ class Conversation:
 
     async def start_tls(
         self, go_ahead: bytes, handshake: Callable[[asyncio.Transport], Awaitable[asyncio.Transport]]
-    ) -> None:
+    ) -> asyncio.Transport:
         """Say `go_ahead`, and speak TLS from then on; right after `discard`.
 
         What stood behind the command in the clear may be somebody else's, what comes after the handshake is the
@@ -304,6 +304,7 @@ class Conversation:
             self.lose(None)
             raise
         self.connected(made)
+        return made
 
     # --- speaking ----------------------------------------------------------------------------------------------------
 

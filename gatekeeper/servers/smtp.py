@@ -7,8 +7,9 @@ aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,22 +27,28 @@ from gatekeeper.nexthop import Capabilities
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
+from gatekeeper.servers.listener import Listener
 from gatekeeper.servers.offer import Offer
 from gatekeeper.servers.peers import Peers
+from gatekeeper.servers.proxy_entrance import ProxyEntrance
 from gatekeeper.servers.receiving import Limits, receive
 from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
 from gatekeeper.servers.sessions import PARTING, Room, SessionServer
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
+from gatekeeper.servers.starttls import secure
+from gatekeeper.servers.tls import Certificate, agreed
 from gatekeeper.wire import commands, xclient
 from gatekeeper.wire.commands import CommandError
+from gatekeeper.wire.proxy import ProxyHeader
 from gatekeeper.wire.replies import encode
 
 __all__ = ["Settings", "SmtpServer", "SmtpSession"]
 
 GROUP: Final = 16
 """Recipients that are asked of the next hop at once."""
+ENTRANCES: Final = ("listen", "proxy_listen", "tls_listen")
 TURN: Final = 32
 """Commands after which the other sessions get their turn."""
 
@@ -88,6 +95,7 @@ class SmtpSession(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.session.tls = self.session.tls or agreed(transport)
         self.conversation.connected(self.transport)
         self.task = self.loop.create_task(self._handle_client())
         self._server.opened(self)
@@ -97,7 +105,7 @@ class SmtpSession(SMTP):
 
     def eof_received(self) -> bool:
         self.conversation.end()
-        return True  # it may still be listening: what it has sent is answered first
+        return not self.conversation.secure  # it may still be listening: what it has sent is answered first
 
     def connection_lost(self, error: Exception | None) -> None:
         self.conversation.lose(error)
@@ -189,7 +197,8 @@ class SmtpSession(SMTP):
     async def smtp_EHLO(self, argument: str) -> None:  # noqa: N802 - the verb
         await self._hello(argument, extended=True)
         offer = self._server.offer()
-        self._say_encoded(offer.to_trusted if self.session.trusted else offer.to_all)
+        starttls = self._server.certificate is not None and self.session.tls is None
+        self._say_encoded(offer.answer(trusted=self.session.trusted, starttls=starttls))
 
     async def smtp_HELO(self, argument: str) -> None:  # noqa: N802 - the verb
         await self._hello(argument, extended=False)
@@ -205,6 +214,24 @@ class SmtpSession(SMTP):
             if self.session.helo not in (None, name):
                 self._gate.new_client(self.session)
             self.session.helo, self.session.extended = name, extended
+
+    async def smtp_STARTTLS(self, argument: str) -> None:  # noqa: N802 - the verb
+        """TLS, and everything from the beginning (RFC 3207 §4)."""
+        certificate = self._server.certificate
+        if certificate is None:
+            raise CommandError(answers.NOT_OFFERED.code, answers.NOT_OFFERED.text)
+        if argument:
+            raise CommandError(501, "5.5.4 Syntax: STARTTLS")
+        if self.session.tls is not None:
+            raise CommandError(answers.TLS_THERE.code, answers.TLS_THERE.text)
+        if self._mail is not None:
+            raise CommandError(503, "5.5.1 Not during a mail")
+        self.session.tls = await secure(self, self.conversation, certificate, self.session)
+        if Stage.HELO in self.session.notebook.done:
+            self._gate.new_client(self.session)
+        if not self._helo_told:
+            self.session.helo = self.session.extended = None
+        self._greeted = False
 
     async def smtp_XCLIENT(self, argument: str) -> None:  # noqa: N802 - the verb
         told = self._told(argument, xclient.Kind.XCLIENT)
@@ -240,6 +267,8 @@ class SmtpSession(SMTP):
     async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802 - the verb
         if not self._greeted:
             raise CommandError(503, "5.5.1 Say EHLO first")
+        if self.session.tls is None and self._server.tls_required:
+            raise CommandError(answers.TLS_FIRST.code, answers.TLS_FIRST.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 A mail has begun already")
         given = commands.parse_mail(argument, self._server.offer().extensions)
@@ -549,6 +578,7 @@ def _is_slowed(answer: Recipient | Reply) -> bool:
 COMMANDS: Final[Mapping[str, Method]] = {
     "EHLO": SmtpSession.smtp_EHLO,
     "HELO": SmtpSession.smtp_HELO,
+    "STARTTLS": SmtpSession.smtp_STARTTLS,
     "XCLIENT": SmtpSession.smtp_XCLIENT,
     "XFORWARD": SmtpSession.smtp_XFORWARD,
     "MAIL": SmtpSession.smtp_MAIL,
@@ -570,7 +600,7 @@ class SmtpServer(SessionServer[SmtpSession]):
 
     `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
     limits on connections. `guard` is made from the settings unless it is given; whoever made the server runs its
-    `watch`.
+    `watch`. Raises TlsUnusable when the certificate cannot be used.
     """
 
     def __init__(
@@ -590,6 +620,7 @@ class SmtpServer(SessionServer[SmtpSession]):
             per_address=settings.connections_per_address,
             full=encode(answers.SERVER_FULL),
             crowded=encode(answers.ADDRESS_FULL),
+            per_network=settings.connections_per_network,
         )
         super().__init__(room, trust=Peers(settings.trust), workers=workers)
         self.settings = settings
@@ -610,6 +641,9 @@ class SmtpServer(SessionServer[SmtpSession]):
         # An LMTP server answers the message once for each recipient, and only one answer can be passed back.
         self.recipients = 1 if next_hop.url.protocol == "lmtp" else settings.recipients
         self.greeting = Reply.of(220, f"{hostname} ESMTP")
+        self.certificate = None if settings.tls is None else Certificate(settings.tls)
+        self.tls_required = settings.tls is not None and settings.tls.required
+        self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
         self._offer: Offer | None = None
         self._offered_for: Capabilities | None = None
 
@@ -640,5 +674,33 @@ class SmtpServer(SessionServer[SmtpSession]):
             )
         return self._offer
 
+    # --- how they come in --------------------------------------------------------------------------------------------
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        return ENTRANCES
+
+    def _listener(self, sockets: Sequence[socket.socket], entrance: str) -> Listener:
+        match entrance:
+            case "proxy_listen":
+                return Listener(sockets, self._behind_proxies.take)
+            case "tls_listen":
+                return Listener(sockets, self._take, certificate=self.certificate)
+        return super()._listener(sockets, entrance)
+
     def session(self, address: IPAddress | None, port: int | None) -> SmtpSession:
         return SmtpSession(self, address, port)
+
+    def proxied(self, header: ProxyHeader, address: IPAddress | None, port: int | None) -> SmtpSession:
+        """The session of the client that a PROXY header names. Its words are its own: the proxy's trust is not its."""
+        if header.local:
+            return self.session(address, port)
+        source = header.source
+        made = self.session(None, None) if source is None else self.session(source.address, source.port or None)
+        made.session.trusted = made.session.trusted and source is not None
+        made.session.tls = header.tls
+        return made
+
+    async def stop_accepting(self) -> None:
+        await super().stop_accepting()
+        self._behind_proxies.close()

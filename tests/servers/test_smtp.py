@@ -86,7 +86,7 @@ async def test_a_greeting_needs_a_name(verb):
         ([HELLO], "RSET x", "501 5.5.4 Syntax: RSET"),
         ([HELLO], "BDAT 3 LAST", "500 5.5.1 Command not recognized"),
         ([HELLO], "AUTH PLAIN AGEAYg==", "500 5.5.1 Command not recognized"),
-        ([HELLO], "STARTTLS", "500 5.5.1 Command not recognized"),
+        ([HELLO], "STARTTLS", "502 5.5.1 Command not implemented"),
         ([HELLO], "TURN", "500 5.5.1 Command not recognized"),
         ([HELLO], "XCLIENT ADDR=192.0.2.1", "550 5.7.0 Not allowed from here"),
         ([HELLO], "XFORWARD ADDR=192.0.2.1", "550 5.7.0 Not allowed from here"),

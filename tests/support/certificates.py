@@ -10,6 +10,8 @@ from typing import Any
 
 import trustme
 
+from gatekeeper.servers import tls
+
 NAME = "mx.example.org"
 
 
@@ -45,6 +47,10 @@ class Authority:
     @property
     def settings(self) -> dict[str, Any]:
         return {"certificate": str(self.certificate), "key": str(self.key)}
+
+    def tls(self, **more: Any) -> tls.Settings:
+        """[servers.smtp.tls] with them."""
+        return tls.Settings(**self.settings, **more)
 
     def client(self, *, verify: bool = True) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.ca_file))
