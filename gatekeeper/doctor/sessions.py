@@ -24,7 +24,9 @@ def no_postfix(facts: Facts) -> Judgement:
 
 def front_shows_client(facts: Facts, attachment: Attachment) -> Judgement:
     """The listener behind us takes XCLIENT from us: as it says itself, or else as it is set."""
-    hand_on = facts.configuration.nexthop.hand_on
+    hand_on: str = facts.configuration.nexthop.hand_on
+    if hand_on.startswith("proxy"):
+        return _front_shows_client_by_proxy(facts, attachment)
     if hand_on not in {"auto", "xclient"}:
         return broken(f'hand_on is "{hand_on}"', in_ours(facts, "nexthop", 'hand_on = "auto"'))
     smtp = facts.configuration.servers.smtp
@@ -43,6 +45,16 @@ def front_shows_client(facts: Facts, attachment: Attachment) -> Judgement:
     if covers(hosts, host):
         return holds(f"{attachment.inner} takes XCLIENT from {host}, as it is set")
     return broken(f"{attachment.inner} takes XCLIENT from nobody at {host}", mend)
+
+
+def _front_shows_client_by_proxy(facts: Facts, attachment: Attachment) -> Judgement:
+    """A listener that expects a PROXY header says nothing before it comes: only its setting tells."""
+    if facts.postfix is None or attachment.inner is None:
+        return unknown("the listener behind us was not found in master.cf")
+    if facts.postfix.value("smtpd_upstream_proxy_protocol", attachment.inner) == "haproxy":
+        return holds(f"{attachment.inner} takes the client from our PROXY header")
+    mend = in_master(facts, attachment.inner, "-o smtpd_upstream_proxy_protocol=haproxy")
+    return broken(f"{attachment.inner} does not expect the PROXY header that we send", mend)
 
 
 def behind_shows_client(facts: Facts, attachment: Attachment) -> Judgement:
@@ -252,7 +264,7 @@ def milter_fails_safe(facts: Facts, attachment: Attachment) -> Judgement:
         if attachment.endpoint is not None:
             action = attachment.endpoint.options.get("default_action", action)
         if action != "tempfail":
-            effect = "passes unchecked" if action == "accept" else "is refused for good"
+            effect = {"accept": "passes unchecked", "quarantine": "is held"}.get(action, "is refused for good")
             return broken(
                 f"{service}: milter_default_action is {action}, so that mail {effect} while we are away",
                 in_main(facts, "milter_default_action = tempfail"),

@@ -20,6 +20,7 @@ from gatekeeper.doctor.promise import (
     listed,
     unknown,
 )
+from gatekeeper.nexthop import NextHopUrl
 from gatekeeper.servers.peers import UNIX
 from gatekeeper.wire.listen import TcpAddress, UnixAddress, read_listen
 
@@ -286,18 +287,28 @@ def one_door(facts: Facts, _attachment: Attachment) -> Judgement:
 # --- next hop and store ------------------------------------------------------------------------------------------
 
 
-def next_hop_answers(facts: Facts, _attachment: Attachment) -> Judgement:
+def next_hop_answers(facts: Facts, attachment: Attachment) -> Judgement:
     """What it lacks, our clients are not offered: mail that needs it is refused by the last server before us."""
     smtp = facts.configuration.servers.smtp
     if facts.next_hop is None or smtp is None:
         return holds("no server of ours has a next hop")
     if facts.next_hop.capabilities is None:
-        mend = in_ours(facts, "servers.smtp", f'next_hop = "{smtp.next_hop}"')
-        return broken(f"{facts.next_hop.why}: start the mail server, or name another", mend)
+        return broken(facts.next_hop.why, _raise_next_hop(facts, attachment, smtp.next_hop))
     missing = [each for each in ("SIZE", "8BITMIME", "SMTPUTF8") if not facts.next_hop.capabilities.offers(each)]
     if missing:
         return holds(f"it answers; it does not offer {', '.join(missing)}, so neither do we")
     return holds("it answers, and offers SIZE, 8BITMIME and SMTPUTF8")
+
+
+def _raise_next_hop(facts: Facts, attachment: Attachment, url: str) -> Mend:
+    """Where master.cf has the listener, Postfix has not read it or does not run; where it has not, it belongs there."""
+    hop = NextHopUrl.parse(url)
+    if attachment.inner is not None:
+        return Mend("as root", f"postfix reload   (or postfix start: {attachment.inner} is in master.cf)")
+    if facts.postfix is not None and hop.protocol == "smtp" and hop.host in {"127.0.0.1", "::1", "localhost"}:
+        host = "[::1]" if hop.host == "::1" else "127.0.0.1"
+        return in_master(facts, "", f"{host}:{hop.port} inet n - n - - smtpd   (see config/postfix/front.master.cf)")
+    return in_ours(facts, "servers.smtp", f'next_hop = "{url}"   (another one, or start it)')
 
 
 def store_writable(facts: Facts, _attachment: Attachment) -> Judgement:

@@ -1,9 +1,12 @@
 """Promises about the session."""
 
+from dataclasses import replace
+
 import pytest
 
 from gatekeeper.doctor import sessions
 from gatekeeper.doctor.facts import Mode, NextHopFacts
+from gatekeeper.doctor.postfix import Service
 from gatekeeper.doctor.promise import Judgement, Standing
 from gatekeeper.nexthop import Capabilities
 from tests.support.doctor import SMTP, attachment, facts, postfix, service
@@ -51,6 +54,21 @@ def test_in_front_nothing_is_known_of_a_next_hop_that_is_away_and_not_in_master_
 def test_a_client_that_is_not_handed_on_is_not_shown():
     said = sessions.front_shows_client(facts(SMTP + '[nexthop]\nhand_on = "none"\n'), attachment(Mode.FRONT))
     assert mended(said) == 'gatekeeper.toml: [nexthop]: hand_on = "auto"'
+
+
+def test_in_front_a_listener_that_gets_proxy_headers_expects_them():
+    ready = service("127.0.0.1:10026", smtpd_upstream_proxy_protocol="haproxy")
+    plain = service("127.0.0.1:10026")
+
+    def said(inner: Service | None) -> Judgement:
+        known = facts(SMTP, postfix(*([inner] if inner else [])))
+        hand_on = replace(known.configuration.nexthop, hand_on="proxy")  # type: ignore[arg-type]  # not in every build
+        known = replace(known, configuration=replace(known.configuration, nexthop=hand_on))
+        return sessions.front_shows_client(known, attachment(Mode.FRONT, inner=inner))
+
+    assert said(ready).standing is HOLDS
+    assert mended(said(plain)).endswith("-o smtpd_upstream_proxy_protocol=haproxy")
+    assert said(None).standing is UNKNOWN
 
 
 def test_behind_the_second_listener_takes_xforward():

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gatekeeper.doctor import surroundings
-from gatekeeper.doctor.facts import Certificate, Exchange, Mode, NextHopFacts, Port, ResolverFacts
+from gatekeeper.doctor.facts import Certificate, Exchange, Facts, Mode, NextHopFacts, Port, ResolverFacts
+from gatekeeper.doctor.postfix import Service
 from gatekeeper.doctor.promise import Judgement, Standing
 from gatekeeper.nexthop import Capabilities
 from tests.support.doctor import SMTP, attachment, facts, postfix, service
@@ -239,8 +240,6 @@ def test_postfix_has_no_door_of_its_own(services, standing):
 
 
 def test_postscreen_asks_us_by_its_smtpd():
-    from gatekeeper.doctor.postfix import Service
-
     screen = Service("smtp", "inet", chroot=False, command="postscreen")
     asks = service("smtpd", "pass", smtpd_proxy_filter="127.0.0.1:10025")
     assert surroundings.one_door(facts(behind=postfix(screen, asks)), HERE).standing is HOLDS
@@ -256,9 +255,21 @@ def test_the_next_hop_answers():
     assert surroundings.next_hop_answers(facts(next_hop=NextHopFacts(Capabilities(all_))), at).standing is HOLDS
     said = surroundings.next_hop_answers(facts(next_hop=NextHopFacts(Capabilities({"SIZE": ""}))), at)
     assert (said.standing, "8BITMIME, SMTPUTF8" in said.why) == (HOLDS, True)
-    away = facts(next_hop=NextHopFacts(None, why="it took no connection"))
-    assert mended(surroundings.next_hop_answers(away, at)).endswith('next_hop = "smtp://127.0.0.1:10026"')
     assert surroundings.next_hop_answers(facts(""), at).standing is HOLDS
+
+
+def test_a_next_hop_that_is_away_is_started_or_added_or_named():
+    away = NextHopFacts(None, why="it took no connection")
+    inner = service("127.0.0.1:10026")
+
+    def said(known: Facts, listener: Service | None = None) -> str:
+        return mended(surroundings.next_hop_answers(known, attachment(Mode.FRONT, inner=listener)))
+
+    assert said(facts(SMTP, postfix(inner), next_hop=away), inner).startswith("as root: postfix reload")
+    assert said(facts(SMTP, postfix(), next_hop=away)).startswith(
+        "/etc/postfix/master.cf: 127.0.0.1:10026 inet n - n - - smtpd"
+    )
+    assert said(facts(SMTP, next_hop=away)).startswith("gatekeeper.toml: [servers.smtp]: next_hop = ")
 
 
 def test_the_store_can_be_written():
