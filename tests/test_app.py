@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import smtplib
 import socket
 import threading
@@ -241,6 +242,10 @@ async def test_close_brings_what_is_known_to_the_store(tmp_path: Path) -> None:
     assert history.accepted == 1
 
 
+PATIENCE = 20.0
+"""Seconds until something that does not come has failed a test."""
+
+
 # --- a process -------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +274,9 @@ class Process:
         )
 
     def heard(self) -> str:
+        """Its report; "" when none comes."""
+        if not select.select([self.report], [], [], PATIENCE)[0]:
+            return ""
         return os.read(self.report, 65536).decode()
 
     def close(self) -> None:
@@ -345,18 +353,18 @@ def test_a_worker_serves_until_its_parent_is_gone(process: Any, tmp_path: Path) 
 
     def use() -> None:
         said.append(one.heard())
-        with smtplib.SMTP("127.0.0.1", one.port, timeout=20) as client:
+        with smtplib.SMTP("127.0.0.1", one.port, timeout=PATIENCE) as client:
             client.ehlo("client.example")
             client.mail("a@example.net")
             said.extend((client.rcpt("x@example.org"), client.rcpt("x@elsewhere.example")))
         os.close(one.lifeline)
 
-    user = threading.Thread(target=use)
+    user = threading.Thread(target=use, daemon=True)
     user.start()
     try:
         assert app.run_process(one.start) == 0
     finally:
-        user.join(20)
+        user.join(PATIENCE)
     ready, ours, foreign = said
     assert ready == "ready\n"
     assert ours[0] == 451  # the next hop is not there
@@ -369,17 +377,17 @@ def test_a_controller_serves_http_until_its_parent_is_gone(process: Any, tmp_pat
 
     def use() -> None:
         said.append(one.heard().encode())
-        with socket.create_connection(("127.0.0.1", one.port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", one.port), timeout=PATIENCE) as client:
             client.sendall(b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n")
             said.append(client.recv(65536))
         os.close(one.lifeline)
 
-    user = threading.Thread(target=use)
+    user = threading.Thread(target=use, daemon=True)
     user.start()
     try:
         assert app.run_process(one.start) == 0
     finally:
-        user.join(20)
+        user.join(PATIENCE)
     assert said[0] == b"ready\n"
     assert b" 200 " in said[1].split(b"\r\n")[0]
 
