@@ -39,7 +39,7 @@ class Settings:
     connections: int = setting(1000, "Connections at once, over all workers; Postfix has one for each smtpd process.")
     idle_timeout: Duration = setting(1200.0, "A connection without a question for so long is closed.")
     remembered: Duration = setting(
-        60.0, "How long a mail is remembered when its connection has closed, should another one ask about it."
+        10.0, "How long a mail is remembered when its connection has closed, should another one ask about it."
     )
     remembered_mails: int = setting(1000, "How many such mails one worker remembers.")
 
