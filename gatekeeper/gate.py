@@ -139,9 +139,14 @@ class LiveGate:
         metrics.CHECK_FAILURES.declare(self._rules_of)
         for rules in self._rules_of.values():
             metrics.FINDINGS.declare(rules)
-        after = [c for stage, waves in table.items() if stage > Stage.RCPT for wave in waves for c in wave]
-        self._after_rcpt = tuple(dict.fromkeys(rule for c in after for rule in self._rules_of[c.name]))
+        self._at_data = self._rules_at(Stage.DATA)
+        self._after_rcpt = tuple(dict.fromkeys((*self._at_data, *self._rules_at(Stage.MESSAGE))))
         self._histories: dict[str, list[int]] = {}
+
+    def _rules_at(self, stage: Stage) -> tuple[str, ...]:
+        return tuple(
+            rule for wave in self._table.get(stage, ()) for check in wave for rule in self._rules_of[check.name]
+        )
 
     # -- what a server begins with
 
@@ -284,7 +289,7 @@ class LiveGate:
 
     def _later(self, mail: Mail) -> tuple[str, ...]:
         """The rules that can still be found once the recipients are known."""
-        return self._after_rcpt if mail.session.shows_messages else ()
+        return self._after_rcpt if mail.session.shows_messages else self._at_data
 
     def _differs(self, mail: Mail, recipient: Recipient, verdict: Verdict) -> bool:
         """Whether a recipient's refusal would differ from that of those before it: one answer cannot tell two outcomes.

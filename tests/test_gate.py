@@ -341,6 +341,24 @@ async def test_a_refusal_that_was_kept_back_comes_with_the_message_when_nothing_
     assert (final.action, final.code, final.held) == (Action.REJECT, 550, None)
 
 
+async def test_nothing_waits_for_messages_that_are_never_shown():
+    live = gate({Stage.HELO: [[check("list", LISTED)]], Stage.MESSAGE: [[check("content", WELCOME)]]})
+    mail = mail_at(live)
+    mail.session.shows_messages = False
+    assert [v.action for v in await named(live, mail, "alice")] == [Action.REJECT]
+
+
+async def test_where_messages_are_never_shown_data_is_the_last_word_for_all_recipients():
+    live = gate({Stage.DATA: [[check("late", LISTED)]]})
+    mail = mail_at(live)
+    mail.session.shows_messages = False
+    first, other = await named(live, mail, "alice", "postmaster")
+    assert (first.action, other.code) == (Action.ACCEPT, 452)  # one of them is exempt from lists
+    verdict = await live.judge(Stage.DATA, mail)
+    assert (verdict.action, verdict.code, list(verdict.recipients)) == (Action.REJECT, 550, ["alice@example.org"])
+    assert f"(id {mail.envelope.id})" in live.reply(verdict, mail).text
+
+
 async def test_what_is_decided_alone_is_not_kept_back():
     live = gate({Stage.HELO: [[check("deny", DENY)]], Stage.MESSAGE: [[check("content", WELCOME)]]})
     assert [v.action for v in await named(live, mail_at(live), "alice")] == [Action.REJECT]
