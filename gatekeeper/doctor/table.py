@@ -127,7 +127,7 @@ PROMISES: Final = (
     ),
     Promise(
         "wire",
-        "What a client does wrong on the wire (speaking too early, say) is seen, and answers can be slowed.",
+        "What a client does wrong on the wire is seen and counted, and answers can be slowed.",
         {
             FRONT: Always("the connection is ours"),
             BEHIND: Never(NOT_ON_THE_WIRE),
