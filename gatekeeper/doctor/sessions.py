@@ -24,8 +24,8 @@ def no_postfix(facts: Facts) -> Judgement:
 
 def front_shows_client(facts: Facts, attachment: Attachment) -> Judgement:
     """The listener behind us takes XCLIENT from us: as it says itself, or else as it is set."""
-    hand_on: str = facts.configuration.nexthop.hand_on
-    if hand_on.startswith("proxy"):
+    hand_on = facts.configuration.nexthop.hand_on
+    if hand_on == "proxy":
         return _front_shows_client_by_proxy(facts, attachment)
     if hand_on not in {"auto", "xclient"}:
         return broken(f'hand_on is "{hand_on}"', in_ours(facts, "nexthop", 'hand_on = "auto"'))

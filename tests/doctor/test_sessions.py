@@ -1,7 +1,5 @@
 """Promises about the session."""
 
-from dataclasses import replace
-
 import pytest
 
 from gatekeeper.doctor import sessions
@@ -61,9 +59,8 @@ def test_in_front_a_listener_that_gets_proxy_headers_expects_them():
     plain = service("127.0.0.1:10026")
 
     def said(inner: Service | None) -> Judgement:
-        known = facts(SMTP, postfix(*([inner] if inner else [])))
-        hand_on = replace(known.configuration.nexthop, hand_on="proxy")  # type: ignore[arg-type]  # not in every build
-        known = replace(known, configuration=replace(known.configuration, nexthop=hand_on))
+        text = f'{SMTP}[nexthop]\nhand_on = "proxy"\n'
+        known = facts(text, postfix(*([inner] if inner else [])))
         return sessions.front_shows_client(known, attachment(Mode.FRONT, inner=inner))
 
     assert said(ready).standing is HOLDS
