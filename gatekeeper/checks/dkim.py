@@ -9,7 +9,7 @@ from typing import ClassVar
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults, verify
 from gatekeeper.mailauth.dkim_signature import DkimCode
-from gatekeeper.model import Finding, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.model import Finding, Kind, Mail, Missing, Rule, setting
 
 PASS = Rule("DKIM_PASS", -0.1, "A domain vouches for the message as it is.", kind=Kind.IDENTITY)
 NONE = Rule("DKIM_NONE", 0.1, "No domain signed the message.", kind=Kind.IDENTITY)
@@ -42,7 +42,6 @@ class Dkim:
     """[checks.dkim]"""
 
     name: ClassVar[str] = "dkim"
-    stage: ClassVar[Stage] = Stage.MESSAGE
 
     signatures: int = setting(8, "How many signatures of a message are verified, from the top.")
 

@@ -12,7 +12,7 @@ from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfResult
 from gatekeeper.message.header import Author, author_of
-from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.mailboxes import Ambiguity
 
 MOST_AUTHORS = 4  # domains that are asked about where there are several authors
@@ -59,7 +59,6 @@ class Dmarc:
     """[checks.dmarc]"""
 
     name: ClassVar[str] = "dmarc"
-    stage: ClassVar[Stage] = Stage.MESSAGE
 
     enforce: bool = setting(
         True, "Refuse what fails where the author's domain asks for it (p=reject); otherwise it only scores."
@@ -123,9 +122,9 @@ def _spf_possible(mail: Mail) -> bool:
 
 
 def _finding(rule: Rule, result: DmarcResult) -> Finding:
-    text = f"{result.domain}: {result.code}"
+    text = f"DMARC {result.code} for {result.domain}"
     if result.record_domain:
-        text += f", p={result.published} at {result.record_domain}"
+        text += f" (p={result.published} at {result.record_domain})"
     if result.reason:
         text += f" ({result.reason})"
     return Finding(rule.name, result, text)

@@ -11,7 +11,7 @@ from typing import ClassVar
 from gatekeeper.checks.base import Tools
 from gatekeeper.dns.lists import DnsList, judge, outside, plain, reversed_labels
 from gatekeeper.dns.resolver import Answer, ask_all
-from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,6 @@ class Dnsbl:
     """[checks.dnsbl]"""
 
     name: ClassVar[str] = "dnsbl"
-    stage: ClassVar[Stage] = Stage.HELO
 
     lists: tuple[DnsList, ...] = setting((), "The lists that are asked about the client's address.")
 

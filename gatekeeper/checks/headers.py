@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.message.header import author_of, header_of
-from gatekeeper.model import Duration, Finding, Kind, Mail, Message, Missing, Rule, Stage, setting
+from gatekeeper.model import Duration, Finding, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.wire.date import parse_date
 from gatekeeper.wire.headers import Defect, Header, escape
 from gatekeeper.wire.mailboxes import Ambiguity
@@ -51,7 +51,6 @@ class Headers:
     maximum_fields: int = setting(250, "More header fields than this are a finding.")
 
     name: ClassVar[str] = "headers"
-    stage: ClassVar[Stage] = Stage.MESSAGE
 
     def __post_init__(self) -> None:
         if self.past <= 0 or self.future <= 0:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.dns.lists import outside, plain
-from gatekeeper.model import Finding, IPAddress, Mail, Rule, Session, Stage
+from gatekeeper.model import Finding, IPAddress, Mail, Rule, Session
 from gatekeeper.wire.address import normal_domain
 
 SYNTAX = "HELO_SYNTAX"
@@ -43,7 +43,6 @@ class Helo:
     """[checks.helo]"""
 
     name: ClassVar[str] = "helo"
-    stage: ClassVar[Stage] = Stage.HELO
 
     def rules(self) -> Sequence[Rule]:
         return _RULES

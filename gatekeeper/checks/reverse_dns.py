@@ -9,7 +9,7 @@ from typing import ClassVar
 from gatekeeper.checks.base import Tools
 from gatekeeper.dns.lists import outside, plain
 from gatekeeper.dns.resolver import Answer, Status, ask_all
-from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.address import normal_domain
 
 NONE = "RDNS_NONE"
@@ -30,7 +30,6 @@ class ReverseDns:
     """[checks.reverse_dns]"""
 
     name: ClassVar[str] = "reverse_dns"
-    stage: ClassVar[Stage] = Stage.HELO
 
     names: int = setting(5, "How many of an address's names are looked up at most.")
 

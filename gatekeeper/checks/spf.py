@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.spf import Claim, SpfCode, SpfResult, check_host, helo_of, mail_from
-from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, setting
 
 # RFC 7372 §3.2: X.7.23 for a fail, X.7.24 for what could not be evaluated.
 RULES = {
@@ -70,7 +70,6 @@ class Spf:
     """[checks.spf]"""
 
     name: ClassVar[str] = "spf"
-    stage: ClassVar[Stage] = Stage.MAIL
 
     helo: bool = setting(True, "Ask about the client's own name too, where the sender's domain is another.")
     defer: bool = setting(False, "Put mail off (451) as long as SPF cannot be looked up.")
@@ -114,4 +113,4 @@ class Spf:
 
 def _text(asked: Claim, result: SpfResult) -> str:
     said = result.explanation or result.reason
-    return f"{result.domain}: {result.code} for {asked.address}" + (f" ({said})" if said else "")
+    return f"SPF {result.code} for {asked.address} at {result.domain}" + (f" ({said})" if said else "")

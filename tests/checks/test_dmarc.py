@@ -135,7 +135,7 @@ async def test_many_authors_are_not_all_asked_about() -> None:
     found = await inspect(zone, raw)
     assert [one.text for one in found if isinstance(one, Finding)] == [
         "d0.test, d1.test, d2.test, d3.test",
-        "d3.test: fail, p=reject at d3.test",
+        "DMARC fail for d3.test (p=reject at d3.test)",
     ]
 
 

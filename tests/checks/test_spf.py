@@ -51,7 +51,7 @@ async def test_each_result_is_a_rule_with_the_result_as_evidence(record: str, ru
     assert found.rule == rule
     assert isinstance(found.evidence, SpfResult)
     assert (found.evidence.code, found.evidence.identity) == (code, SpfIdentity.MAILFROM)
-    assert found.text.startswith(f"example.com: {code} for 192.0.2.1")
+    assert found.text.startswith(f"SPF {code} for 192.0.2.1 at example.com")
 
 
 async def test_without_an_answer_every_other_rule_is_missing() -> None:
@@ -93,7 +93,7 @@ async def test_a_borrowed_name_is_found_beside_the_sender() -> None:
     own = found[1]
     assert isinstance(own, Finding)
     assert isinstance(own.evidence, HeloSpfResult)
-    assert own.text == "mx.example.net: fail for 192.0.2.1 (not ours)"
+    assert own.text == "SPF fail for 192.0.2.1 at mx.example.net (not ours)"
 
 
 @pytest.mark.parametrize("record", ["v=spf1 +all", "v=spf1 ~all", "v=spf1 what", ""])
