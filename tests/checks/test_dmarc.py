@@ -62,7 +62,8 @@ async def test_each_result_is_a_rule(zone: dict[tuple[str, str], Any], evidence:
     assert isinstance(found, Finding)
     assert found.rule == rule
     assert isinstance(found.evidence, DmarcResult)
-    assert found.text.startswith("example.com: ")
+    assert found.text.startswith("DMARC ")
+    assert "example.com" in found.text
 
 
 def test_reject_decides_alone_unless_it_is_not_enforced() -> None:
