@@ -157,7 +157,16 @@ class Recorder:
             self.put(replace(fold.record, folded=fold.more))
 
     async def _write(self) -> bool:
-        """Whether everything was written; what was not stays in the queue."""
+        """Whether everything was written; what was not stays in the queue.
+
+        The store is called upon with nothing too: so one that was away comes back, with what it owes, though no mail
+        comes. Monitoring may be keeping mail from us until then.
+        """
+        if not self._queue:
+            try:
+                await self._store.put_records(())
+            except StoreAway:
+                return True  # there is nothing to lose
         while self._queue:
             some = list(itertools.islice(self._queue.values(), AT_ONCE))
             documents: list[StoredRecord] = []

@@ -160,7 +160,7 @@ class Store(Protocol):
         ...
 
     async def put_records(self, records: Sequence[StoredRecord]) -> None:
-        """One transaction. An id that exists already is replaced."""
+        """One transaction, or nothing for no records. An id that exists already is replaced."""
         ...
 
     async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
