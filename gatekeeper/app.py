@@ -31,7 +31,7 @@ from gatekeeper.dns.resolver import AiodnsResolver
 from gatekeeper.gate import LiveGate, table_of
 from gatekeeper.message.reading import read_message
 from gatekeeper.model import Action, Address, IPAddress, Mail, Recipient, Reply, Stage, Verdict
-from gatekeeper.nexthop import NextHop, NextHopGone, NextHopUrl
+from gatekeeper.nexthop import CannotVerify, NextHop, NextHopGone, NextHopUrl
 from gatekeeper.pipeline import TABLE
 from gatekeeper.policy import Policy
 from gatekeeper.records.record import Record, record_of
@@ -134,15 +134,18 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
 
 
 def _next_hop(configuration: Configuration, workers: int) -> NextHop | None:
-    """Where the SMTP server relays to, with this worker's share of its connections."""
+    """Where the SMTP server relays to, with this worker's share of its connections. Raises Unfit."""
     if configuration.servers.smtp is None:
         return None
     share = math.ceil(configuration.nexthop.max_connections / workers)
-    return NextHop(
-        NextHopUrl.parse(configuration.servers.smtp.next_hop),
-        replace(configuration.nexthop, max_connections=share),
-        hostname=configuration.hostname,
-    )
+    try:
+        return NextHop(
+            NextHopUrl.parse(configuration.servers.smtp.next_hop),
+            replace(configuration.nexthop, max_connections=share),
+            hostname=configuration.hostname,
+        )
+    except CannotVerify as error:
+        raise Unfit(str(error)) from error
 
 
 def _servers(

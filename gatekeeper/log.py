@@ -55,6 +55,7 @@ EVENTS: Final[dict[str, str]] = {
     # the world around us
     "next_hop_away": "The next hop could not be reached, or went away.",
     "next_hop_back": "The next hop answers again.",
+    "next_hop_in_the_clear": "A TLS handshake with the next hop failed; mail goes on without, as is set.",
     "client_not_handed_on": "The next hop did not take a client's facts by XCLIENT; it was told of an unknown client.",
     "store_away": "The store does not answer; memory takes over.",
     "store_back": "The store answers again.",

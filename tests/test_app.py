@@ -347,6 +347,21 @@ def test_a_store_that_cannot_be_used_is_reported(process: Any, tmp_path: Path, m
     assert f"{tmp_path}/state.db" in told
 
 
+@pytest.mark.parametrize(
+    ("more", "mend"),
+    [
+        ('[servers.smtp.tls]\ncertificate = "/nowhere/cert.pem"\n', "/nowhere/cert.pem is not there; put it there"),
+        ('[nexthop]\ntls = "verify"\ntls_ca_file = "/nowhere/ca.pem"\n', "/nowhere/ca.pem cannot be read"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_reported(process: Any, tmp_path: Path, more: str, mend: str) -> None:
+    one = process(smtp(tmp_path, more))
+    assert app.run_process(one.start) == EXIT_CONFIGURATION
+    told = one.heard()
+    assert told.startswith("failed: ")
+    assert mend in told
+
+
 def test_a_worker_serves_until_its_parent_is_gone(process: Any, tmp_path: Path) -> None:
     one = process(smtp(tmp_path))
     said: list[Any] = []

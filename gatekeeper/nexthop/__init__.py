@@ -9,10 +9,12 @@ from gatekeeper.nexthop.contract import (
     Withdrawn,
 )
 from gatekeeper.nexthop.next_hop import NextHop
+from gatekeeper.nexthop.protection import CannotVerify
 from gatekeeper.nexthop.settings import NextHopUrl, Settings
 from gatekeeper.wire.xclient import Client
 
 __all__ = [
+    "CannotVerify",
     "Capabilities",
     "Client",
     "Command",

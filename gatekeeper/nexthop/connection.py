@@ -13,6 +13,8 @@ from typing import cast
 from gatekeeper import log
 from gatekeeper.model import Reply
 from gatekeeper.nexthop.contract import Capabilities, NextHopGone
+from gatekeeper.nexthop.protection import NoTls, Protection
+from gatekeeper.nexthop.proxied import header_for
 from gatekeeper.nexthop.settings import Settings
 from gatekeeper.wire.replies import ReplyError, ReplyReader
 from gatekeeper.wire.xclient import Client, encode_xclient, encode_xforward
@@ -27,9 +29,18 @@ class Connection(asyncio.Protocol):
     connection is of no use then.
     """
 
-    def __init__(self, *, settings: Settings, hello: bytes, hostname: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        hello: bytes,
+        hostname: str,
+        clock: Callable[[], float],
+        client: Client | None = None,
+    ) -> None:
+        """`client` is for whom it is opened, where a PROXY header tells that (None: for ourselves)."""
         self.capabilities = Capabilities()
-        self.client: Client | None = None  # told by XCLIENT, and still in force
+        self.client: Client | None = None  # told by XCLIENT or PROXY, and still in force
         self.refused = False  # it has refused a command; an MTA counts that against the connection
         self.timed_out = False
         self.received = 0  # replies so far
@@ -48,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._resetting = False
         self._farewell: asyncio.TimerHandle | None = None
+        self._proxied = settings.hand_on == "proxy"
+        if self._proxied:
+            self.client = client
         self.closed = self._loop.create_future()
 
     # -- called by the loop -------------------------------------------------------------------------------------
@@ -57,6 +71,8 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._proxied:  # in one segment: receivers may expect that
+            self._transport.write(header_for(self.client, transport.get_extra_info("peername")))
 
     def data_received(self, data: bytes) -> None:
         if self._farewell is not None:
@@ -135,6 +151,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
+        if self._proxied:  # it is that client's for good
+            return False
         return self.fresh and not self.refused and self.messages < self._settings.messages_per_connection
 
     @property
@@ -189,12 +207,57 @@ class Connection(asyncio.Protocol):
         if self._lost is not None and not self._replies:
             raise NextHopGone(f"the next hop {self._lost}")
 
-    async def greet(self) -> None:
-        """The greeting, and EHLO or LHLO in our own name. The NextHopGone of a refusal carries it."""
+    async def greet(self, protection: Protection | None = None) -> None:
+        """The greeting, EHLO or LHLO, and with `protection` STARTTLS. The NextHopGone of a refusal carries it.
+
+        The name is our own, or the client's where it is known already. Raises NoTls when a handshake fails.
+        """
+        name = self._hostname if self.client is None else self._name_of(self.client)
         greeting = await self.reply(self._settings.greeting)
-        reply = await self._hello(self._hostname) if greeting.code == 220 else greeting
+        reply = await self._hello(name) if greeting.code == 220 else greeting
         if greeting.code != 220 or reply.code != 250:
             raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
+        if protection is not None and await self._start_tls(protection):
+            reply = await self._hello(name)  # what it said before does not count (RFC 3207 §4.2)
+            if reply.code != 250:
+                raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
+
+    async def _start_tls(self, protection: Protection) -> bool:
+        """Whether it speaks TLS now. Raises NextHopGone where it must and does not."""
+        refusal: Reply | None = None
+        if self.capabilities.offers("STARTTLS"):
+            reply = (await self.exchange([b"STARTTLS\r\n"]))[0]
+            if reply.code == 220:
+                await self._shake_hands(protection)
+                return True
+            refusal = _refusal(reply)
+            self.refused = False  # opportunistic means that this is none
+        if protection.needed or (refusal is not None and refusal.code == 421):
+            raise NextHopGone(f"the next hop starts no TLS: {refusal or 'STARTTLS is not offered'}")
+        return False
+
+    async def _shake_hands(self, protection: Protection) -> None:
+        if self._transport is None or self._replies or self._reader.midway:
+            raise NextHopGone("the next hop spoke in the clear where TLS had to begin")
+        limit = self._settings.greeting
+        try:
+            async with asyncio.timeout(limit + 1):  # in case that the connection was lost on the way into it
+                made = await self._loop.start_tls(
+                    self._transport,
+                    self,
+                    protection.context,
+                    server_hostname=protection.name,
+                    ssl_handshake_timeout=limit,
+                    ssl_shutdown_timeout=FAREWELL,
+                )
+        except OSError as error:
+            raise NoTls(f"the TLS handshake with the next hop failed: {error}") from None
+        if made is None:  # uvloop, when the connection was closing already
+            raise NoTls("the next hop closed the connection before the TLS handshake")
+        self._transport = made
+
+    def _name_of(self, client: Client) -> str:
+        return client.helo if client.helo and _is_name(client.helo) else self._hostname
 
     async def _hello(self, name: str) -> Reply:
         reply = (await self.exchange([b"%s %s\r\n" % (self._hello_verb, name.encode())]))[0]
@@ -217,7 +280,7 @@ class Connection(asyncio.Protocol):
         way = self._settings.hand_on
         if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.takes_client)):
             return await self._xclient(client)
-        if way != "none" and self.capabilities.offers("XFORWARD"):
+        if way not in ("none", "proxy") and self.capabilities.offers("XFORWARD"):
             offered = self.capabilities.keywords["XFORWARD"].upper().split()
             if commands := encode_xforward(client, offered):
                 for reply in await self.exchange(commands):
@@ -241,7 +304,7 @@ class Connection(asyncio.Protocol):
             if _is_our_fault(refusal):
                 return Reply.of(451, "4.3.0 The mail server behind did not understand us; try again later")
             return refusal
-        reply = await self._hello(client.helo if client.helo and _is_name(client.helo) else self._hostname)
+        reply = await self._hello(self._name_of(client))
         if reply.code != 250:
             return _refusal(reply)
         self.client = client

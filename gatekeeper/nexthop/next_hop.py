@@ -39,7 +39,7 @@ class NextHop:
     @property
     def takes_xclient(self) -> bool:
         """Whether it takes a client's facts for its own client's, and tells them in its own Received field."""
-        return self._pool.hands_on_by_xclient
+        return self._pool.hands_on
 
     @property
     def answering(self) -> bool:
@@ -51,7 +51,10 @@ class NextHop:
         return LateTransaction(self._pool, client, mail)
 
     async def probe(self) -> Capabilities:
-        """What the next hop offers to an outside client. Raises NextHopGone, with its reply if it refused."""
+        """What the next hop offers to an outside client, or where a PROXY header comes first, to us.
+
+        Raises NextHopGone, with its reply if it refused.
+        """
         connection = await self._pool.open()
         try:
             refusal = await connection.introduce(self._outsider(OUTSIDE))
@@ -75,9 +78,10 @@ class NextHop:
             return RelayAnswer.UNKNOWN
 
     async def _ask_to_relay(self, recipient: str, client_address: str) -> RelayAnswer:
-        connection = await self._pool.open()
+        outsider = self._outsider(client_address)
+        connection = await self._pool.open(outsider)
         try:
-            if await connection.introduce(self._outsider(client_address)) is not None:
+            if await connection.introduce(outsider) is not None:
                 return RelayAnswer.UNKNOWN
             group = [b"MAIL FROM:<>\r\n", b"RCPT TO:<%s>\r\n" % recipient.encode()]
             mail, answer = await connection.exchange(group)
@@ -87,7 +91,7 @@ class NextHop:
                 return RelayAnswer.OPEN
             if _class(answer) != 5:
                 return RelayAnswer.UNKNOWN
-            self._pool.xclient_required = connection.client is not None
+            self._pool.xclient_required = self._pool.settings.hand_on != "proxy" and connection.client is not None
             return RelayAnswer.CLOSED
         finally:
             connection.quit()

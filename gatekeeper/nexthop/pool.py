@@ -9,6 +9,7 @@ from collections.abc import Callable
 from gatekeeper import log, metrics
 from gatekeeper.nexthop.connection import Connection
 from gatekeeper.nexthop.contract import Capabilities, NextHopGone
+from gatekeeper.nexthop.protection import NoTls, Protection
 from gatekeeper.nexthop.settings import NextHopUrl, Settings
 from gatekeeper.wire.xclient import Client
 
@@ -25,16 +26,20 @@ class Pool:
         self.away = False
         self._hostname = hostname
         self._clock = clock
+        self._protection = Protection.of(settings, url)
+        self._clear = False  # TLS was given up, and the log says so
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
     @property
-    def hands_on_by_xclient(self) -> bool:
-        """Whether the client's facts go on by XCLIENT (`Connection.introduce` decides it for each connection)."""
+    def hands_on(self) -> bool:
+        """Whether the next hop takes the client for its own: by XCLIENT (`Connection.introduce` decides it for each
+        connection), or by a PROXY header.
+        """
         if self.settings.hand_on != "auto":
-            return self.settings.hand_on == "xclient"
+            return self.settings.hand_on in ("xclient", "proxy")
         return self._xclient_offered or self.xclient_required
 
     async def take(self, client: Client, *, reuse: bool = True) -> tuple[Connection, bool]:
@@ -53,7 +58,7 @@ class Pool:
                 if await self._usable(connection):
                     metrics.NEXT_HOP_CONNECTIONS["reused"].inc()
                     return connection, True
-            return await self.open(), False
+            return await self.open(client), False
         except BaseException:
             self._slots.release()
             raise
@@ -80,21 +85,17 @@ class Pool:
             connection.quit()
         return usable
 
-    async def open(self) -> Connection:
-        """A new connection, greeted, outside the pool: the caller closes it. Raises NextHopGone."""
+    async def open(self, client: Client | None = None) -> Connection:
+        """A new connection, greeted, outside the pool: the caller closes it. Raises NextHopGone.
+
+        `client` is for whom it is, None for ourselves; that counts where it is told before the greeting.
+        """
         try:
-            connection = await self._connect()
-            try:
-                await connection.greet()
-            except NextHopGone:
-                connection.quit()
-                raise
-            except BaseException:
-                connection.abort()
-                raise
+            connection = await self._greeted(client)
         except NextHopGone as gone:
             metrics.NEXT_HOP_CONNECTIONS["failed"].inc()
-            self._notice(str(gone))
+            if gone.reply is None or client is None or self.settings.hand_on != "proxy":
+                self._notice(str(gone))  # else it was that client that it did not want
             raise
         metrics.NEXT_HOP_CONNECTIONS["opened"].inc()
         self.capabilities = connection.capabilities
@@ -105,6 +106,34 @@ class Pool:
             self._notice(None)
         return connection
 
+    async def _greeted(self, client: Client | None) -> Connection:
+        try:
+            connection = await self._connect(client, self._protection)
+        except NoTls as failed:
+            if self._protection is None or self._protection.needed:
+                raise
+            if not self._clear:
+                self._clear = True
+                log.event("next_hop_in_the_clear", level=logging.WARNING, next_hop=str(self.url), why=failed)
+            return await self._connect(client, None)
+        self._clear = False
+        return connection
+
+    async def _connect(self, client: Client | None, protection: Protection | None) -> Connection:
+        connection = await self._connected(client)
+        try:
+            await connection.greet(protection)
+        except NoTls:
+            connection.abort()
+            raise
+        except NextHopGone:
+            connection.quit()
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
     def _notice(self, away: str | None) -> None:
         """Log when the next hop goes, and when it comes back."""
         if away is not None and not self.away:
@@ -113,11 +142,13 @@ class Pool:
             log.event("next_hop_back", next_hop=str(self.url))
         self.away = away is not None
 
-    async def _connect(self) -> Connection:
+    async def _connected(self, client: Client | None) -> Connection:
         loop = asyncio.get_running_loop()
         limit = self.settings.connect
         hello = b"LHLO" if self.url.protocol == "lmtp" else b"EHLO"
-        connection = Connection(settings=self.settings, hello=hello, hostname=self._hostname, clock=self._clock)
+        connection = Connection(
+            settings=self.settings, hello=hello, hostname=self._hostname, clock=self._clock, client=client
+        )
         try:
             async with asyncio.timeout(limit):
                 if self.url.path is not None:

@@ -29,9 +29,18 @@ class Settings:
     messages_per_connection: int = setting(
         100, "A connection is replaced after so many messages, so that a reloaded MTA's new settings come to bear."
     )
-    hand_on: Literal["auto", "xclient", "xforward", "none"] = setting(
-        "auto", "How the next hop learns who the client is; auto takes XCLIENT, else XFORWARD, if it is offered."
+    hand_on: Literal["auto", "xclient", "xforward", "proxy", "none"] = setting(
+        "auto",
+        "How the next hop learns who the client is; auto takes XCLIENT, else XFORWARD, if it is offered; proxy is a "
+        "PROXY v2 header, which it must expect, on a connection for each client.",
     )
+    tls: Literal["none", "opportunistic", "required", "verify"] = setting(
+        "none",
+        "STARTTLS towards the next hop: not used, used where it works, required, or required with a certificate that "
+        "is verified.",
+    )
+    tls_ca_file: str = setting("", "Authorities that verify believes, in PEM; the system's if empty.")
+    tls_name: str = setting("", "The name that its certificate must have; the host of next_hop if empty.")
 
     def __post_init__(self) -> None:
         for name in ("connect", "greeting", "command", "progress", "final", "idle"):
@@ -41,6 +50,8 @@ class Settings:
             raise ValueError("pool cannot be negative; 0 opens a connection for each message")
         if self.max_connections < 1 or self.messages_per_connection < 1:
             raise ValueError("max_connections and messages_per_connection must be at least 1")
+        if self.tls != "verify" and (self.tls_ca_file or self.tls_name):
+            raise ValueError('tls_ca_file and tls_name say what to verify: set tls = "verify", or leave them out')
 
 
 @dataclass(frozen=True, slots=True)

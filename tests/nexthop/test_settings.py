@@ -48,6 +48,12 @@ def test_what_is_no_address_is_explained(text: str, why: str):
         NextHopUrl.parse(text)
 
 
+@pytest.mark.parametrize("wrong", [{"tls_ca_file": "/x"}, {"tls_name": "x", "tls": "required"}])
+def test_what_to_verify_is_not_said_where_nothing_is_verified(wrong):
+    with pytest.raises(ValueError, match='set tls = "verify"'):
+        Settings(**wrong)
+
+
 def test_every_setting_has_its_sentence():
     assert all(field.metadata["about"].endswith(".") for field in dataclasses.fields(Settings))
 

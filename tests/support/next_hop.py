@@ -16,12 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from gatekeeper.wire.proxy import ProxyHeader, ProxyReader
 
 Said = str | list[str]
 """A reply as one string (the same each time; several lines with a newline between), or a list of them to use up."""
@@ -51,6 +54,7 @@ class Delivered:
     xclient: dict[str, str]  # raw attribute values in force
     xforward: dict[str, str]
     connection: int  # 1 is the first
+    secure: bool = False  # over TLS
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class _Session:
     recipients: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     xclient: dict[str, str] = field(default_factory=dict)
     xforward: dict[str, str] = field(default_factory=dict)
+    secure: bool = False
 
     def reset(self) -> None:
         self.sender = None
@@ -93,11 +98,14 @@ class FakeNextHop:
     relay_domains: set[str] | None = None  # outside clients get a 554 for any other domain; None takes every domain
     xclient_once: bool = False  # offer XCLIENT until it has been used, as Postfix does
     early: tuple[int, str] | None = None  # after that many octets of message text, say this and close
+    tls: ssl.SSLContext | None = None  # offer STARTTLS; what was said before it is forgotten
+    proxy: bool = False  # a PROXY header comes first; see `headers`
 
     log: list[str] = field(default_factory=list)  # every command line, decoded latin-1, and "." for a final dot
     lines: list[tuple[int, str]] = field(default_factory=list)  # the same with the connection's number
     reads: list[bytes] = field(default_factory=list)  # what each read from a socket returned
     messages: list[Delivered] = field(default_factory=list)
+    headers: list[ProxyHeader] = field(default_factory=list)  # of each connection, where `proxy` is set
     connections: int = 0
     closed: int = 0
 
@@ -212,12 +220,14 @@ class FakeNextHop:
             self._tasks.discard(task)
             self._writers.discard(writer)
             writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
             self.closed += 1
             self._changed.set()
 
     async def _converse(self, session: _Session) -> None:
+        if self.proxy:
+            await self._proxy_header(session)
         await self._answer(session, "connect", self.greeting)
         while True:
             line = await self._line(session)
@@ -235,6 +245,8 @@ class FakeNextHop:
                 await self._data(session)
             elif verb in ("XCLIENT", "XFORWARD"):
                 await self._attributes(session, verb, argument)
+            elif verb == "STARTTLS" and self.tls is not None and not session.secure:
+                await self._start_tls(session, self.tls)
             elif verb == "RSET":
                 session.reset()
                 await self._answer(session, verb, "250 2.0.0 Ok")
@@ -246,6 +258,28 @@ class FakeNextHop:
             else:
                 await self._answer(session, verb, "502 5.5.2 Error: command not recognized")
 
+    async def _proxy_header(self, session: _Session) -> None:
+        reader = ProxyReader()
+        header = None
+        while header is None:
+            await self._more(session)
+            header = reader.feed(bytes(session.buffer))
+            session.buffer.clear()
+        assert reader.rest == b"", "the server speaks first"
+        self.headers.append(header)
+
+    async def _start_tls(self, session: _Session, context: ssl.SSLContext) -> None:
+        said = await self._answer(session, "STARTTLS", "220 2.0.0 Ready to start TLS")
+        if not said.startswith("220"):
+            return
+        try:
+            await session.writer.start_tls(context)
+        except OSError:
+            raise _Died from None
+        session.secure = True
+        session.helo = None
+        session.reset()
+
     def _hello(self, session: _Session, verb: str, name: str) -> str:
         if (verb == "LHLO") != self.lmtp:
             return "500 5.5.1 Error: wrong protocol"
@@ -253,6 +287,8 @@ class FakeNextHop:
         capabilities = dict(self.capabilities)
         if self.xclient_once and not session.xclient:
             capabilities |= XCLIENT
+        if self.tls is not None and not session.secure:
+            capabilities["STARTTLS"] = ""
         offers = [f"{keyword} {value}".strip() for keyword, value in capabilities.items()]
         lines = ["fake.example", *(offers if verb != "HELO" else [])]
         return "\n".join(f"250{'-' if at < len(lines) - 1 else ' '}{line}" for at, line in enumerate(lines))
@@ -340,6 +376,7 @@ class FakeNextHop:
                 xclient=dict(session.xclient),
                 xforward=dict(session.xforward),
                 connection=session.number,
+                secure=session.secure,
             )
         )
 
