@@ -140,6 +140,25 @@ def _a_label(label: str) -> str:
     return mapped if mapped.startswith("xn--") and "." not in mapped else "?"
 
 
+def told_mailbox(text: str) -> Address:
+    """A mailbox as a mail server tells it that has taken it: some write the local part without its quotes.
+
+    What is no mailbox all the same (it was taken, and we do not deliver it) is all local part, so that it equals no
+    address of anybody's.
+    """
+    try:
+        return parse_path(text)
+    except AddressError:
+        pass
+    local, at, domain = text.rpartition("@")
+    if at and local:
+        try:
+            return Address(local, _parse_domain(domain), text)
+        except AddressError:
+            pass
+    return Address(text, "", text)
+
+
 def domain_of(text: str) -> str | None:
     """The domain of a mailbox written as text; None where there is none or the text is no mailbox."""
     try:

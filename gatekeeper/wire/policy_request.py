@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from gatekeeper.model import Address, IPAddress, Tls
-from gatekeeper.wire.address import AddressError, parse_path
+from gatekeeper.wire.address import told_mailbox
 
 REQUEST_OCTETS: Final = 32 * 1024
 """Of one request with its empty line. Real ones are below 2 kB; a client certificate may add some."""
@@ -147,31 +147,12 @@ def _request(found: Mapping[bytes, str]) -> PolicyRequest:
         extended=None if not protocol else protocol != "SMTP",
         tls=_tls(found),
         login=found.get(b"sasl_username") or None,
-        sender=mailbox(sender) if sender is not None and (sender or of_a_mail) else None,
-        recipient=mailbox(recipient) if recipient else None,
+        sender=told_mailbox(sender) if sender is not None and (sender or of_a_mail) else None,
+        recipient=told_mailbox(recipient) if recipient else None,
         recipient_count=_number(found, b"recipient_count") if of_a_mail and state is not State.RCPT else None,
         size=_number(found, b"size") or None,
         queue_id=found.get(b"queue_id", ""),
     )
-
-
-def mailbox(text: str) -> Address:
-    """A mailbox in Postfix's internal form: the local part as it is, without quotes.
-
-    What the strict reader does not take (Postfix took it, and it is for Postfix to deliver) is all local part, so
-    that it equals no address of anybody's.
-    """
-    try:
-        return parse_path(text)
-    except AddressError:
-        pass
-    local, at, domain = text.rpartition("@")
-    if at and local:
-        try:
-            return Address(local, parse_path(f"x@{domain}").domain, text)
-        except AddressError:
-            pass
-    return Address(text, "", text)
 
 
 def _address(text: str) -> IPAddress | None:

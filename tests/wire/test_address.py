@@ -17,6 +17,7 @@ from gatekeeper.wire.address import (
     parse_path,
     routes,
     source_route,
+    told_mailbox,
 )
 
 
@@ -240,3 +241,22 @@ def test_a_long_path_costs_no_more_than_its_length(unit: str):
 
     cost(100)
     assert cost(100_000) < 40 * max(cost(120), 0.001)
+
+
+@pytest.mark.parametrize(
+    ("text", "local", "domain"),
+    [
+        ("a@example.org", "a", "example.org"),
+        ("john doe@Example.org", "john doe", "example.org"),
+        ("a@b@example.org", "a@b", "example.org"),
+        ("postmaster", "postmaster", ""),
+        ("root", "root", ""),
+        ("", "", ""),
+        ("a@[192.0.2.1]", "a", "[192.0.2.1]"),
+        ("a@bad..domain", "a@bad..domain", ""),
+        ("@", "@", ""),
+        ("a\x07b@x y", "a\x07b@x y", ""),
+    ],
+)
+def test_a_mailbox_that_a_mail_server_tells_may_lack_its_quotes(text, local, domain):
+    assert told_mailbox(text) == Address(local, domain, text)
