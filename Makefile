@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps
+PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format unit peers lock reference bench clean distclean
