@@ -98,6 +98,8 @@ class Conversation:
         self._transport = transport
         self._paused = False
         self.secure = transport.get_extra_info("ssl_object") is not None
+        if self.secure and self.ended:  # it closed in the moment between the handshake and our hearing of it
+            self.lose(None)
 
     def received(self, data: bytes) -> None:
         self._buffer += data

@@ -342,3 +342,19 @@ async def test_a_tls_connection_whose_other_side_has_closed_is_lost():
     assert await talk.line(10) == b"QUIT\r"
     with pytest.raises(ClientGone):
         await talk.line(10)
+
+
+async def test_one_that_closed_in_the_moment_of_its_handshake_is_lost():
+    talk, _ = conversation()
+    over_tls = Transport()
+    over_tls.tls = True
+    await talk.discard()
+
+    async def handshake(_: asyncio.Transport) -> asyncio.Transport:
+        talk.received(b"QUIT\r\n")
+        talk.end()
+        return cast("asyncio.Transport", over_tls)
+
+    await talk.start_tls(b"220 go\r\n", handshake)
+    assert talk.lost
+    assert not talk.present
