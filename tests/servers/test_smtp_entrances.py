@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -178,3 +179,22 @@ async def test_sessions_are_limited_by_network():
 
 def test_the_settings_that_open_a_socket_are_the_servers_entrances():
     assert {name for name in Settings.__slots__ if name.endswith("listen")} == set(ENTRANCES)
+
+
+# --- any octets ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_octets_behind_a_header_or_instead_of_it_leave_the_server_as_it_was(behind, seed):
+    _, at = behind
+    chance = random.Random(seed)
+    starts = (b"", V4, V6, UNKNOWN, LOCAL, SSL, SIGNATURE, b"PROXY TCP4 ")
+    octets = chance.choice(starts) + chance.randbytes(chance.randrange(300)) + chance.choice((b"", b"\r\nSTARTTLS\r\n"))
+    async with SmtpClient(at, first=octets, greet=False) as client:
+        client.half_close()
+        while await client.reader.read(1000):
+            pass
+    async with SmtpClient(at, first=V6) as after:
+        assert after.greeting[:3] == "220"
+        await after(HELLO)
+        assert (await after.mail())[:3] == "250"
