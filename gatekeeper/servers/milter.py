@@ -10,29 +10,27 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, cast
 
 from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
 from gatekeeper.mailauth.dkim import body_hashes
 from gatekeeper.message.edit import Change, Edit, Remove, value_of
-from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Tls, Verdict
+from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.servers import answers
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation
+from gatekeeper.servers.milter_facts import MacroTable
 from gatekeeper.servers.milter_intake import Intake
 from gatekeeper.servers.milter_settings import Settings
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.relay import is_unknown, note_refused
 from gatekeeper.servers.sessions import PARTING, Room, SessionServer
 from gatekeeper.servers.spool import Spool
-from gatekeeper.wire import milter
+from gatekeeper.wire import milter_answers
 from gatekeeper.wire.address import AddressError, parse_path
 from gatekeeper.wire.milter import (
     Abort,
-    Agreement,
     BodyChunk,
     Command,
     Connect,
@@ -50,20 +48,21 @@ from gatekeeper.wire.milter import (
     Quit,
     RcptTo,
     Unknown,
+    decode,
 )
+from gatekeeper.wire.milter_answers import Agreement
 
 __all__ = ["MilterServer", "MilterSession", "Settings"]
 
 PROGRESS_SECONDS: Final = 5.0
 """Judging that takes longer than this says so, again and again: Sendmail waits 10 s for a sign of life, not more."""
+PATIENCE: Final = 60.0
+"""Seconds until a mail server that does not take our answers is given up."""
 TURN: Final = 256
 """Packets after which the other sessions get their turn."""
 RCPT_OK: Final = Reply.of(250, "2.1.5 Ok")
 LEFT_TO_SERVER: Final = Reply.of(250, "2.0.0 Ok, left to the mail server")
 """For the record: the mail server's own answer to the message comes after ours, and is not told."""
-UNKNOWN_NAME: Final = "unknown"
-"""What Postfix calls a client without a name."""
-_MACROS_OF_MAIL: Final = (b"M", b"R", b"T", b"L", b"N", b"B", b"E")
 _OF_ONE_MAIL: Final = frozenset({RcptTo, Data, HeaderField, EndOfHeader, BodyChunk, EndOfMessage})
 
 Method = Callable[["MilterSession", Any], Coroutine[Any, Any, "bytes | None"]]
@@ -85,7 +84,6 @@ class MilterSession(asyncio.Protocol):
         "_owed",
         "_packets",
         "_peer",
-        "_queue_id",
         "_quit",
         "_retired",
         "_server",
@@ -99,10 +97,10 @@ class MilterSession(asyncio.Protocol):
         self._server = server
         self._peer = peer
         self._transport: asyncio.Transport | None = None
-        self._conversation = Conversation(server.loop, line_limit=0, patience=server.settings.timeout)
+        self._conversation = Conversation(server.loop, line_limit=0, patience=PATIENCE)
         self._packets = PacketReader()
         self._agreed: Agreement | None = None
-        self._macros: dict[bytes, Mapping[str, str]] = {}
+        self._macros = MacroTable()
         self._owed = False  # whether the command in hand waits for an answer
         self._quit = False
         self._idle = False  # one client has gone, and no other has come
@@ -113,7 +111,6 @@ class MilterSession(asyncio.Protocol):
         # one mail
         self._mail: Mail | None = None
         self._intake: Intake | None = None
-        self._queue_id = ""
         self._in_data = False
         self._mail_exempt = False
 
@@ -180,12 +177,15 @@ class MilterSession(asyncio.Protocol):
         while not self._quit:
             octets = await conversation.text(conversation.now + timeout)
             for letter, data in self._packets.feed(octets):
-                await self._take(milter.decode(letter, data))
-                if self._quit:
-                    return
                 taken += 1
                 if taken % TURN == 0:
                     await asyncio.sleep(0)
+                command = decode(letter, data)
+                if (passing := IN_PASSING.get(type(command))) and passing(self, command):
+                    continue
+                await self._take(command)
+                if self._quit:
+                    return
 
     async def _take(self, command: Command) -> None:
         kind = type(command)
@@ -196,11 +196,11 @@ class MilterSession(asyncio.Protocol):
         else:
             self._owed = kind not in self._agreed.unanswered
         if (self._client_exempt and kind not in _NEVER_EXEMPT) or (self._mail_exempt and kind in _OF_ONE_MAIL):
-            answer: bytes | None = milter.ACCEPT
+            answer: bytes | None = milter_answers.ACCEPT
         else:
             answer = await COMMANDS[kind](self, command)
         if self._owed:
-            self._say(answer or milter.CONTINUE)
+            self._say(answer or milter_answers.CONTINUE)
 
     def _say(self, answer: bytes) -> None:
         self._conversation.say(answer)
@@ -209,7 +209,7 @@ class MilterSession(asyncio.Protocol):
     def _last_word(self, reply: Reply) -> None:
         """The answer that is owed when a connection ends on our side; the mail server cuts its client off then."""
         if self._owed:
-            self._say(milter.reply(reply))
+            self._say(milter_answers.reply(reply))
         self._conversation.patience = PARTING
 
     async def _leave(self, note: str) -> None:
@@ -241,70 +241,47 @@ class MilterSession(asyncio.Protocol):
     async def _negotiate(self, offer: Negotiate) -> None:
         if self._agreed is not None:
             raise MilterError("a second negotiation")
-        self._agreed = milter.agree(offer)
+        self._agreed = milter_answers.agree(offer)
         self._conversation.say(self._agreed.answer())
 
-    async def _take_macros(self, macros: Macros) -> None:
-        """They replace those of the same command, and hold until the mail or the session ends."""
-        self._macros[macros.letter] = macros.values
-        if queue_id := macros.values.get("i"):
-            self._queue_id = queue_id
-
-    def _macro(self, letter: bytes, name: str) -> str | None:
-        return self._macros.get(letter, _NO_MACROS).get(name) or None
+    def _take_macros(self, macros: Macros) -> bool:
+        if self._agreed is None:
+            return False
+        self._macros.take(macros)
+        return True
 
     async def _connect(self, client: Connect) -> bytes | None:
         if self._session is not None:
             raise MilterError("a second client without an end of the first")
         self._idle = False
-        told = client.address or self._macro(b"C", "client_addr")
-        address = _address(told)
+        address = self._macros.client_address(client)
         if self._server.exempts(address, unix=client.family == "L"):
             metrics.MILTER_EXEMPT["network"].inc()
             self._client_exempt = True
-            return milter.ACCEPT
+            return milter_answers.ACCEPT
         session = self._session = self._server.gate.session("milter")
-        session.address, session.name = address, self._name(client)
-        port = self._macro(b"C", "client_port")
-        session.port = client.port or (int(port) if port and port.isdecimal() and len(port) <= 5 else 0) or None
+        session.address, session.port = address, self._macros.client_port(client)
+        session.name = self._macros.client_name(client)
         mail = Mail(session, self._server.gate.envelope(session))
         verdict = await self._server.gate.judge(Stage.CONNECT, mail)
         return await self._drop(verdict, mail) if verdict.action is Action.DROP else None
 
-    def _name(self, client: Connect) -> str | None:
-        """The verified name, else what DNS says without proof; none of our checks believes either unseen."""
-        for name in (client.name, self._macro(b"C", "client_ptr")):
-            if name and name != UNKNOWN_NAME and not name.startswith("["):
-                return name
-        return None
-
     async def _hello(self, hello: Hello) -> None:
         session = self._client_session()
         await self._give_up("helo")
-        tls = self._tls()
+        tls = self._macros.tls()
         if session.helo not in (None, hello.name) or (session.helo is not None and session.tls != tls):
             self._server.gate.new_client(session)
         session.helo, session.tls = hello.name, tls
 
-    def _tls(self) -> Tls | None:
-        version, bits = self._macro(b"H", "tls_version"), self._macro(b"H", "cipher_bits") or ""
-        if version is None:
-            return None
-        known = bits.isdecimal() and len(bits) <= 5
-        return Tls(version, self._macro(b"H", "cipher") or "", int(bits) if known else 0)
-
     async def _mail_from(self, given: MailFrom) -> bytes | None:
         session = self._client_session()
-        queue_id = self._macro(b"M", "i") or ""
-        kept = self._macros.get(b"M")
+        login, queue_id = self._macros.take_mail()
         await self._give_up("mail")
-        if kept is not None:
-            self._macros[b"M"] = kept  # they are this mail's
-        login = self._macro(b"M", "auth_authen") or self._macro(b"M", "auth_type")
         if login is not None and self._server.settings.exempt_authenticated:
             metrics.MILTER_EXEMPT["authenticated"].inc()
             self._mail_exempt = True
-            return milter.ACCEPT
+            return milter_answers.ACCEPT
         session.login = login
         envelope = self._server.gate.envelope(session)
         try:
@@ -316,7 +293,7 @@ class MilterSession(asyncio.Protocol):
         await self._slow(verdict)
         if verdict.action is Action.DROP:
             return await self._drop(verdict, mail)
-        self._mail, self._queue_id = mail, queue_id
+        self._mail, self._macros.queue_id = mail, queue_id
         return None
 
     async def _rcpt_to(self, given: RcptTo) -> bytes | None:
@@ -326,7 +303,7 @@ class MilterSession(asyncio.Protocol):
             raise MilterError("a recipient after the header began")
         counters = mail.session.counters
         counters.recipients += 1
-        refusal = self._servers_refusal()
+        refusal = self._macros.take_refusal()
         try:
             address = parse_path(given.path)
         except AddressError as error:
@@ -339,6 +316,8 @@ class MilterSession(asyncio.Protocol):
             counters.unknown += is_unknown(refusal)
             metrics.RECIPIENTS["next_hop_refused" if refusal.permanent else "next_hop_deferred"].inc()
             note_refused(mail, recipient)
+        elif len(mail.envelope.recipients) >= self._server.settings.recipients:
+            return self._refuse_recipient(mail, recipient, answers.TOO_MANY_RECIPIENTS)
         mail.recipient, mail.stage = recipient, Stage.RCPT
         try:
             verdict = recipient.verdict = await self._server.gate.judge(Stage.RCPT, mail)
@@ -346,12 +325,10 @@ class MilterSession(asyncio.Protocol):
             if refusal is not None:
                 return None
             if verdict.action.refuses:
-                reply = recipient.reply = self._refusal(verdict, mail)
-                note_refused(mail, recipient)
-                counters.refused += 1
-                metrics.RECIPIENTS["refused" if reply.permanent else "deferred"].inc()
+                reply = self._refusal(verdict, mail)
+                answer = self._refuse_recipient(mail, recipient, reply)
                 await self._server.gate.refused(mail, verdict, reply=reply)
-                return milter.reply(reply)
+                return answer
         finally:
             mail.recipient = None
         recipient.reply = RCPT_OK
@@ -360,31 +337,31 @@ class MilterSession(asyncio.Protocol):
         metrics.RECIPIENTS["accepted"].inc()
         return None
 
-    def _servers_refusal(self) -> Reply | None:
-        """What the mail server has answered the recipient itself, when it refused it (SMFIP_RCPT_REJ)."""
-        told = self._macros.pop(b"R", _NO_MACROS)  # not to be taken for what is said of the next one
-        if told.get("rcpt_mailer") != "error":
-            return None
-        text, status = told.get("rcpt_addr", ""), told.get("rcpt_host", "")
-        code = 450 if status.startswith("4") else 550
-        if text[:3].isdecimal() and text[:1] in {"4", "5"}:
-            code, text = int(text[:3]), text[3:].lstrip(" -")
-        if status and not text.startswith(status):
-            text = f"{status} {text}"
-        return Reply.of(code, text)
+    def _refuse_recipient(self, mail: Mail, recipient: Recipient, reply: Reply) -> bytes:
+        recipient.reply = reply
+        note_refused(mail, recipient)
+        mail.session.counters.refused += 1
+        metrics.RECIPIENTS["refused" if reply.permanent else "deferred"].inc()
+        return milter_answers.reply(reply)
 
-    async def _data(self, _: Data) -> bytes | None:
-        mail = self._begun()
+    async def _data(self, _: Data) -> None:
+        """Only known to have come: to answer it would cost a turn, and what is found here is found with the message."""
+        self._begun()
         self._in_data = True
-        verdict = await self._server.gate.judge(Stage.DATA, mail)
-        await self._slow(verdict)
-        return await self._refuse_message(mail, verdict) if verdict.action.refuses else None
 
     async def _header_field(self, field: HeaderField) -> None:
         intake = self._incoming()
         if intake.in_body:
             raise MilterError("a header field after the header")
         intake.field(field)
+
+    def _further_field(self, field: HeaderField) -> bool:
+        """One more of a header that has begun, where fields are not answered."""
+        intake, agreed = self._intake, self._agreed
+        if intake is None or intake.in_body or agreed is None or HeaderField not in agreed.unanswered:
+            return False
+        intake.field(field)
+        return True
 
     async def _end_of_header(self, _: EndOfHeader) -> None:
         await self._incoming().end_header()
@@ -400,7 +377,7 @@ class MilterSession(asyncio.Protocol):
         if mail.message is None:
             reply = intake.refusal or answers.OUR_FAULT
             await self._finish(mail, None, reply=reply, note="unreadable")
-            return milter.reply(reply)
+            return milter_answers.reply(reply)
         await self._conversation.send()
         with Progress(self._server.loop, self._transport):
             verdict = await self._server.gate.judge(Stage.MESSAGE, mail)
@@ -413,7 +390,7 @@ class MilterSession(asyncio.Protocol):
         if not gone:
             mail.session.counters.messages += 1
         await self._finish(mail, verdict, reply=LEFT_TO_SERVER, note="client_gone" if gone else "")
-        return milter.ACCEPT
+        return milter_answers.ACCEPT
 
     async def _abort(self, _: Abort) -> None:
         await self._give_up("abort")
@@ -423,7 +400,7 @@ class MilterSession(asyncio.Protocol):
 
     async def _new_connection(self, _: NewConnection) -> None:
         await self._leave("quit")
-        self._macros.clear()
+        self._macros.end_client()
         self._idle, self._quit = True, self._retired
 
     async def _quit_connection(self, _: Quit) -> None:
@@ -464,26 +441,26 @@ class MilterSession(asyncio.Protocol):
     async def _drop(self, verdict: Verdict, mail: Mail) -> bytes:
         reply = self._refusal(verdict, mail)
         await self._server.gate.refused(mail, verdict, reply=reply)
-        return milter.reply(reply)
+        return milter_answers.reply(reply)
 
     def _no_address(self, code: int, text: str) -> bytes:
         self._client_session().counters.errors += 1
-        return milter.reply(Reply.of(code, text))
+        return milter_answers.reply(Reply.of(code, text))
 
     async def _refuse_message(self, mail: Mail, verdict: Verdict) -> bytes:
         reply = self._refusal(verdict, mail)
         mail.session.counters.refused += 1
         await self._finish(mail, verdict, reply=reply)
-        return milter.reply(reply)
+        return milter_answers.reply(reply)
 
     def _encoded(self, edit: Edit) -> bytes:
         if self._agreed is None:
             raise RuntimeError("nothing is agreed")
         if isinstance(edit, Remove):
-            return milter.delete_header(edit.occurrence, edit.name)
+            return milter_answers.delete_header(edit.occurrence, edit.name)
         if isinstance(edit, Change):
-            return milter.change_header(edit.occurrence, edit.name, value_of(edit), self._agreed)
-        return milter.insert_header(edit.index, edit.name, value_of(edit), self._agreed)
+            return milter_answers.change_header(edit.occurrence, edit.name, value_of(edit), self._agreed)
+        return milter_answers.insert_header(edit.index, edit.name, value_of(edit), self._agreed)
 
     async def _give_up(self, note: str) -> None:
         """The mail that has begun, if any, ends without an answer of ours to it."""
@@ -502,7 +479,7 @@ class MilterSession(asyncio.Protocol):
 
     async def _finish(self, mail: Mail, verdict: Verdict | None, *, reply: Reply, note: str = "") -> None:
         """The mail is over: its record, and a clean slate."""
-        mail.envelope.queue_id = self._queue_id or None
+        mail.envelope.queue_id = self._macros.queue_id or None
         self._mail = None
         try:
             if mail.envelope.recipients or any(r.by_next_hop for r in mail.envelope.refused):
@@ -516,9 +493,7 @@ class MilterSession(asyncio.Protocol):
             self._intake.close()
         self._mail = self._intake = None
         self._in_data = self._mail_exempt = False
-        self._queue_id = ""
-        for letter in _MACROS_OF_MAIL:
-            self._macros.pop(letter, None)
+        self._macros.end_mail()
 
 
 class Progress:
@@ -538,15 +513,18 @@ class Progress:
 
     def _tell(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(milter.PROGRESS)
+            self._transport.write(milter_answers.PROGRESS)
             self._timer = self._loop.call_later(PROGRESS_SECONDS, self._tell)
 
 
-_NO_MACROS: Final[Mapping[str, str]] = MappingProxyType({})
-_NEVER_EXEMPT: Final = frozenset({Macros, NewConnection, Quit})
+_NEVER_EXEMPT: Final = frozenset({NewConnection, Quit})
+IN_PASSING: Final[Mapping[type[Command], Callable[[MilterSession, Any], bool]]] = {
+    Macros: MilterSession._take_macros,
+    HeaderField: MilterSession._further_field,
+}
+"""Most packets are these, and wait for nothing; what comes back is whether that was all there was to do."""
 COMMANDS: Final[Mapping[type[Command], Method]] = {
     Negotiate: MilterSession._negotiate,
-    Macros: MilterSession._take_macros,
     Connect: MilterSession._connect,
     Hello: MilterSession._hello,
     MailFrom: MilterSession._mail_from,
@@ -561,19 +539,6 @@ COMMANDS: Final[Mapping[type[Command], Method]] = {
     NewConnection: MilterSession._new_connection,
     Quit: MilterSession._quit_connection,
 }
-
-
-def _address(told: str | None) -> IPAddress | None:
-    """An address as mail servers write it: Sendmail puts "IPv6:" before some. None where it is none."""
-    if told is None:
-        return None
-    try:
-        address = ip_address(told.removeprefix("IPv6:").partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 class MilterServer(SessionServer[MilterSession]):

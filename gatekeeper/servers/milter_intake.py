@@ -7,7 +7,8 @@ from typing import Final
 from gatekeeper.model import Message, Reply
 from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM
 from gatekeeper.servers.spool import HeaderTooLong, Spool, SpoolFull
-from gatekeeper.wire.milter import Agreement, BodyText, HeaderField, header_line
+from gatekeeper.wire.milter import HeaderField
+from gatekeeper.wire.milter_answers import Agreement, BodyText, header_line
 
 EMPTY_LINE: Final = b"\r\n"
 

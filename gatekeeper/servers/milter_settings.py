@@ -26,6 +26,9 @@ class Settings:
     exempt_networks: tuple[str, ...] = setting(
         LOCAL, 'Clients whose mail passes unseen; "unix" for those that reach the mail server by a UNIX socket.'
     )
+    recipients: int = setting(
+        1000, "Recipients of one message, where the mail server allows more; further ones are told to come again."
+    )
     connections: int = setting(1000, "Connections of mail servers at once, over all workers.")
     timeout: Duration = setting(7200.0, "How long a mail server may be silent; it waits for its own client meanwhile.")
     header_size: Size = setting(2 << 20, "The longest header of a message.")
@@ -38,8 +41,9 @@ class Settings:
     def __post_init__(self) -> None:
         Peers(self.trust)
         Peers(self.exempt_networks)
-        if self.connections < 1:
-            raise ValueError("connections must be at least 1")
+        for name in ("recipients", "connections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
         if self.timeout <= 0:
             raise ValueError('timeout must be longer than nothing, as in "2h"')
         for name in ("header_size", "spool_memory", "spool_disk"):

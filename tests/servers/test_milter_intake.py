@@ -10,7 +10,8 @@ from gatekeeper.model import Message
 from gatekeeper.servers.milter_intake import Intake
 from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM
 from gatekeeper.servers.spool import IN_MEMORY, Spool
-from gatekeeper.wire.milter import HeaderField, Negotiate, agree
+from gatekeeper.wire.milter import HeaderField, Negotiate
+from gatekeeper.wire.milter_answers import agree
 from tests.support.milter_client import POSTFIX
 
 AGREED = agree(Negotiate(*POSTFIX))

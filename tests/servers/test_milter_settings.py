@@ -17,6 +17,7 @@ def test_the_defaults_stand():
         ({"trust": ("loopback",)}, "write a network"),
         ({"exempt_networks": ("10.0.0.1/8",)}, "write a network"),
         ({"connections": 0}, "at least 1"),
+        ({"recipients": 0}, "at least 1"),
         ({"timeout": 0.0}, '"2h"'),
         ({"header_size": 0}, '"1MiB"'),
         ({"spool_memory": 0}, '"1MiB"'),

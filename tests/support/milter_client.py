@@ -16,7 +16,7 @@ OLD = (2, 0x3F, 0x7F)
 """What an MTA of version 2 offers: everything is answered."""
 
 CONTINUE, ACCEPT, GONE = ("c", b""), ("a", b""), ("gone", b"")
-NR = {"L": 0x80, "H": 0x2000, "U": 0x20000, "N": 0x40000, "B": 0x80000}
+NR = {"L": 0x80, "H": 0x2000, "T": 0x10000, "U": 0x20000, "N": 0x40000, "B": 0x80000}
 """Commands that need no answer, and the step that says so."""
 
 
