@@ -85,12 +85,14 @@ class Document:
         self._data = _parse(text, file)
         self._lines = positions(text)
         self._taken: set[Path] = set()
+        self._switches: dict[Path, str] = {}
 
     def has(self, *path: str) -> bool:
         return self._look(path) is not None
 
     def switch(self, *path: str, key: str, default: bool) -> bool:
         """Take a key of the loader's own out of a section."""
+        self._switches[path] = key
         table = self._look(path)
         if not isinstance(table, dict) or key not in table:
             return default
@@ -197,7 +199,8 @@ class Document:
             if name not in keys:
                 here = (*path, name)
                 planned = self._planned.get(".".join(map(str, here)))
-                self.problem(here, planned or "unknown setting" + nearest(name, keys) + self._elsewhere(name))
+                choices = [*keys, *([self._switches[path]] if path in self._switches else [])]
+                self.problem(here, planned or "unknown setting" + nearest(name, choices) + self._elsewhere(name))
                 continue
             result = self._walk(value, keys[name].kind, (*path, name))
             if result is not None or keys[name].required:  # its problem is named: let the default stand in
@@ -224,6 +227,16 @@ class Document:
             self.problem(path, str(wrong))
             return None
 
+    def _quoted(self, text: str, place: Path) -> list[Path]:
+        """The keys there whose value a sentence quotes, where it names none."""
+        table: Any = self._data
+        for part in place:
+            table = table[part] if isinstance(part, int) or part in table else {}
+        found = {key: value if isinstance(value, list) else [value] for key, value in table.items()}
+        return [
+            (*place, key) for key, given in found.items() if any(f"'{v}'" in text or f'"{v}"' in text for v in given)
+        ]
+
     def _explain(self, error: ErrorDetails, path: Path, section: type[Any]) -> None:
         """One of pydantic's complaints in our words, at the place in the file."""
         place, kind = self._in_toml(error["loc"][1:], path, section)
@@ -232,7 +245,7 @@ class Document:
             text = error["msg"].removeprefix("Value error, ")
             if kind.is_section:  # the dataclass's own sentence: find the key it speaks of
                 spoken_of = (word for word in re.findall(r"\w+", text) if word in shape.keys(kind.type))
-                named = ((*place, word) for word in spoken_of)
+                named = [(*place, word) for word in spoken_of] or self._quoted(text, place)
                 place = next((each for each in named if each in self._lines), place)
                 text = text.removeprefix(f"{place[-1] if place else ''}: ")
         elif error["type"] == "literal_error":

@@ -1,5 +1,7 @@
 """`gatekeeper config`."""
 
+import pytest
+
 from gatekeeper.config import load, read
 from gatekeeper.config.shipped import example_file
 from tests.support.command_line import configuration
@@ -27,6 +29,49 @@ def test_a_misspelt_key_is_named_with_line_and_right_spelling(tmp_path):
 def test_every_mistake_is_named(tmp_path):
     ended = call("config", "check", configuration(tmp_path, "[polcy]\n[web]"))
     assert (ended.status, ended.err.count("\n")) == (2, 2)
+
+
+DNSBL = '[[checks.dnsbl.lists]]\nzone = "x.example"\nscore = 1.0\nname = '
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "mend"),
+    [
+        ("[policy\ntag = 1.0", "2: ", "Expected ']'"),
+        ("[policy]\ntag = 1.0\ntag = 2.0", "4: ", "keep one"),
+        ('[policy]\ntag = "five"', "3: policy.tag: ", "without quotes"),
+        ("[policy]\ntag = 11.0", "3: policy.tag: ", "make tag the smaller one"),
+        ("[policy.scores]\nSPF_FIAL = 3.0", "3: policy.scores.SPF_FIAL: ", "did you mean 'SPF_FAIL'?"),
+        ('[[policy.for]]\nrecipients = ["a@b.example"]\ntagg = 3.0', "4: policy.for.tagg: ", "did you mean 'tag'?"),
+        ("[servers.smpt]", "2: servers.smpt: ", "did you mean 'servers.smtp'?"),
+        ("[servers]\nsmtp = 3", "3: servers.smtp: ", "must be a section: [servers.smtp]"),
+        ('[servers.smtp]\nlisten = ["nonsense"]', "3: servers.smtp.listen: ", "127.0.0.1:25"),
+        ('[servers.smtp]\n\nnext_hop = "http://x"', "4: servers.smtp.next_hop: ", "smtp://host:port"),
+        ('[servers.smtp]\ntrust = ["127.0.0.1", "300.0.0.1"]', "3: servers.smtp.trust: ", "192.0.2.0/24"),
+        ('[servers.smtp]\nlisten = ["127.0.0.1:10026"]', "3: servers.smtp.listen: ", "name the mail server behind"),
+        ('[servers.smtp]\nmessage_size = "10 XB"', "3: servers.smtp.message_size: ", 'such as "10MiB"'),
+        ('[servers.smtp]\nbare_newline = "rejct"', "3: servers.smtp.bare_newline: ", "did you mean 'reject'?"),
+        ("[servers.smtp]\nerrors = 0", "3: servers.smtp.errors: ", "at least 1"),
+        ("[dns]\ntimeout = 3", "3: dns.timeout: ", 'write "3s"'),
+        ('[dns]\ntimeout = "3 parsecs"', "3: dns.timeout: ", "ms, s, m, h or d"),
+        ('[store]\nurl = "mysql://x"', "3: store.url: ", "sqlite:/var/lib/gatekeeper/state.db"),
+        ("[checks.spf]\nenable = false", "3: checks.spf.enable: ", "did you mean 'enabled'?"),
+        ("[checks.stacking]\nbudget = 0.0", "3: checks.stacking.budget: ", "enabled = false"),
+        ('[[checks.dnsbl.lists]]\nname = "X"', "2: checks.dnsbl.lists.zone: ", "is required"),
+        (f'{DNSBL}"X"\n{DNSBL}"Y"', "2: checks.dnsbl: ", "write all its codes into one list"),
+        ('[log]\nlevel = "loud"', "3: log.level: ", '"debug", "info"'),
+        ('relay_domains = "example.org"', "2: relay_domains: ", 'such as ["…"]'),
+        ('[policy]\nhostname = "x"', "3: policy.hostname: ", "above the first [section]"),
+    ],
+)
+def test_a_mistake_is_told_with_file_line_key_and_mend(tmp_path, text, place, mend):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(f'hostname = "mx.example.org"\n{text}\n')
+    ended = call("config", "check", str(file))
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"{file}:{place}")
+    assert mend in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_what_is_in_force_is_shown_as_a_file_that_means_the_same(tmp_path):
