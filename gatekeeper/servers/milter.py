@@ -180,6 +180,8 @@ class MilterSession(asyncio.Protocol):
                 taken += 1
                 if taken % TURN == 0:
                     await asyncio.sleep(0)
+                if letter == b"D" and len(data) == 1:
+                    continue  # no macros at all: Postfix says so before each header field
                 command = decode(letter, data)
                 if (passing := IN_PASSING.get(type(command))) and passing(self, command):
                     continue
