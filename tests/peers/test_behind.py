@@ -34,7 +34,7 @@ class Client(smtplib.SMTP):
         assert self.ehlo("mail.good.test")[0] == 250
 
 
-def start(directory: Path, nameserver: int, *, options: str = "") -> Behind:
+def start(directory: Path, nameserver: int, *, options: str = "", extra: str = "") -> Behind:
     entrance, middle = free_port(), free_port()
     directory.mkdir()
     directory.chmod(0o755)
@@ -55,7 +55,7 @@ def start(directory: Path, nameserver: int, *, options: str = "") -> Behind:
         place,
         next_hop=f"smtp://127.0.0.1:{postfix.port}",
         nameserver=nameserver,
-        extra=f'[nexthop]\nfinal = "50s"\n{CHECKS}',
+        extra=f'[nexthop]\nfinal = "50s"\n{CHECKS}\n{extra}',
         port=middle,
     )
     postfix.start()
