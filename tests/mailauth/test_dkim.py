@@ -359,6 +359,8 @@ async def test_a_changed_message_passes_only_if_the_change_is_one_of_form(place:
     raw = signed(MAIL, KEY, canon="simple/simple")
     place %= len(raw)
     changed = (raw[:place] + put + raw[place + cut :]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    if b"\r" in changed.replace(b"\r\n", b""):
+        return  # a bare CR is refused on the wire; one alone in a line before the body is a field that nobody signed
     got = await results(changed)
     covered = signed(MAIL, KEY, canon="simple/simple").partition(b"\r\n")[2].rstrip(b"\r\n")
     if any(one.code is DkimCode.PASS for one in got.results):
