@@ -107,7 +107,7 @@ def seen(workplace: Path, nameserver: int) -> dict[str, dict[str, Seen]]:
 
 def table(seen: dict[str, dict[str, Seen]]) -> str:
     """All of it side by side: what a mode saw in its column."""
-    lines = [("", *MODES)]
+    lines: list[tuple[str, ...]] = [("", *MODES)]
     for title in CASES:
         of = {mode: seen[mode][title] for mode in MODES}
         lines.append((title, *(" ".join(map(str, of[mode].codes)) for mode in MODES)))
