@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl
+PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl rspamd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format unit peers lock reference bench clean distclean
+.PHONY: help run test check static unit full format peers lock reference bench clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,17 +13,21 @@ help: ## show this list
 run: $(VENV)/.run ## install into .venv, start gatekeeper with its demonstration, and keep running
 	@$(BIN)/gatekeeper demo
 
-test: check peers ## everything: what `make check` does, then the tests against real peers
+test: static full peers ## everything: the unit tests on both event loops, then the tests against real peers
 
-check: $(VENV)/.dev ## format, lint, types, layers, unit tests; under a minute
+check: static unit ## format, lint, types, layers, unit tests; under a minute
+
+static: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
-	$(BIN)/pytest -m "not peers"
 
-unit: $(VENV)/.dev ## the unit tests alone
-	$(BIN)/pytest -m "not peers"
+unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples for each property
+	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers" -n auto
+
+full: $(VENV)/.dev
+	$(BIN)/pytest -m "not peers" -n auto
 
 peers: $(VENV)/.dev ## the tests against postfix, unbound, rbldnsd, swaks, promtool: private instances on loopback
 	@if [ "$$(id -u)" = 0 ] && { [ "$$CI" = true ] || [ "$$PEERS" = install ]; }; then \
