@@ -23,8 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def need(*programs: str) -> None:
     """Skip where a program is absent; in CI, and when peers were to be installed, that is a failure."""
     absent = [p for p in programs if program(p) is None]
-    if "postfix" in programs and os.geteuid() != 0:
-        absent.append("root, which a private Postfix needs")
+    if {"postfix", "dovecot"} & set(programs) and os.geteuid() != 0:
+        absent.append("root, which a private mail server needs")
     if not absent:
         return
     why = f"not on this machine: {', '.join(absent)} (PEERS=install make test, as root, installs what it needs)"

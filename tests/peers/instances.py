@@ -51,6 +51,18 @@ def listens(port: int) -> bool:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
+def arrived(delivered: Callable[[str], list[Path]], user: str, containing: str) -> bytes:
+    """The message with that text, once it is among those `delivered` to that user."""
+    found: list[bytes] = []
+
+    def there() -> bool:
+        found.extend(content for path in delivered(user) if containing.encode() in (content := path.read_bytes()))
+        return bool(found)
+
+    wait_until(f"{containing!r} in {user}'s Maildir", there)
+    return found[0]
+
+
 class Process:
     """A program in the foreground, its output in a file."""
 
@@ -267,21 +279,180 @@ postlog unix-dgram n - n - 1 postlogd
 
     def wait_for_mail(self, user: str, containing: str) -> bytes:
         """The message with that text, once it has been delivered to the Maildir of that user."""
-        found: list[bytes] = []
-
-        def there() -> bool:
-            for path in self.delivered(user):
-                content = path.read_bytes()
-                if containing.encode() in content:
-                    found.append(content)
-                    return True
-            return False
-
-        wait_until(f"{containing!r} in {user}'s Maildir", there)
-        return found[0]
+        return arrived(self.delivered, user, containing)
 
     def log(self) -> str:
         return self.maillog.read_text(errors="replace") if self.maillog.exists() else ""
+
+
+class Dovecot:
+    """A private Dovecot that only takes mail: LMTP at `socket` and at `port`, Maildirs of `owner`'s."""
+
+    DOMAIN = "example.org"
+
+    def __init__(self, directory: Path, users: Iterable[str], *, owner: pwd.struct_passwd) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.socket = directory / "lmtp"
+        self.boxes = directory / "boxes"
+        self.process: Process | None = None
+        self.boxes.mkdir(parents=True)
+        directory.chmod(0o755)
+        os.chown(self.boxes, owner.pw_uid, owner.pw_gid)
+        (directory / "users").write_text(
+            "".join(f"{u}@{self.DOMAIN}::{owner.pw_uid}:{owner.pw_gid}::{self.boxes}/{u}::\n" for u in users)
+        )
+        self.config = directory / "dovecot.conf"
+        self.config.write_text(
+            f"""protocols = lmtp
+base_dir = {directory}/base
+log_path = /dev/stderr
+ssl = no
+hostname = mail.{self.DOMAIN}
+postmaster_address = postmaster@{self.DOMAIN}
+mail_location = maildir:{self.boxes}/%n
+first_valid_uid = 1
+first_valid_gid = 1
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = passwd-file
+  args = {directory}/users
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {self.port}
+  }}
+  unix_listener {self.socket} {{
+    mode = 0666
+  }}
+}}
+"""
+        )
+
+    def start(self) -> None:
+        command = [program("dovecot") or "dovecot", "-F", "-c", str(self.config)]
+        self.process = Process("dovecot", command, self.directory)
+        wait_until("Dovecot", lambda: listens(self.port))
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+    def delivered(self, user: str) -> list[Path]:
+        new = self.boxes / user / "new"
+        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime) if new.is_dir() else []
+
+    def wait_for_mail(self, user: str, containing: str) -> bytes:
+        return arrived(self.delivered, user, containing)
+
+
+class Exim:
+    """A private Exim from `root`, where its package was unpacked: it conflicts with Postfix's, so it is not installed.
+
+    The account that it wants by name is made up for it by nss_wrapper.
+    """
+
+    DOMAIN = "example.org"
+    ACCOUNT = "Debian-exim"
+    ID = 65533
+
+    def __init__(self, root: Path, directory: Path, users: Iterable[str]) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.boxes = directory / "boxes"
+        self.program = root / "usr/sbin/exim4"
+        self.process: Process | None = None
+        self.boxes.mkdir(parents=True)
+        for path in (directory, self.boxes):
+            os.chown(path, self.ID, self.ID)
+            path.chmod(0o755)
+        # Set-uid, it would run without nss_wrapper when it runs itself again.
+        self.program.chmod(0o755)
+        passwd = f"{self.ACCOUNT}:x:{self.ID}:{self.ID}::/nonexistent:/usr/sbin/nologin\n"
+        (directory / "passwd").write_text(Path("/etc/passwd").read_text() + passwd)
+        (directory / "group").write_text(Path("/etc/group").read_text() + f"{self.ACCOUNT}:x:{self.ID}:\n")
+        self.environment = {
+            "LD_PRELOAD": str(next(root.glob("usr/lib/*/libnss_wrapper.so"))),
+            "NSS_WRAPPER_PASSWD": str(directory / "passwd"),
+            "NSS_WRAPPER_GROUP": str(directory / "group"),
+        }
+        (directory / "exim.conf").write_text(
+            f"""primary_hostname = mail.{self.DOMAIN}
+exim_path = {self.program}
+keep_environment = {" : ".join(self.environment)}
+spool_directory = {directory}/spool
+log_file_path = {directory}/log_%s
+pid_file_path = {directory}/pid
+deliver_drop_privilege = true
+tls_advertise_hosts =
+acl_smtp_rcpt = rcpt
+acl_smtp_data = content
+
+begin acl
+rcpt:
+  deny recipients = gone@{self.DOMAIN}
+       message = 5.1.6 Moved away in spring
+  defer recipients = full@{self.DOMAIN}
+        message = 4.2.2 Mailbox full, come back later
+  deny !domains = {self.DOMAIN}
+       message = relay not permitted
+  require verify = recipient
+  accept
+content:
+  deny condition = ${{if match{{$h_subject:}}{{unwanted}}}}
+       message = 5.7.1 Exim does not want this
+  accept
+
+begin routers
+local:
+  driver = accept
+  domains = {self.DOMAIN}
+  local_parts = {" : ".join(users)}
+  transport = box
+
+begin transports
+box:
+  driver = appendfile
+  directory = {self.boxes}/$local_part_data
+  maildir_format
+  user = {self.ACCOUNT}
+"""
+        )
+
+    def unable(self) -> str:
+        """Why it does not run on this machine; empty when it does."""
+        try:
+            done = subprocess.run(
+                [str(self.program), "-C", str(self.directory / "exim.conf"), "-bV"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+                env={**os.environ, **self.environment},
+            )
+        except OSError as error:
+            return str(error)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    def start(self) -> None:
+        command = [str(self.program), "-bdf", "-oX", f"127.0.0.1.{self.port}", "-C", str(self.directory / "exim.conf")]
+        self.process = Process("exim", command, self.directory, self.environment)
+        wait_until("Exim", lambda: listens(self.port))
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+
+    def delivered(self, user: str) -> list[Path]:
+        new = self.boxes / user / "new"
+        return sorted(new.iterdir(), key=lambda p: p.stat().st_mtime) if new.is_dir() else []
+
+    def wait_for_mail(self, user: str, containing: str) -> bytes:
+        return arrived(self.delivered, user, containing)
 
 
 class Gatekeeper:
