@@ -24,7 +24,7 @@ static: $(VENV)/.dev
 	$(BIN)/lint-imports --config pyproject.toml
 
 unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples for each property
-	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers" -n auto
+	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers and not slow" -n auto
 
 full: $(VENV)/.dev
 	$(BIN)/pytest -m "not peers" -n auto

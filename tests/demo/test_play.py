@@ -98,6 +98,7 @@ def test_the_files_of_another_gatekeeper_are_left_alone(tmp_path, files):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_it_plays_twice_in_one_directory_and_shows_the_same(tmp_path, quick):
     tables = []
     for _ in range(2):

@@ -19,6 +19,8 @@ from tests.support.cut_wire import Cut, FarNextHop, Way
 from tests.support.next_hop import Delivered
 from tests.support.smtp_client import SmtpClient
 
+pytestmark = pytest.mark.slow
+
 TEXT = b"Subject: x\r\n\r\n.dots\r\n\r\n"
 ONE, TWO = "one@example.org", "two@example.org"
 
