@@ -222,6 +222,30 @@ async def test_dns_that_fails_makes_no_refusal_permanent_unless_it_would_stand_w
                 assert (await smtp.message(message(f"a@{author}")))[:9] == answer
 
 
+# --- messages at their limits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"From: <a@good.example>\r\n\r\n" + b"x\r\n" * 1_000_000, "DATE_MISSING"),
+        (b"From: <a@good.example>\r\n" + b"X-Field: value\r\n" * 10_000 + b"\r\ntext\r\n", "HEADER_MANY"),
+        (b"From: <a@good.example>\r\nSubject: " + b"x" * 900_000 + b"\r\n\r\n", "DATE_MISSING"),
+        (b"From: " + b"(" * 100_000 + b"<a@good.example>\r\n\r\n", "FROM_AMBIGUOUS"),
+        (b"", "FROM_MISSING"),
+    ],
+    ids=["a million lines", "ten thousand fields", "an endless line", "nested comments", "nothing at all"],
+)
+async def test_messages_at_their_limits_are_judged_by_every_check(tmp_path: Path, content: bytes, rule: str) -> None:
+    async with worker(tmp_path, zone=ZONE) as w:
+        async with w.client(GOOD, helo="mail.good.example") as smtp:
+            assert (await smtp.mail(content))[:3] == "250"
+        record = await w.record()
+        assert rule in {finding.rule for finding in record.findings}
+        assert record.decision is not None
+        assert (record.decision.missing, record.decision.not_run) == ((), ())
+
+
 # --- putting together ------------------------------------------------------------------------------------------------
 
 

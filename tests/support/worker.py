@@ -80,7 +80,8 @@ async def worker(
         file = directory / "gatekeeper.toml"
         file.write_text(
             f'hostname = "mx.example.org"\n{top}\n[servers.smtp]\nnext_hop = "{hop.url}"\ntrust = ["127.0.0.1"]\n'
-            f'[dns]\nnameservers = ["{dns.address}"]\ntimeout = "{dns_timeout}"\ntries = 1\nfailure_ttl = "0s"\n{settings}\n'
+            f'[dns]\nnameservers = ["{dns.address}"]\ntimeout = "{dns_timeout}"\ntries = 1\nfailure_ttl = "0s"\n'
+            f"{settings}\n"
         )
         configuration = config.load(str(file))
         parts = app.assemble(configuration, store or MemoryStore())
