@@ -29,13 +29,13 @@ from gatekeeper.config.configuration import Configuration
 from gatekeeper.config.loading import ConfigurationError
 from gatekeeper.dns.resolver import AiodnsResolver
 from gatekeeper.gate import LiveGate, table_of
-from gatekeeper.message.reading import read_message
-from gatekeeper.model import Action, Address, IPAddress, Mail, Recipient, Reply, Stage, Verdict
+from gatekeeper.model import Address, IPAddress
 from gatekeeper.nexthop import CannotVerify, NextHop, NextHopGone, NextHopUrl
 from gatekeeper.pipeline import TABLE
 from gatekeeper.policy import Policy
-from gatekeeper.records.record import Record, record_of
+from gatekeeper.records.answer import CheckResult
 from gatekeeper.records.writer import Recorder
+from gatekeeper.servers.checking import Told, check
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
 from gatekeeper.servers.peers import Peers
@@ -101,7 +101,7 @@ class Unfit(Exception):
 async def worker(start: ProcessStart, configuration: Configuration) -> None:
     """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
     metrics.READY.declare(metrics.PARTS)
-    parts = assemble(configuration, _opened(configuration))
+    parts = assemble(configuration, _opened(configuration, on_change=metrics.READY["store"].set))
     next_hop = _next_hop(configuration, start.workers)
     try:
         servers = _servers(configuration, parts, next_hop, start.workers)
@@ -178,14 +178,13 @@ async def _drain(servers: Iterable[SessionServer[Any]], seconds: float) -> None:
     await asyncio.gather(*(server.drain(seconds) for server in servers))
 
 
-def _opened(configuration: Configuration) -> Store:
-    """The store as configured. Raises Unfit."""
-    up = metrics.READY["store"]
+def _opened(configuration: Configuration, on_change: Callable[[bool], None] = lambda _: None) -> Store:
+    """The store as configured; `on_change` hears whether it answers. Raises Unfit."""
     try:
-        store = open_store(configuration.store, on_change=up.set)
+        store = open_store(configuration.store, on_change=on_change)
     except StoreUnusable as unusable:
         raise Unfit(str(unusable)) from unusable
-    up.set(1)
+    on_change(True)
     return store
 
 
@@ -220,21 +219,31 @@ async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> Non
 
 
 async def controller(start: ProcessStart, configuration: Configuration) -> None:
-    """Answer HTTP until told to stop. Raises Unfit."""
+    """Answer HTTP until told to stop; messages to be checked are judged here. Raises Unfit."""
     directory = Path(start.metrics_directory)
-    async with _until_told_to_stop(start) as stopping:
-        server: HttpServer | None = None
-        if configuration.servers.http is not None:
-            server = HttpServer(
-                configuration.servers.http,
-                exposition=lambda: metrics.exposition(directory),
-                unready=lambda: metrics.unready(directory),
-            )
+    http = configuration.servers.http
+    if http is None:
+        async with _until_told_to_stop(start) as stopping:
+            _ready(start)
+            await stopping.first.wait()
+        return
+    parts = assemble(configuration, _opened(configuration))
+    try:
+        server = HttpServer(
+            http,
+            exposition=lambda: metrics.exposition(directory),
+            unready=lambda: metrics.unready(directory),
+            judge=lambda raw, told: check(parts.gate, raw, told, server="http", now=time.time(), keep=True),
+            about={rule.name: rule.about for rule in parts.policy.rules.values()},
+        )
+        async with _until_told_to_stop(start) as stopping:
             await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
-        _ready(start)
-        await stopping.first.wait()
-        if server is not None:
+            _ready(start)
+            async with _alongside(parts.recorder.run(), parts.gate.run()) as fate:
+                await _first(stopping.first.wait(), fate)
             await server.close()
+    finally:
+        await parts.close()
 
 
 # --- both --------------------------------------------------------------------------------------------------------
@@ -343,15 +352,6 @@ def run_loop(main: Coroutine[object, object, None]) -> None:
 # --- one message -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """How a message would fare: the verdict that counts, its record, and the answer when it is a refusal."""
-
-    verdict: Verdict
-    record: Record
-    reply: Reply | None
-
-
 async def check_message(
     configuration: Configuration,
     raw: bytes,
@@ -363,28 +363,12 @@ async def check_message(
     recipients: Sequence[Address] = (),
     clock: Callable[[], float] = time.time,
 ) -> CheckResult:
-    """Judge one message as the live path does, stage by stage; nothing is remembered or recorded.
-
-    As on the wire a refusal at RCPT, when it is every recipient's, is the verdict.
-    """
+    """Judge one message as the live path does; nothing is remembered or recorded."""
+    told = Told(address=ip, name=name, helo=helo, sender=sender, recipients=tuple(recipients))
     parts = assemble(configuration, MemoryStore(), clock=clock)
     try:
-        gate = parts.gate
-        session = gate.session("check")
-        session.address, session.name, session.helo, session.extended = ip, name, helo, True
-        mail = Mail(session, gate.envelope(session))
-        mail.envelope.sender = sender
-        if not all(str(each).isascii() for each in (sender or "", *recipients)):
-            mail.envelope.parameters = ("SMTPUTF8",)  # without it such an address cannot be said (RFC 6531 §3.4)
-        verdict = await gate.judge(Stage.CONNECT, mail)
-        if verdict.action != Action.DROP:
-            verdict = await _judge_recipients(gate, mail, recipients, _relay_guard(configuration))
-        if not verdict.action.refuses:
-            mail.message = read_message(raw)
-            verdict = await gate.judge(Stage.MESSAGE, mail)
-        reply = gate.reply(verdict, mail) if verdict.action.refuses else None
-        record = record_of(mail, verdict, reply=reply or Reply.of(250, "2.0.0 Ok"), next_hop=None, note="", now=clock())
-        return CheckResult(verdict, record, reply)
+        guard = _relay_guard(configuration)
+        return await check(parts.gate, raw, told, server="check", now=clock(), guard=guard, keep=False)
     finally:
         await parts.close()
 
@@ -395,25 +379,6 @@ def _relay_guard(configuration: Configuration) -> RelayGuard | None:
     if smtp is None or next_hop is None or not configuration.relay_domains:
         return None
     return RelayGuard(next_hop, relay_domains=frozenset(configuration.relay_domains), ours=Peers(smtp.ours))
-
-
-async def _judge_recipients(
-    gate: LiveGate, mail: Mail, recipients: Sequence[Address], guard: RelayGuard | None
-) -> Verdict:
-    """The last refusal when every recipient is refused, else the verdict of the last one that passes."""
-    passed = refused = None
-    for address in recipients:
-        mail.recipient, mail.stage = Recipient(address), Stage.RCPT
-        verdict = guard.refusal(address, mail.session) if guard is not None else None
-        if verdict is None:
-            verdict = await gate.judge(Stage.RCPT, mail)
-        if verdict.action.refuses:
-            refused = verdict
-            mail.envelope.refused.append(mail.recipient)
-        else:
-            passed = verdict
-            mail.envelope.recipients.append(mail.recipient)
-    return passed or refused or await gate.judge(Stage.MAIL, mail)
 
 
 if __name__ == "__main__":

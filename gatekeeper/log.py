@@ -69,6 +69,7 @@ EVENTS: Final[dict[str, str]] = {
     "milter_stranger": "Somebody whom `trust` does not name connected to the milter, and was hung up on.",
     "policy_request_unreadable": "What came to the policy service was no request; nothing was answered.",
     "policy_stranger": "Somebody whom `trust` does not name connected to the policy service, and was hung up on.",
+    "check_unauthorised": "A message was sent by HTTP to be checked, with a wrong token.",
     "policy_late": "A request to the policy service was not judged in time, and answered with a deferral.",
     "certificate_loaded": "A TLS certificate is in use from now on.",
     "certificate_expired": "A TLS certificate is in use that has expired; most senders do not mind, some do.",

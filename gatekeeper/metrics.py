@@ -408,3 +408,16 @@ PROXY_HEADERS = Children(
     ),
     ("client", "local", "unknown", "malformed", "late", "stranger"),
 )
+
+
+# --- http ------------------------------------------------------------------------------------------------------------
+
+HTTP_CHECKS = Children(
+    Counter(
+        "gatekeeper_http_checks",
+        "Messages sent by HTTP to be checked: judged, or why not.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("judged", "unauthorised", "too_large", "slow", "busy", "unreadable"),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,6 @@ from gatekeeper.cli.options import DEFAULT_FILE, EXIT_NEGATIVE, AsJson, ConfigFi
 
 if TYPE_CHECKING:
     from gatekeeper.model import Address, IPAddress
-    from gatekeeper.records.explain import Explanation, Row
 
 
 def check(
@@ -40,6 +39,7 @@ def check(
     import asyncio
 
     from gatekeeper import app
+    from gatekeeper.records.answer import answer
     from gatekeeper.records.explain import explain, to_json
 
     client = _ip(ip) if ip else None
@@ -63,27 +63,6 @@ def check(
         show(explanation)
     if result.verdict.action.refuses:
         raise typer.Exit(EXIT_NEGATIVE)
-
-
-def answer(explanation: Explanation) -> dict[str, Any]:
-    """What `check --json` promises whatever else stands there: id, action, score, findings, missing, not_run."""
-    record = explanation.record
-    decision = record.decision
-    rows: dict[tuple[str, str], Row] = {}  # a recipient may be shown what the message had: once is enough here
-    for section in explanation.sections:
-        for row in section.rows:
-            rows.setdefault((row.rule, row.text), row)
-    return {
-        "id": record.id,
-        "action": record.action,
-        "score": record.millis / 1000,
-        "findings": [
-            {"rule": row.rule, "score": (row.millis or 0) / 1000, "evidence": row.evidence, "text": row.text}
-            for row in rows.values()
-        ],
-        "missing": list(decision.missing) if decision else [],
-        "not_run": list(decision.not_run) if decision else [],
-    }
 
 
 def _read(file: str) -> bytes:

@@ -25,7 +25,7 @@ ABOUT: Final = MappingProxyType(
         "servers.smtp": "The SMTP proxy. A server whose section is left out is not opened.",
         "servers.milter": "A milter for Postfix and Sendmail, in the place of the SMTP proxy; docs/modes/milter.md.",
         "servers.policy_service": "What Postfix may ask before it takes a mail; docs/modes/policy-service.md.",
-        "servers.http": "Numbers and health for monitoring: /metrics, /healthz, /readyz. Keep it to trusted networks.",
+        "servers.http": "Monitoring (/metrics, /healthz, /readyz), and messages to be checked; docs/modes/http.md.",
         "dns": "Questions to the DNS: one cache in each worker.",
         "policy": "What findings are worth, and from which score on a message is marked or refused.",
         "store": "Where budgets, blocks, histories and records are kept.",

@@ -1,32 +1,33 @@
-"""The HTTP server of the controller: /metrics, /healthz and /readyz, for monitoring (RFC 9110, RFC 9112).
+"""The HTTP server of the controller: /metrics, /healthz, /readyz for monitoring, and messages to be checked.
 
 h11 does the protocol: a well-kept reader of bytes that waits for nobody. What it does not know, time and number,
-stands here: a stranger gets one deadline for a whole request, a bounded head, and one of a bounded number of places.
+stands here and in `http_exchange`: a stranger gets a deadline for each part of a request, a bounded head and body, and
+one of a bounded number of places.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import json
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from http import HTTPStatus
+from ipaddress import ip_address
 from types import MappingProxyType
 
 import h11
 
 from gatekeeper import log
 from gatekeeper.metrics import CONTENT_TYPE
-from gatekeeper.model import Duration, setting
+from gatekeeper.model import Duration, Size, setting
+from gatekeeper.servers.http_check import Checks, Judge
+from gatekeeper.servers.http_exchange import BODY_READ_BYTES, READ_BYTES, Exchange, Page, refusal
 from gatekeeper.wire.listen import read_listen
 
-HEAD_BYTES = 16384
-"""A request line and header fields longer than this are answered 431."""
-READ_BYTES = 4096
 PARTING_SECONDS = 1.0
+TOKEN_LENGTH = 16
 
 WHY_UNREADY: Mapping[str, str] = MappingProxyType(
     {
@@ -44,48 +45,77 @@ class Settings:
     """`[servers.http]`."""
 
     listen: tuple[str, ...] = setting(
-        ("127.0.0.1:8025",), "Where /metrics, /healthz and /readyz are served; they are open to whoever can connect."
+        ("127.0.0.1:8025",), "Where pages and checks are served; the pages are open to whoever can connect."
     )
-    timeout: Duration = setting(10.0, "A request that is not complete and answered after this time is cut off.")
+    token: str = setting(
+        "",
+        "What checks must show (Authorization: Bearer ...) unless they come by loopback or a UNIX socket; without one "
+        "only those are answered.",
+    )
+    timeout: Duration = setting(10.0, "How long the head of a request, and the reading of an answer, may take.")
+    upload_timeout: Duration = setting(60.0, "How long a message to be checked may take to arrive.")
+    message_size: Size = setting(64 << 20, "The largest message that is checked; a larger one is answered 413.")
+    message_memory: Size = setting(
+        256 << 20, "Memory that messages being checked may take together; one more is answered 503."
+    )
     connections: int = setting(64, "Connections at once; one more is answered 503.")
 
     def __post_init__(self) -> None:
         for address in self.listen:
             read_listen(address)
+        if self.token and (len(self.token) < TOKEN_LENGTH or not _is_token(self.token)):
+            raise ValueError(
+                f"token has {TOKEN_LENGTH} or more letters, digits and -._~+/, as `openssl rand -hex 24` gives"
+            )
         if not 0 < self.timeout <= 300:
             raise ValueError('timeout is between nothing and five minutes, as in "10s"')
+        if not 0 < self.upload_timeout <= 3600:
+            raise ValueError('upload_timeout is between nothing and one hour, as in "60s"')
+        if not 1 <= self.message_size <= self.message_memory:
+            raise ValueError('message_size is more than nothing and at most message_memory, as in "64MiB"')
         if not 1 <= self.connections <= 10000:
             raise ValueError("connections is between 1 and 10000")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One answer."""
-
-    status: HTTPStatus
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
-    fields: tuple[tuple[str, str], ...] = ()
+def _is_token(text: str) -> bool:
+    """RFC 6750 §2.1."""
+    return text.isascii() and all(each.isalnum() or each in "-._~+/=" for each in text)
 
 
 @dataclass(slots=True)
 class HttpServer:
-    """Serves the pages until `close`.
+    """Serves until `close`.
 
     `exposition` returns the metrics page; `unready` names the parts that are not ready (empty when all are). Both may
-    read files: they run in a thread.
+    read files: they run in a thread. `judge` says what becomes of a message; without it none is checked. `about` is
+    each rule's sentence.
     """
 
     settings: Settings
     exposition: Callable[[], bytes]
     unready: Callable[[], Sequence[str]]
+    judge: Judge | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    checks: Checks | None = field(default=None, init=False)
     _servers: list[asyncio.Server] = field(default_factory=list, init=False)
     _open: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        if self.judge is not None:
+            self.checks = Checks(
+                judge=self.judge,
+                about=self.about,
+                token=self.settings.token,
+                message_size=self.settings.message_size,
+                memory=self.settings.message_memory,
+                upload_timeout=self.settings.upload_timeout,
+            )
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections from these listening sockets, which belong to the server from now on."""
         for listener in sockets:
-            self._servers.append(await asyncio.start_server(self._connection, sock=listener, limit=READ_BYTES))
+            serve = functools.partial(self._connection, private=is_private(listener))
+            self._servers.append(await asyncio.start_server(serve, sock=listener, limit=BODY_READ_BYTES))
 
     async def close(self) -> None:
         """Stop listening and cut off what is open: nobody loses more than a page. May be called twice."""
@@ -97,19 +127,19 @@ class HttpServer:
             task.cancel()
         await asyncio.gather(*open_now, return_exceptions=True)
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, private: bool) -> None:
         task = asyncio.current_task()
         if task is None:  # cannot be: asyncio runs this as a task
             return
         self._open.add(task)
         writer.transport.set_write_buffer_limits(0)  # so that drain() waits for the last byte, within the deadline
+        exchange = Exchange(reader, writer, private)
         try:
             if len(self._open) <= self.settings.connections:
-                await self._converse(reader, writer)
+                await self._converse(exchange)
             elif len(self._open) <= 2 * self.settings.connections:
-                page = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-                writer.write(_written(h11.Connection(h11.SERVER), page, head_only=False))
-                await self._part(reader, writer)
+                exchange.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
+                await self._part(exchange)
         except (TimeoutError, ConnectionError, asyncio.CancelledError):
             pass  # slow, gone, or we are closing: all that is left to do is to hang up
         except Exception as error:  # noqa: BLE001  the border around a connection: a bug ends this one, the others live on
@@ -121,85 +151,61 @@ class HttpServer:
             else:
                 writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
-        while connection.our_state is h11.IDLE:
+    async def _converse(self, exchange: Exchange) -> None:
+        while exchange.open:
             async with asyncio.timeout(self.settings.timeout):
                 try:
-                    request = await _request(connection, reader)
+                    request = await exchange.next_request()
                 except h11.RemoteProtocolError as error:
-                    page = _refusal(HTTPStatus(error.error_status_hint), "not a request we read")
-                    writer.write(_written(connection, page, head_only=False))
+                    exchange.write(refusal(HTTPStatus(error.error_status_hint), "not a request we read"))
                     break
-                if request is None:
-                    return
-                page = await self._answer(request)
-                writer.write(_written(connection, page, head_only=request.method == b"HEAD"))
-                await writer.drain()
-            if connection.our_state is connection.their_state is h11.DONE:
-                connection.start_next_cycle()
-        await self._part(reader, writer)
+            if request is None:
+                return
+            page = await self._answer(exchange, request)
+            async with asyncio.timeout(self.settings.timeout):
+                exchange.write(page)
+                await exchange.writer.drain()
+            exchange.go_on()
+        await self._part(exchange)
 
-    async def _part(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _part(self, exchange: Exchange) -> None:
         """Let the last answer arrive: closing with unread bytes would reset the connection under it (RFC 9112 §9.6)."""
         async with asyncio.timeout(min(PARTING_SECONDS, self.settings.timeout)):
-            await writer.drain()
-            writer.write_eof()
-            while await reader.read(READ_BYTES):
+            await exchange.writer.drain()
+            exchange.writer.write_eof()
+            while await exchange.reader.read(READ_BYTES):
                 pass
 
-    async def _answer(self, request: h11.Request) -> Page:
-        if request.method not in {b"GET", b"HEAD"}:
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+    async def _answer(self, exchange: Exchange, request: h11.Request) -> Page:
         path = request.target.partition(b"?")[0]
+        if self.checks is not None and self.checks.answers(path):
+            return await self.checks.answer(exchange, request)
+        exchange.skip_body()
+        if request.method not in {b"GET", b"HEAD"}:
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+        async with asyncio.timeout(self.settings.timeout):
+            return await self._page(path)
+
+    async def _page(self, path: bytes) -> Page:
         if path == b"/healthz":
             return Page(HTTPStatus.OK, b"alive\n")
+        if path == b"/ping":
+            return Page(HTTPStatus.OK, b"pong\r\n", "text/plain")
         if path == b"/readyz":
             return _readiness(await asyncio.to_thread(self.unready))
         if path == b"/metrics":
             return Page(HTTPStatus.OK, await asyncio.to_thread(self.exposition), CONTENT_TYPE)
-        return _refusal(HTTPStatus.NOT_FOUND, "the pages here are /metrics, /healthz and /readyz")
+        return refusal(HTTPStatus.NOT_FOUND, "the pages here are /metrics, /healthz and /readyz")
+
+
+def is_private(listener: socket.socket) -> bool:
+    """Whether nobody but programs on this machine can reach it."""
+    if listener.family == socket.AF_UNIX:
+        return True
+    return ip_address(str(listener.getsockname()[0]).partition("%")[0]).is_loopback
 
 
 def _readiness(unready: Sequence[str]) -> Page:
     why = {part: WHY_UNREADY.get(part, "not ready") for part in unready}
     body = json.dumps({"ready": not why, "why": why}).encode() + b"\n"
     return Page(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, body, "application/json")
-
-
-def _refusal(status: HTTPStatus, why: str, *fields: tuple[str, str]) -> Page:
-    return Page(status, why.encode() + b"\n", fields=fields)
-
-
-async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:
-    """The next request, or None when the client has left. Raises h11.RemoteProtocolError."""
-    while True:
-        event = connection.next_event()
-        if isinstance(event, h11.Request):
-            break
-        if isinstance(event, h11.ConnectionClosed):
-            return None
-        connection.receive_data(await reader.read(READ_BYTES))
-    # No page takes a body. Without one, this is the request's end; with one, the connection is closed after the answer.
-    with contextlib.suppress(h11.RemoteProtocolError):
-        connection.next_event()
-    return event
-
-
-def _written(connection: h11.Connection, page: Page, *, head_only: bool) -> bytes:
-    fields = [
-        ("Date", formatdate(usegmt=True)),
-        ("Content-Type", page.content_type),
-        ("Content-Length", str(len(page.body))),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-        *page.fields,
-    ]
-    if connection.their_state is not h11.DONE:
-        fields.append(("Connection", "close"))
-    response = h11.Response(status_code=page.status, reason=page.status.phrase.encode(), headers=fields)
-    parts = [connection.send(response)]
-    if not head_only:
-        parts.append(connection.send(h11.Data(data=page.body)))
-    parts.append(connection.send(h11.EndOfMessage()))
-    return b"".join(part for part in parts if part)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import h11
 import pytest
 
-from gatekeeper.servers.http import HttpServer, Settings
+from gatekeeper.servers.http import HttpServer, Settings, is_private
 
 
 class Served:
@@ -110,6 +110,29 @@ async def test_readyz_is_503_and_says_why_until_every_part_is_ready(serve: Serve
         served.unready = []
         status, _, body = await get(served, "/readyz")
         assert (status, json.loads(body)) == (200, {"ready": True, "why": {}})
+
+
+async def test_ping_is_answered_as_rspamd_does(serve: Serve):
+    async with serve() as served:
+        assert (await get(served, "/ping"))[::2] == (200, b"pong\r\n")
+
+
+@pytest.mark.parametrize("path", ["/v1/check", "/checkv2", "/rspamc"])
+async def test_without_a_judge_no_message_is_checked(serve: Serve, path: str):
+    async with serve() as served:
+        assert (await get(served, path))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("address", "private"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("0.0.0.0", False), ("::", False)]
+)
+def test_a_listener_is_private_where_only_this_machine_reaches_it(address: str, private: bool):
+    class Listener(socket.socket):
+        def getsockname(self) -> tuple[str, int]:
+            return address, 8025
+
+    with Listener(socket.AF_INET) as listener:
+        assert is_private(listener) is private
 
 
 async def test_head_has_the_fields_of_get_and_no_body(serve: Serve):
@@ -269,6 +292,11 @@ async def test_closing_cuts_off_idle_connections(serve: Serve):
     [
         ({"listen": ("8025",)}, "127.0.0.1:25"),
         ({"timeout": 0.0}, "10s"),
+        ({"upload_timeout": 0.0}, "60s"),
+        ({"message_size": 0}, "64MiB"),
+        ({"message_size": 2, "message_memory": 1}, "64MiB"),
+        ({"token": "short"}, "openssl rand"),
+        ({"token": "caf\u00e9 au lait, twice"}, "openssl rand"),
         ({"connections": 0}, "between 1 and"),
     ],
 )
