@@ -30,8 +30,8 @@ class Relaying:
     gatekeeper: Gatekeeper
 
 
-def unpacked(directory: Path) -> Path:
-    """Where PACKAGES stand unpacked; skips where they cannot be had."""
+def unpacked(directory: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
+    """Where they stand unpacked; skips where they cannot be had."""
     apt, dpkg = program("apt-get"), program("dpkg")
     if apt is None or dpkg is None or os.geteuid() != 0:
         pytest.skip("Exim is unpacked from Debian's package, as root: needs apt-get, dpkg and root")
@@ -39,7 +39,7 @@ def unpacked(directory: Path) -> Path:
     root = directory / "root"
     try:
         done = subprocess.run(
-            [apt, "-o", "APT::Sandbox::User=root", "download", *PACKAGES],
+            [apt, "-o", "APT::Sandbox::User=root", "download", *packages],
             cwd=directory,
             capture_output=True,
             text=True,
