@@ -25,9 +25,12 @@ Size = Annotated[int, Unit("size")]
 """Bytes. Written in TOML as a string with a unit: "64KiB", "10MiB", "1GiB"."""
 
 
-def setting(default: E, about: str) -> E:
-    """A field of a settings dataclass: its default, and the sentence above it in config/gatekeeper.toml."""
-    made: Any = field(default=default, metadata={"about": about})
+def setting(default: E, about: str, *, secret: bool = False) -> E:
+    """A field of a settings dataclass: its default, and the sentence above it in config/gatekeeper.toml.
+
+    The value of a `secret` one is never shown.
+    """
+    made: Any = field(default=default, metadata={"about": about, "secret": secret})
     return cast("E", made)
 
 

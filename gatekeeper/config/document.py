@@ -67,7 +67,7 @@ def section(
 
 
 def effective(path: str, settings: Any) -> str:
-    """A section as it is in force, every value written out."""
+    """A section as it is in force, every value written out but for secrets."""
     lines, tables = ["", f"[{path}]"] if path else [], []
     for key, given in _given(settings, type(settings)):
         here = f"{path}.{key.name}" if path else key.name
@@ -79,6 +79,8 @@ def effective(path: str, settings: Any) -> str:
             inner = shape.kind(key.kind.item)
             pairs = "".join(f"{_key(name)} = {value(each, inner)}\n" for name, each in given.items())
             tables.append(f"\n[{here}]\n{pairs}" if pairs else "")
+        elif key.secret and given:
+            lines.append(f"#{key.name} is set; it is not shown")
         else:
             lines.append(f"{key.name} = {value(given, key.kind)}")
     return "\n".join(lines) + "\n" + "".join(tables)

@@ -47,6 +47,7 @@ class Key(NamedTuple):
     kind: Kind
     default: Any
     about: str
+    secret: bool = False
 
     @property
     def required(self) -> bool:
@@ -62,7 +63,8 @@ def keys(section: Any) -> dict[str, Key]:
             continue
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         name = field.name.rstrip("_")
-        found[name] = Key(name, field.name, kind(hints[field.name]), default, field.metadata.get("about", ""))
+        about, secret = field.metadata.get("about", ""), field.metadata.get("secret", False)
+        found[name] = Key(name, field.name, kind(hints[field.name]), default, about, secret)
     return found
 
 

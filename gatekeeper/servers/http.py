@@ -51,6 +51,7 @@ class Settings:
         "",
         "What checks must show (Authorization: Bearer ...) unless they come by loopback or a UNIX socket; without one "
         "only those are answered.",
+        secret=True,
     )
     timeout: Duration = setting(10.0, "How long the head of a request, and the reading of an answer, may take.")
     upload_timeout: Duration = setting(60.0, "How long a message to be checked may take to arrive.")

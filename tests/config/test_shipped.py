@@ -83,3 +83,10 @@ def test_servers_that_the_file_does_not_open_stand_in_it_commented_out():
     assert "\n#[servers.milter]\n# " in shipped.example_file()
     assert read(shipped.example_file(), "f").servers.milter is None
     assert read("[servers.milter]", "f").servers.milter is not None
+
+
+def test_what_is_in_force_is_shown_without_secrets():
+    found = read('[servers.http]\ntoken = "0123456789abcdef0123456789"\n', "f")
+    shown = shipped.effective(found)
+    assert "0123456789abcdef" not in shown
+    assert "#token is set" in shown
