@@ -59,20 +59,27 @@ async def check(
 
 
 async def _judge_recipients(gate: Gate, mail: Mail, recipients: Sequence[Address], guard: RelayGuard | None) -> Verdict:
-    """The last refusal when every recipient is refused, else the verdict of the last one that passes."""
-    passed = refused = None
+    """The verdict of the last recipient that passes; where all are refused, one that is not for good, if any is.
+
+    One answer is given for all of them: a recipient that was only put off must not be refused for good with another.
+    """
+    passed = refused = whose = None
     for address in recipients:
         mail.recipient, mail.stage = Recipient(address), Stage.RCPT
         verdict = guard.refusal(address, mail.session) if guard is not None else None
         if verdict is None:
             verdict = await gate.judge(Stage.RCPT, mail)
         if verdict.action.refuses:
-            refused = verdict
+            if refused is None or refused.action is Action.REJECT:
+                refused, whose = verdict, mail.recipient
             mail.envelope.refused.append(mail.recipient)
         else:
             passed = verdict
             mail.envelope.recipients.append(mail.recipient)
-    return passed or refused or await gate.judge(Stage.MAIL, mail)
+    if passed is None and refused is not None:
+        mail.recipient = whose
+        return refused
+    return passed or await gate.judge(Stage.MAIL, mail)
 
 
 async def _result(gate: Gate, mail: Mail, verdict: Verdict, *, now: float, keep: bool) -> CheckResult:

@@ -108,7 +108,8 @@ class Checks:
     def _admit(self, exchange: Exchange, fields: Mapping[str, str]) -> None:
         """Who does not come by loopback or a UNIX socket shows the token; what is shown must be right anyhow."""
         shown = _token(fields)
-        if exchange.private and "origin" in fields and shown is None:  # a browser on this machine, led by some page
+        led = "origin" in fields and (shown is None or not self.token)
+        if exchange.private and led:  # a browser on this machine, by some page, whatever that page shows
             raise Refused(HTTPStatus.FORBIDDEN, "unauthorised", "messages are not checked for web pages")
         if exchange.private and (shown is None or not self.token):
             return

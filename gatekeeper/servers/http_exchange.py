@@ -120,19 +120,17 @@ class Exchange:
         if self.connection.they_are_waiting_for_100_continue:  # RFC 9110 §10.1.1
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.writer.write(self.connection.send(go_on) or b"")
-        parts: list[bytes] = []
-        size = 0
+        body = bytearray()  # not a list of pieces: a client that sends tiny ones would make each cost an object
         try:
             while True:
                 event = self.connection.next_event()
                 if isinstance(event, h11.Data):
-                    size += len(event.data)
-                    if size > most:
+                    if len(body) + len(event.data) > most:
                         raise BodyTooLarge
                     taking(len(event.data))
-                    parts.append(bytes(event.data))
+                    body += event.data
                 elif isinstance(event, h11.EndOfMessage):
-                    return b"".join(parts)
+                    return bytes(body)
                 elif event is h11.NEED_DATA:
                     self.connection.receive_data(await self.reader.read(BODY_READ_BYTES))
                 else:

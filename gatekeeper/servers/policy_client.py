@@ -186,7 +186,8 @@ class PolicyClient:
         if given is None:
             self.session.counters.recipients += 1
             given = await self._consider(request.recipient, transaction)
-            transaction.given[key] = given.again()
+            if len(transaction.given) < MOST_RECIPIENTS:
+                transaction.given[key] = given.again()
         return given
 
     async def _consider(self, address: Address, transaction: Transaction) -> Answer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import getaddresses
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from gatekeeper.message.edit import Change, Insert, Remove
@@ -71,9 +71,11 @@ def _known(name: str | None) -> str | None:
 
 def _address(text: str) -> IPAddress | None:
     try:
-        return ip_address(text.strip("[]"))
+        address = ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
         return None
+    # A caller on a socket of both families sees IPv4 clients so; taken as they are, all would be one client.
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _mailbox(text: str) -> Address:
@@ -86,7 +88,10 @@ def _mailboxes(text: str) -> list[Address]:
     one = _mailbox(text)
     if one.domain or "," not in text:
         return [one] if text.strip() else []
-    return [told_mailbox(address) for _, address in getaddresses([text]) if address]
+    try:
+        return [told_mailbox(address) for _, address in getaddresses([text]) if address]
+    except RecursionError:  # comments within comments, which nobody means
+        return [one]
 
 
 def checkv2(result: CheckResult, about: Mapping[str, str]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import pytest
+
 from gatekeeper.message.edit import Insert
 from gatekeeper.model import Action, Address, Stage, Tls
 from gatekeeper.servers.checking import Told, check
@@ -73,6 +75,15 @@ async def test_what_is_refused_for_all_recipients_is_refused_without_a_look_at_t
     assert (result.verdict.action, result.reply.code, result.edits) == (Action.REJECT, 550, ())
     assert result.record.id in str(result.reply)
     assert (gate.messages, gate.finished, len(gate.refusals)) == ([], [], 1)
+
+
+@pytest.mark.parametrize("put_off", ["alice@example.org", "bob@example.org"])
+async def test_one_answer_for_all_is_not_for_good_where_one_recipient_was_only_put_off(put_off):
+    gate = FakeGate()
+    gate.say(Stage.RCPT, Action.REJECT)
+    gate.say(Stage.RCPT, Action.DEFER, to=put_off)
+    result = await check(gate, RAW, TOLD, server="http", now=NOW, keep=True)
+    assert result.verdict.action is Action.DEFER
 
 
 async def test_a_client_that_is_dropped_is_asked_nothing_more():

@@ -43,6 +43,8 @@ def result(action: Action, *edits: Edit, reply: Reply | None = None) -> CheckRes
     [
         ([], Told()),
         ([("ip", "[2001:db8::1]")], Told(address=ip_address("2001:db8::1"))),
+        ([("ip", "::ffff:192.0.2.1")], Told(address=ip_address("192.0.2.1"))),
+        ([("ip", "fe80::1%eth0")], Told(address=ip_address("fe80::1"))),
         ([("ip", "unknown"), ("hostname", "unknown"), ("helo", "")], Told()),
         ([("from", "<>")], Told(sender=Address("", ""))),
         ([("from", "")], Told(sender=Address("", ""))),
@@ -171,3 +173,7 @@ def test_the_text_form_is_printable_ascii_whatever_a_stranger_wrote():
     answer = text(strange, ABOUT)
     assert answer.isascii()
     assert answer.count(b"\r\nAction: ") == answer.count(b"\r\nMetric: ") == 1
+
+
+def test_comments_within_comments_are_no_recipients():
+    assert len(told([("rcpt", "a@b," + "(" * 5000)]).recipients) <= 1
