@@ -28,7 +28,7 @@ from gatekeeper.servers.relay import is_unknown, note_refused
 from gatekeeper.servers.sessions import PARTING, Room, SessionServer
 from gatekeeper.servers.spool import Spool
 from gatekeeper.wire import milter_answers
-from gatekeeper.wire.address import AddressError, parse_path
+from gatekeeper.wire.address import told_mailbox
 from gatekeeper.wire.milter import (
     Abort,
     BodyChunk,
@@ -286,10 +286,8 @@ class MilterSession(asyncio.Protocol):
             return milter_answers.ACCEPT
         session.login = login
         envelope = self._server.gate.envelope(session)
-        try:
-            envelope.sender, envelope.parameters = parse_path(given.path), given.parameters
-        except AddressError as error:
-            return self._no_address(501, f"5.1.7 Bad sender address: {error}")
+        # The mail server has taken it, and completes what lacks a domain: it is not for us to refuse its form.
+        envelope.sender, envelope.parameters = told_mailbox(given.path), given.parameters
         mail = Mail(session, envelope)
         verdict = await self._server.gate.judge(Stage.MAIL, mail)
         await self._slow(verdict)
@@ -306,10 +304,7 @@ class MilterSession(asyncio.Protocol):
         counters = mail.session.counters
         counters.recipients += 1
         refusal = self._macros.take_refusal()
-        try:
-            address = parse_path(given.path)
-        except AddressError as error:
-            return self._no_address(501, f"5.1.3 Bad recipient address: {error}")
+        address = told_mailbox(given.path)
         if address.null:
             return self._no_address(501, "5.1.3 A recipient cannot be empty")
         recipient = Recipient(address, given.parameters)

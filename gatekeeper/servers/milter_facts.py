@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
@@ -66,7 +67,7 @@ class MacroTable:
             return None
         text, status = told.get("rcpt_addr", ""), told.get("rcpt_host", "")
         code = 450 if status.startswith("4") else 550
-        if text[:1] in {"4", "5"} and text[:3].isdecimal() and text[:3].isascii():
+        if re.match(r"[45][0-9]{2}(?![0-9])", text):
             code, text = int(text[:3]), text[3:].lstrip(" -")
         return Reply.of(code, text if not status or text.startswith(status) else f"{status} {text}")
 

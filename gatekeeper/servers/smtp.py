@@ -226,6 +226,7 @@ class SmtpSession(SMTP):
             raise CommandError(answers.TLS_THERE.code, answers.TLS_THERE.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 Not during a mail")
+        self._forget_forwarded()  # told in the clear, and everything begins anew (RFC 3207 §4.2)
         self.session.tls = await secure(self, self.conversation, certificate, self.session)
         if Stage.HELO in self.session.notebook.done:
             self._gate.new_client(self.session)

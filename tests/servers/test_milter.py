@@ -196,23 +196,24 @@ async def test_a_drop_is_a_421_with_our_words(stage, commands):
 
 
 @pytest.mark.parametrize(
-    ("sender", "recipient", "words_"),
-    [
-        ("no.domain", None, b"501 5.1.7 Bad sender address: address without domain"),
-        ("s@example.net", "two@@example.org", b"501 5.1.3 Bad recipient address: bad domain"),
-        ("s@example.net", "", b"501 5.1.3 A recipient cannot be empty"),
-        (b"\xff@example.net", None, b"501 5.1.7 Bad sender address: bad local part"),
-    ],
+    ("sender", "recipient"),
+    [("root", "bob"), ("s@example.net", "two@@example.org"), (b"\xff@example.net", "bob@example.org")],
 )
-async def test_what_is_no_address_is_refused(sender, recipient, words_):
+async def test_what_the_mail_server_has_taken_is_not_refused_for_its_form(sender, recipient):
     async with milter() as m, m.client() as mta:
         await mta.open()
         told = sender.encode() if isinstance(sender, str) else sender
-        answer = await mta("M", words(b"<" + told + b">"))
-        if recipient is not None:
-            assert answer == CONTINUE
-            answer = await mta.rcpt(recipient)
-        assert answer == ("y", words_ + b"\0")
+        assert await mta("M", words(b"<" + told + b">")) == CONTINUE
+        assert await mta.rcpt(recipient) == CONTINUE
+        mta.send("A")
+        await mta.begin()
+
+
+async def test_a_recipient_is_never_empty():
+    async with milter() as m, m.client() as mta:
+        await mta.open()
+        assert await mta("M", words(b"<s@example.net>")) == CONTINUE
+        assert await mta.rcpt("") == ("y", b"501 5.1.3 A recipient cannot be empty\0")
         mta.send("A")
         await mta.begin()
     assert m.gate.sessions[0].counters.errors == 1
