@@ -182,9 +182,10 @@ def test_a_listed_client_is_tagged_and_one_listed_twice_is_refused(gatekeeper: G
         code, text = client.deliver("b@soft.test", ["alice@example.org"], message("b@soft.test", "twice"))
     assert code == 550
     assert "192.0.2.66" in text
-    [record] = records(gatekeeper, "--sender", "b@soft.test")
-    assert record["action"] == "reject"
-    assert re.search(r"\(id (\S+)\)", text).group(1) == record["id"]  # type: ignore[union-attr]
+    named = re.search(r"\(id (\S+)\)", text)
+    assert named is not None
+    [record] = records(gatekeeper, "--id", named[1])
+    assert (record["action"], record["sender"]) == ("reject", "b@soft.test")
     assert {"DNSBL_BL", "DNSBL_CODES_SPAM"} <= rules(record)
 
 
