@@ -184,7 +184,9 @@ def test_a_listed_client_is_tagged_and_one_listed_twice_is_refused(gatekeeper: G
     assert "192.0.2.66" in text
     named = re.search(r"\(id (\S+)\)", text)
     assert named is not None
-    [record] = records(gatekeeper, "--id", named[1])
+    found = records(gatekeeper, "--sender", "b@soft.test")
+    assert [one["id"] for one in found] == [named[1]], found
+    record = found[0]
     assert (record["action"], record["sender"]) == ("reject", "b@soft.test")
     assert {"DNSBL_BL", "DNSBL_CODES_SPAM"} <= rules(record)
 
