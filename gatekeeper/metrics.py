@@ -285,7 +285,10 @@ STORE_UP = Children(
 """Declared by whoever opens a store; a process without one would count as one that is away."""
 STORE_ERRORS = Children(
     Counter("gatekeeper_store_errors", "Questions the store did not answer, by verb.", ["verb"], registry=REGISTRY),
-    ("spend", "remember", "history", "block", "unblock", "blocked", "blocks", "put_records", "find_records", "expire"),
+    (
+        *("spend", "take", "distinct", "put_notes", "notes", "swap_note", "drop_notes", "tally", "tallies"),
+        *("remember", "history", "block", "unblock", "blocked", "blocks", "put_records", "find_records", "expire"),
+    ),
 )
 RECORDS_WRITTEN = Counter("gatekeeper_records_written", "Records handed to the store.", registry=REGISTRY)
 RECORDS_FOLDED = Counter(

@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Protocol
 
 HISTORY_KEPT = 90 * 86400.0
 """Seconds after which a client that did not come back is forgotten."""
 UNLEAKING_KEPT = 30 * 86400.0
 """Seconds after which a bucket that never leaks is forgotten."""
+DISTINCT_MOST = 2048
+"""Members of one set that are told apart; a set that is full counts as this many."""
+NOTE_MOST = 65_536
+"""Characters of one note's text."""
+MOST_ROWS = 2_000_000
+"""Sightings, notes and tallies that are kept, of each; of more than that, those that would end first go."""
 
 
 class StoreAway(Exception):
@@ -56,6 +63,66 @@ class Bucket:
         if self.per_second <= 0:
             return self.level <= 0 or self.at < now - UNLEAKING_KEPT
         return self.level <= self.per_second * (now - self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit on a rate (GCRA): `cost` units now, of `burst` that may come at once and `per_second` in the long run.
+
+    It is a leaky bucket with a brim, kept under the same keys as those of `Charge`. What costs more than the burst
+    has room when nothing else was taken.
+    """
+
+    key: str
+    cost: float
+    burst: float
+    per_second: float
+
+    def wait(self, level: float) -> float:
+        """Seconds until a bucket at this level has room; 0.0 now, infinity where it never leaks."""
+        over = level + min(self.cost, self.burst) - self.burst
+        if over <= 1e-9:  # a sum of fractions: a billionth is nobody's
+            return 0.0
+        return over / self.per_second if self.per_second > 0 else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """`member` was seen under `key`, and counts there for `window` seconds. Only a digest of the member is kept; the
+    empty one is nobody: it only looks.
+    """
+
+    key: str
+    member: str
+    window: float
+
+    @property
+    def digest(self) -> bytes:
+        return blake2b(self.member.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something small to be remembered until then, such as JSON text. A `kind` is one user's own name space."""
+
+    kind: str
+    key: str
+    text: str
+    until: float
+
+    def __post_init__(self) -> None:
+        if len(self.text) > NOTE_MOST:
+            raise ValueError(f"the note {self.kind}:{self.key} has {len(self.text)} characters, more than {NOTE_MOST}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A counter, kept until then: `amount` is what is added, or what it has come to."""
+
+    kind: str
+    key: str
+    amount: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +202,50 @@ class Store(Protocol):
         """
         ...
 
+    async def take(self, limits: Sequence[Limit], *, now: float) -> list[float]:
+        """All or nothing: only if every limit has room is each charged. Returns, in order, the seconds until each has
+        room for its cost; 0.0 for one that has. Whoever was refused has spent nothing, so that asking again early
+        does not make the wait longer.
+        """
+        ...
+
+    async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
+        """Note each sighting, in order, and return how many different members its key has afterwards, at most
+        `DISTINCT_MOST`. One seen again counts from now on.
+        """
+        ...
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        """All in one; each replaces what its kind had under its key."""
+        ...
+
+    async def notes(
+        self, kind: str, keys: Sequence[str] = (), *, prefix: str = "", now: float, limit: int = 1000
+    ) -> list[Note]:
+        """Those of a kind that have not ended, ordered by key: under these keys, or all whose key begins with `prefix`.
+
+        One that was put is there at once for every process.
+        """
+        ...
+
+    async def swap_note(self, kind: str, key: str, *, old: str | None, new: Note | None, now: float) -> bool:
+        """Put `new` (None: nothing) in the place of the note that has the text `old` (None: no note); False, and
+        nothing done, when something else is there. Of several who try it with the same `old` one succeeds.
+        """
+        ...
+
+    async def drop_notes(self, kind: str, keys: Sequence[str]) -> int:
+        """How many there were."""
+        ...
+
+    async def tally(self, entries: Sequence[Tally]) -> None:
+        """Add to counters, all in one; the later end counts."""
+        ...
+
+    async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
+        """Those of a kind that have not ended and whose key begins with `prefix`, ordered by key."""
+        ...
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         """Add to a client's history and return it."""
         ...
@@ -168,8 +279,8 @@ class Store(Protocol):
         ...
 
     async def expire(self, *, now: float, records_before: float) -> int:
-        """Forget ended blocks, drained buckets, clients not seen for `HISTORY_KEPT`, and old records; how many
-        records went. Works in bounded portions: what is left over goes next time.
+        """Forget ended blocks, sightings, notes and tallies, drained buckets, clients not seen for `HISTORY_KEPT`, and
+        old records; how many records went. Works in bounded portions: what is left over goes next time.
         """
         ...
 

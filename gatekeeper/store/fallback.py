@@ -1,7 +1,8 @@
 """Memory stands in while the store is away, so that mail flows; what can be made up for is made up for afterwards.
 
 What counted before is not known meanwhile: budgets begin anew and nobody has a history. Records and blocks of that
-time reach the store when it is back; budgets and histories of that time are let go.
+time reach the store when it is back; budgets, histories, sightings, notes and tallies of that time are let go. Whoever
+must know that a note is the one that all others see (swap_note) asks a store without this.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from gatekeeper import log, metrics
-from gatekeeper.store.base import Block, Charge, History, RecordQuery, Store, StoreAway, StoredRecord
+from gatekeeper.store.base import (
+    Block,
+    Charge,
+    History,
+    Limit,
+    Note,
+    RecordQuery,
+    Sighting,
+    Store,
+    StoreAway,
+    StoredRecord,
+    Tally,
+)
 from gatekeeper.store.memory import MemoryStore
 
 SHORTEST_PAUSE = 1.0
@@ -69,6 +82,32 @@ class Fallback:
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         return await self._ask("spend", lambda store: store.spend(charges, now=now))
+
+    async def take(self, limits: Sequence[Limit], *, now: float) -> list[float]:
+        return await self._ask("take", lambda store: store.take(limits, now=now))
+
+    async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
+        return await self._ask("distinct", lambda store: store.distinct(sightings, now=now))
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        await self._ask("put_notes", lambda store: store.put_notes(notes))
+
+    async def notes(
+        self, kind: str, keys: Sequence[str] = (), *, prefix: str = "", now: float, limit: int = 1000
+    ) -> list[Note]:
+        return await self._ask("notes", lambda store: store.notes(kind, keys, prefix=prefix, now=now, limit=limit))
+
+    async def swap_note(self, kind: str, key: str, *, old: str | None, new: Note | None, now: float) -> bool:
+        return await self._ask("swap_note", lambda store: store.swap_note(kind, key, old=old, new=new, now=now))
+
+    async def drop_notes(self, kind: str, keys: Sequence[str]) -> int:
+        return await self._ask("drop_notes", lambda store: store.drop_notes(kind, keys))
+
+    async def tally(self, entries: Sequence[Tally]) -> None:
+        await self._ask("tally", lambda store: store.tally(entries))
+
+    async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
+        return await self._ask("tallies", lambda store: store.tallies(kind, prefix=prefix, now=now, limit=limit))
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         return await self._ask(

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatekeeper.store import search
-from gatekeeper.store.base import HISTORY_KEPT, Block, Bucket, Charge, History, RecordQuery, StoredRecord
+from gatekeeper.store.base import (
+    DISTINCT_MOST,
+    HISTORY_KEPT,
+    Block,
+    Bucket,
+    Charge,
+    History,
+    Limit,
+    Note,
+    RecordQuery,
+    Sighting,
+    StoredRecord,
+    Tally,
+)
 
 
 class MemoryStore:
@@ -19,7 +32,15 @@ class MemoryStore:
     """
 
     def __init__(
-        self, *, buckets: int = 200_000, histories: int = 100_000, blocks: int = 20_000, records: int = 5_000
+        self,
+        *,
+        buckets: int = 200_000,
+        histories: int = 100_000,
+        blocks: int = 20_000,
+        records: int = 5_000,
+        sightings: int = 200_000,
+        notes: int = 20_000,
+        tallies: int = 100_000,
     ) -> None:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._histories: OrderedDict[str, History] = OrderedDict()
@@ -29,6 +50,13 @@ class MemoryStore:
         self._most_histories = histories
         self._most_blocks = blocks
         self._most_records = records
+        self._sets: OrderedDict[str, dict[bytes, float]] = OrderedDict()  # key -> member -> until
+        self._sightings = 0  # members of all sets
+        self._most_sightings = sightings
+        self._notes: OrderedDict[tuple[str, str], Note] = OrderedDict()
+        self._most_notes = notes
+        self._tallies: OrderedDict[tuple[str, str], Tally] = OrderedDict()
+        self._most_tallies = tallies
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         levels = []
@@ -40,6 +68,89 @@ class MemoryStore:
                 self._buckets.move_to_end(charge.key)
         _shrink(self._buckets, self._most_buckets)
         return levels
+
+    async def take(self, limits: Sequence[Limit], *, now: float) -> list[float]:
+        buckets: dict[str, Bucket] = {}
+        waits = []
+        for limit in limits:
+            known = buckets.get(limit.key) or self._buckets.get(limit.key, Bucket())
+            cost = min(limit.cost, limit.burst)
+            looked = known.spend(Charge(limit.key, 0.0, limit.per_second), now=now)
+            waits.append(limit.wait(looked.level))
+            buckets[limit.key] = looked.spend(Charge(limit.key, cost, limit.per_second), now=now)
+        if not any(waits):
+            for key, bucket in buckets.items():
+                self._buckets[key] = bucket
+                self._buckets.move_to_end(key)
+            _shrink(self._buckets, self._most_buckets)
+        return waits
+
+    async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
+        counts = []
+        for sighting in sightings:
+            members = self._sets.get(sighting.key, {})
+            if sighting.member:
+                self._see(sighting, members, now)
+            counts.append(sum(until > now for until in members.values()))
+        return counts
+
+    def _see(self, sighting: Sighting, members: dict[bytes, float], now: float) -> None:
+        digest, until = sighting.digest, now + sighting.window
+        if digest not in members:
+            if len(members) >= DISTINCT_MOST:
+                gone = [member for member, end in members.items() if end <= now]
+                for member in gone:
+                    del members[member]
+                self._sightings -= len(gone)
+                if not gone:
+                    return
+            self._sightings += 1
+        members[digest] = max(until, members.get(digest, 0.0))
+        self._sets[sighting.key] = members
+        self._sets.move_to_end(sighting.key)
+        while self._sightings > self._most_sightings:
+            self._sightings -= len(self._sets.popitem(last=False)[1])
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        for note in notes:
+            self._notes[note.kind, note.key] = note
+            self._notes.move_to_end((note.kind, note.key))
+        _shrink(self._notes, self._most_notes)
+
+    async def notes(
+        self, kind: str, keys: Sequence[str] = (), *, prefix: str = "", now: float, limit: int = 1000
+    ) -> list[Note]:
+        if keys:
+            some = [note for key in dict.fromkeys(keys) if (note := self._notes.get((kind, key))) is not None]
+        else:
+            some = [note for note in self._notes.values() if note.kind == kind and note.key.startswith(prefix)]
+        return sorted((note for note in some if note.until > now), key=lambda note: note.key)[:limit]
+
+    async def swap_note(self, kind: str, key: str, *, old: str | None, new: Note | None, now: float) -> bool:
+        known = self._notes.get((kind, key))
+        if (known.text if known is not None and known.until > now else None) != old:
+            return False
+        if new is None:
+            self._notes.pop((kind, key), None)
+        else:
+            await self.put_notes([new])
+        return True
+
+    async def drop_notes(self, kind: str, keys: Sequence[str]) -> int:
+        return sum(self._notes.pop((kind, key), None) is not None for key in dict.fromkeys(keys))
+
+    async def tally(self, entries: Sequence[Tally]) -> None:
+        for entry in entries:
+            known = self._tallies.get((entry.kind, entry.key))
+            amount, until = (known.amount, known.until) if known is not None else (0, entry.until)
+            added = Tally(entry.kind, entry.key, amount + entry.amount, max(until, entry.until))
+            self._tallies[entry.kind, entry.key] = added
+            self._tallies.move_to_end((entry.kind, entry.key))
+        _shrink(self._tallies, self._most_tallies)
+
+    async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
+        some = [t for t in self._tallies.values() if t.kind == kind and t.key.startswith(prefix) and t.until > now]
+        return sorted(some, key=lambda t: t.key)[:limit]
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         known = self._histories.get(key)
@@ -95,6 +206,15 @@ class MemoryStore:
             del self._buckets[key]
         for key in [key for key, history in self._histories.items() if history.last < now - HISTORY_KEPT]:
             del self._histories[key]
+        for key in list(self._sets):
+            self._sets[key] = {member: until for member, until in self._sets[key].items() if until > now}
+            if not self._sets[key]:
+                del self._sets[key]
+        self._sightings = sum(map(len, self._sets.values()))
+        for which in [which for which, note in self._notes.items() if note.until <= now]:
+            del self._notes[which]
+        for which in [which for which, tally in self._tallies.items() if tally.until <= now]:
+            del self._tallies[which]
         old = [record.id for record in self._records.values() if record.time < records_before]
         for gone in old:
             del self._records[gone]
@@ -104,6 +224,6 @@ class MemoryStore:
         """Nothing to let go; what is kept stays until the object goes."""
 
 
-def _shrink(kept: OrderedDict[str, Any], most: int) -> None:
+def _shrink(kept: OrderedDict[Any, Any], most: int) -> None:
     while len(kept) > most:
         kept.popitem(last=False)

@@ -44,6 +44,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX recipient_record ON recipient (record)",
     ),
+    (
+        # `member` is a digest of 8 octets.
+        """
+        CREATE TABLE sighting (
+          key TEXT NOT NULL, member BLOB NOT NULL, until REAL NOT NULL, PRIMARY KEY (key, member)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX sighting_until ON sighting (until)",
+        """
+        CREATE TABLE note (
+          kind TEXT NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (kind, key)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX note_until ON note (until)",
+        """
+        CREATE TABLE tally (
+          kind TEXT NOT NULL, key TEXT NOT NULL, amount INTEGER NOT NULL, until REAL NOT NULL, PRIMARY KEY (kind, key)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX tally_until ON tally (until)",
+    ),
 )
 """From version n to n + 1, one transaction each. What was released is never edited, only followed by another."""
 

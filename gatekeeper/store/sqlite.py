@@ -13,19 +13,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.store import search
+from gatekeeper.store import search, sqlite_state
 from gatekeeper.store.base import (
     HISTORY_KEPT,
     UNLEAKING_KEPT,
     Block,
     Charge,
     History,
+    Limit,
+    Note,
     RecordQuery,
+    Sighting,
     StoreAway,
     StoredRecord,
+    Tally,
 )
 from gatekeeper.store.lane import Lane
 from gatekeeper.store.sqlite_file import Reading, Writing, prepare
+from gatekeeper.store.sqlite_state import text as _text
 
 LOOK_EVERY = 0.5
 """Seconds until a block made by another process counts here."""
@@ -114,6 +119,37 @@ class SqliteStore:
         lane = self._writer if any(charge.cost for charge in charges) else self._reader
         return await lane.ask(run)
 
+    async def take(self, limits: Sequence[Limit], *, now: float) -> list[float]:
+        return await self._writer.ask(lambda connection: sqlite_state.take(connection, limits, now))
+
+    async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
+        lane = self._writer if any(sighting.member for sighting in sightings) else self._reader
+        return await lane.ask(lambda connection: sqlite_state.distinct(connection, sightings, now))
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        await self._writer.ask(lambda connection: sqlite_state.put_notes(connection, notes))
+
+    async def notes(
+        self, kind: str, keys: Sequence[str] = (), *, prefix: str = "", now: float, limit: int = 1000
+    ) -> list[Note]:
+        return await self._reader.ask(
+            lambda connection: sqlite_state.notes(connection, kind, keys, prefix=prefix, now=now, limit=limit)
+        )
+
+    async def swap_note(self, kind: str, key: str, *, old: str | None, new: Note | None, now: float) -> bool:
+        return await self._writer.ask(
+            lambda connection: sqlite_state.swap_note(connection, kind, key, old=old, new=new, now=now)
+        )
+
+    async def drop_notes(self, kind: str, keys: Sequence[str]) -> int:
+        return await self._writer.ask(lambda connection: sqlite_state.drop_notes(connection, kind, keys))
+
+    async def tally(self, entries: Sequence[Tally]) -> None:
+        await self._writer.ask(lambda connection: sqlite_state.tally(connection, entries))
+
+    async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
+        return await self._reader.ask(lambda connection: sqlite_state.tallies(connection, kind, prefix, now, limit))
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         def run(connection: sqlite3.Connection) -> History:
             return History(*connection.execute(_REMEMBER, (_text(key), accepted, refused, now)).fetchone())
@@ -194,6 +230,8 @@ class SqliteStore:
         self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
         await self._portions(deleting(_DRAINED, now, UNLEAKING_KEPT, PORTION))
         await self._portions(deleting(_UNSEEN, now - HISTORY_KEPT, PORTION))
+        for sql, values in sqlite_state.ending(now, PORTION):
+            await self._portions(deleting(sql, *values))
         return await self._portions(records)
 
     async def close(self) -> None:
@@ -236,11 +274,6 @@ class SqliteStore:
         for block in news:
             self._blocks[block.key] = block
         self._change = change
-
-
-def _text(text: str) -> str:
-    """SQLite's text is UTF-8, which has no lone surrogates."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _put(connection: sqlite3.Connection, records: Sequence[StoredRecord]) -> None:

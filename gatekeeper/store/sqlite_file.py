@@ -138,7 +138,7 @@ def _migrate(connection: Connection, path: Path) -> None:
 
 def _prove(connection: Connection) -> None:
     """Touch every table and write something, so that a damaged file or a full disk shows now, not at the first mail."""
-    for table in ("bucket", "history", "block", "record", "recipient"):
+    for table in ("bucket", "history", "block", "record", "recipient", "sighting", "note", "tally"):
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608  # our own names
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
 

@@ -71,7 +71,9 @@ def test_a_clean_message_arrives_with_our_score(asking: Asking, gatekeeper: Gate
 
 
 def test_a_listed_client_is_marked_and_one_listed_twice_is_refused_in_our_words(asking: Asking) -> None:
-    said = asking.deliver(EXPLOITED, "exploited-exim@soft.invalid", message("exploited-exim@soft.invalid", "exploited by Exim"))
+    said = asking.deliver(
+        EXPLOITED, "exploited-exim@soft.invalid", message("exploited-exim@soft.invalid", "exploited by Exim")
+    )
     assert "250 OK id=" in said, said
     assert b"X-Spam-Flag: YES" in asking.exim.wait_for_mail("alice", "exploited by Exim")
     said = asking.deliver(TWICE, "twice-exim@soft.test", message("twice-exim@soft.test", "twice by Exim"))

@@ -45,7 +45,9 @@ def test_rspamc_prints_our_verdict_on_a_listed_client(gatekeeper: Gatekeeper) ->
     said = rspamc(gatekeeper, content, "-i", EXPLOITED, "-F", "exploited@soft.invalid", *ENVELOPE)
     assert "Action: add header" in said
     assert "Symbol: DNSBL_CODES_XPLOIT (5.50)" in said
-    said = rspamc(gatekeeper, message("twice-http@soft.test", "twice"), "-i", TWICE, "-F", "twice-http@soft.test", *ENVELOPE)
+    said = rspamc(
+        gatekeeper, message("twice-http@soft.test", "twice"), "-i", TWICE, "-F", "twice-http@soft.test", *ENVELOPE
+    )
     assert "Action: reject" in said
     assert re.search(r"smtp_message: 5\.7\.1 .*\(id \w+\)", said)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from gatekeeper.store.base import Block, Charge, RecordQuery, Store
+from gatekeeper.store.base import Block, Charge, Limit, Note, RecordQuery, Sighting, Store, Tally
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
 from tests.support.records import stored_record
@@ -23,6 +23,13 @@ ADDRESS = st.sampled_from(["", "192.0.2.1", "192.0.2.129", "2001:db8::1", "::fff
 CHARGES = st.lists(
     st.builds(Charge, KEYS, st.sampled_from([0.0, 1.0, 2.5, -1.0]), st.sampled_from([0.0, 0.5, 2.0])), max_size=4
 )
+LIMITS = st.lists(
+    st.builds(Limit, KEYS, st.sampled_from([1.0, 2.5, 9.0]), st.just(5.0), st.sampled_from([0.5, 2.0])), max_size=4
+)
+SIGHTINGS = st.lists(
+    st.builds(Sighting, KEYS, st.sampled_from(["", "x", "y", "z"]), st.sampled_from([5.0, 30.0])), max_size=5
+)
+LONG_KEYS = st.sampled_from(["", "a", "aa", "ab", "ü"])
 RECORDS = st.lists(
     st.builds(
         stored_record,
@@ -84,6 +91,40 @@ class Agreement(RuleBasedStateMachine):
         one, other = self.both(lambda store: store.spend(charges, now=self.now))
         assert one == pytest.approx(other)
         assert min(one, default=0) >= 0
+
+    @rule(limits=LIMITS, later=LATER)
+    def take(self, limits, later):
+        self.now += later
+        one, other = self.both(lambda store: store.take(limits, now=self.now))
+        assert one == pytest.approx(other)
+
+    @rule(sightings=SIGHTINGS, later=LATER)
+    def distinct(self, sightings, later):
+        self.now += later
+        self.agree(lambda store: store.distinct(sightings, now=self.now))
+
+    @rule(key=LONG_KEYS, old=st.sampled_from([None, "1", "2"]), text=st.sampled_from(["1", "2"]), length=LATER)
+    def swap_note(self, key, old, text, length):
+        new = Note("k", key, text, self.now + length)
+        self.agree(lambda store: store.swap_note("k", key, old=old, new=new, now=self.now))
+
+    @rule(keys=st.lists(LONG_KEYS, max_size=2), prefix=LONG_KEYS, later=LATER, put=st.booleans())
+    def notes(self, keys, prefix, later, put):
+        self.now += later
+        if put:
+            self.agree(lambda store: store.put_notes([Note("k", key, "1", self.now + later) for key in keys]))
+        self.agree(lambda store: store.notes("k", keys, prefix=prefix, now=self.now))
+        self.agree(lambda store: store.notes("k", prefix=prefix, now=self.now, limit=2))
+
+    @rule(keys=st.lists(LONG_KEYS, max_size=2))
+    def drop_notes(self, keys):
+        self.agree(lambda store: store.drop_notes("k", keys))
+
+    @rule(keys=st.lists(LONG_KEYS, max_size=3), prefix=LONG_KEYS, later=LATER)
+    def tally(self, keys, prefix, later):
+        self.now += later
+        self.agree(lambda store: store.tally([Tally("t", key, 2, self.now + later) for key in keys]))
+        self.agree(lambda store: store.tallies("t", prefix=prefix, now=self.now))
 
     @rule(key=KEYS, accepted=st.integers(0, 3), refused=st.integers(0, 3), later=LATER)
     def remember(self, key, accepted, refused, later):

@@ -4,7 +4,19 @@ import asyncio
 
 import pytest
 
-from gatekeeper.store.base import HISTORY_KEPT, Block, Charge, History, RecordQuery, Store
+from gatekeeper.store.base import (
+    DISTINCT_MOST,
+    HISTORY_KEPT,
+    Block,
+    Charge,
+    History,
+    Limit,
+    Note,
+    RecordQuery,
+    Sighting,
+    Store,
+    Tally,
+)
 from tests.support.records import NOW, stored_record
 
 
@@ -61,6 +73,159 @@ class TestBuckets:
         for key in ("", "\x00", "ü", "\udc80", "a'b\"; DROP TABLE bucket"):
             assert await store.spend([Charge(key, 1, 0)], now=NOW) == [1.0]
             assert await store.spend([Charge(key, 0, 0)], now=NOW) == [1.0]
+
+
+class TestLimits:
+    async def test_let_a_burst_through_and_then_one_at_a_time(self, store: Store):
+        limit = Limit("a", cost=1, burst=3, per_second=0.5)
+        assert [await store.take([limit], now=NOW) for _ in range(4)] == [[0.0], [0.0], [0.0], [2.0]]
+        assert await store.take([limit], now=NOW + 2) == [0.0]
+        assert await store.take([limit], now=NOW + 2) == [2.0]
+
+    async def test_asking_too_early_does_not_make_the_wait_longer(self, store: Store):
+        limit = Limit("a", cost=1, burst=1, per_second=0.125)
+        await store.take([limit], now=NOW)
+        assert [(await store.take([limit], now=NOW + 4))[0] for _ in range(5)] == [4.0] * 5
+
+    async def test_are_charged_together_or_not_at_all(self, store: Store):
+        roomy, full = Limit("roomy", 1, 10, 1), Limit("full", 1, 1, 0.5)
+        await store.take([full], now=NOW)
+        assert await store.take([roomy, full], now=NOW) == [0.0, 2.0]
+        assert await store.spend([Charge("roomy", 0, 1)], now=NOW) == [0.0]
+
+    async def test_what_costs_more_than_the_burst_passes_when_nothing_else_was_taken(self, store: Store):
+        assert await store.take([Limit("a", 50, 10, 1)], now=NOW) == [0.0]
+        assert await store.take([Limit("a", 50, 10, 1)], now=NOW) == [10.0]
+        assert await store.take([Limit("a", 50, 10, 1)], now=NOW + 10) == [0.0]
+
+    async def test_one_that_never_leaks_is_waited_for_in_vain(self, store: Store):
+        await store.take([Limit("a", 1, 1, 0)], now=NOW)
+        assert await store.take([Limit("a", 1, 1, 0)], now=NOW + 1e6) == [float("inf")]
+
+    async def test_on_the_same_key_add_up(self, store: Store):
+        assert await store.take([Limit("a", 1, 2, 1)] * 3, now=NOW) == [0.0, 0.0, 1.0]
+        assert await store.take([Limit("a", 1, 2, 1)] * 2, now=NOW) == [0.0, 0.0]
+
+    async def test_many_at_once_never_take_more_than_there_is(self, store: Store):
+        limit = Limit("a", 1, 20, 0.001)
+        waits = await asyncio.gather(*(store.take([limit], now=NOW) for _ in range(100)))
+        assert sum(wait == [0.0] for wait in waits) == 20
+
+    async def test_a_clock_that_jumps_backwards_gives_nothing(self, store: Store):
+        limit = Limit("a", 1, 1, 1)
+        await store.take([limit], now=NOW)
+        assert await store.take([limit], now=NOW - 1000) == [1.0]
+
+    async def test_no_limit_no_wait(self, store: Store):
+        assert await store.take([], now=NOW) == []
+
+
+class TestSightings:
+    async def test_count_the_different_ones(self, store: Store):
+        seen = [Sighting("a", member, 60) for member in ("x", "y", "x", "z")] + [Sighting("b", "x", 60)]
+        assert await store.distinct(seen, now=NOW) == [1, 2, 2, 3, 1]
+
+    async def test_of_nobody_only_look(self, store: Store):
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [0]
+        await store.distinct([Sighting("a", "x", 60)], now=NOW)
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [1]
+
+    async def test_end_with_their_window_unless_seen_again(self, store: Store):
+        await store.distinct([Sighting("a", "x", 60), Sighting("a", "y", 60)], now=NOW)
+        await store.distinct([Sighting("a", "y", 60)], now=NOW + 30)
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW + 61) == [1]
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW + 91) == [0]
+
+    async def test_of_a_full_set_are_not_told_apart(self, store: Store):
+        many = [Sighting("a", str(n), 60) for n in range(DISTINCT_MOST + 10)]
+        assert (await store.distinct(many, now=NOW))[-1] == DISTINCT_MOST
+        assert await store.distinct([Sighting("a", "another", 60)], now=NOW + 30) == [DISTINCT_MOST]
+        assert await store.distinct([Sighting("a", "later", 60)], now=NOW + 61) == [1]
+
+    async def test_may_be_of_any_text(self, store: Store):
+        assert await store.distinct([Sighting("\udc80", "\udcff", 60), Sighting("'", "\x00", 60)], now=NOW) == [1, 1]
+
+    async def test_of_many_at_once_are_all_counted(self, store: Store):
+        await asyncio.gather(*(store.distinct([Sighting("a", str(n), 60)], now=NOW) for n in range(100)))
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [100]
+
+    async def test_that_have_ended_are_forgotten(self, store: Store):
+        await store.distinct([Sighting("a", "x", 60), Sighting("a", "y", 600)], now=NOW)
+        await store.expire(now=NOW + 100, records_before=0)
+        assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [1]
+
+
+class TestNotes:
+    async def test_are_kept_replaced_and_found(self, store: Store):
+        await store.put_notes(
+            [Note("k", "b", "1", NOW + 9), Note("k", "a", "2", NOW + 9), Note("other", "a", "3", NOW + 9)]
+        )
+        await store.put_notes([Note("k", "b", "4", NOW + 8)])
+        assert [(n.key, n.text, n.until) for n in await store.notes("k", now=NOW)] == [
+            ("a", "2", NOW + 9),
+            ("b", "4", NOW + 8),
+        ]
+        assert [n.text for n in await store.notes("k", ["b", "none", "b"], now=NOW)] == ["4"]
+        assert [n.text for n in await store.notes("k", limit=1, now=NOW)] == ["2"]
+
+    async def test_are_found_by_how_their_key_begins(self, store: Store):
+        await store.put_notes([Note("k", key, "", NOW + 9) for key in ("a", "ab", "abc", "b", "a%", "")])
+        assert [n.key for n in await store.notes("k", prefix="ab", now=NOW)] == ["ab", "abc"]
+        assert [n.key for n in await store.notes("k", prefix="a%", now=NOW)] == ["a%"]
+        assert len(await store.notes("k", now=NOW)) == 6
+
+    async def test_end(self, store: Store):
+        await store.put_notes([Note("k", "a", "", NOW + 9), Note("k", "b", "", NOW + 99)])
+        assert [n.key for n in await store.notes("k", now=NOW + 9)] == ["b"]
+        assert await store.notes("k", ["a"], now=NOW + 9) == []
+        await store.expire(now=NOW + 9, records_before=0)
+        assert [n.key for n in await store.notes("k", now=NOW)] == ["b"]
+
+    async def test_are_swapped_only_for_what_was_known(self, store: Store):
+        first, second = Note("k", "a", "1", NOW + 9), Note("k", "a", "2", NOW + 9)
+        assert not await store.swap_note("k", "a", old="1", new=second, now=NOW)
+        assert await store.swap_note("k", "a", old=None, new=first, now=NOW)
+        assert not await store.swap_note("k", "a", old=None, new=second, now=NOW)
+        assert await store.swap_note("k", "a", old="1", new=second, now=NOW)
+        assert await store.swap_note("k", "a", old="2", new=None, now=NOW)
+        assert await store.notes("k", now=NOW) == []
+
+    async def test_that_have_ended_count_as_absent(self, store: Store):
+        await store.put_notes([Note("k", "a", "1", NOW + 1)])
+        assert await store.swap_note("k", "a", old=None, new=Note("k", "a", "2", NOW + 99), now=NOW + 1)
+
+    async def test_of_many_who_swap_one_succeeds(self, store: Store):
+        tried = (store.swap_note("k", "a", old=None, new=Note("k", "a", str(n), NOW + 9), now=NOW) for n in range(50))
+        assert sum(await asyncio.gather(*tried)) == 1
+
+    async def test_are_dropped(self, store: Store):
+        await store.put_notes([Note("k", "a", "", NOW + 9), Note("k", "b", "", NOW + 9)])
+        assert await store.drop_notes("k", ["a", "a", "none"]) == 1
+        assert [n.key for n in await store.notes("k", now=NOW)] == ["b"]
+
+    async def test_may_hold_any_text(self, store: Store):
+        await store.put_notes([Note("k", "ü'", "\x00\n\U0001f600", NOW + 9)])
+        assert [n.text for n in await store.notes("k", ["ü'"], now=NOW)] == ["\x00\n\U0001f600"]
+
+
+class TestTallies:
+    async def test_add_up(self, store: Store):
+        await store.tally([Tally("k", "a", 2, NOW + 9), Tally("k", "b", 1, NOW + 9), Tally("k", "a", 3, NOW + 5)])
+        assert await store.tallies("k", now=NOW) == [Tally("k", "a", 5, NOW + 9), Tally("k", "b", 1, NOW + 9)]
+
+    async def test_are_found_by_how_their_key_begins(self, store: Store):
+        await store.tally([Tally("k", key, 1, NOW + 9) for key in ("day1 a", "day1 b", "day2 a")])
+        assert [t.key for t in await store.tallies("k", prefix="day1 ", now=NOW)] == ["day1 a", "day1 b"]
+        assert [t.key for t in await store.tallies("k", limit=1, now=NOW)] == ["day1 a"]
+
+    async def test_of_many_at_once_lose_nothing(self, store: Store):
+        await asyncio.gather(*(store.tally([Tally("k", "a", 1, NOW + 9)]) for _ in range(100)))
+        assert [t.amount for t in await store.tallies("k", now=NOW)] == [100]
+
+    async def test_end(self, store: Store):
+        await store.tally([Tally("k", "a", 1, NOW + 9), Tally("k", "b", 1, NOW + 99)])
+        await store.expire(now=NOW + 9, records_before=0)
+        assert [t.key for t in await store.tallies("k", now=NOW)] == ["b"]
 
 
 class TestHistories:

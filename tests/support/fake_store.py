@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gatekeeper.store.base import Block, Charge, History, RecordQuery, StoreAway, StoredRecord
+from gatekeeper.store.base import (
+    Block,
+    Charge,
+    History,
+    Limit,
+    Note,
+    RecordQuery,
+    Sighting,
+    StoreAway,
+    StoredRecord,
+    Tally,
+)
 from gatekeeper.store.memory import MemoryStore
 
 
@@ -25,6 +36,40 @@ class FakeStore(MemoryStore):
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         self._ask("spend")
         return await super().spend(charges, now=now)
+
+    async def take(self, limits: Sequence[Limit], *, now: float) -> list[float]:
+        self._ask("take")
+        return await super().take(limits, now=now)
+
+    async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
+        self._ask("distinct")
+        return await super().distinct(sightings, now=now)
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        self._ask("put_notes")
+        await super().put_notes(notes)
+
+    async def notes(
+        self, kind: str, keys: Sequence[str] = (), *, prefix: str = "", now: float, limit: int = 1000
+    ) -> list[Note]:
+        self._ask("notes")
+        return await super().notes(kind, keys, prefix=prefix, now=now, limit=limit)
+
+    async def swap_note(self, kind: str, key: str, *, old: str | None, new: Note | None, now: float) -> bool:
+        self._ask("swap_note")
+        return await super().swap_note(kind, key, old=old, new=new, now=now)
+
+    async def drop_notes(self, kind: str, keys: Sequence[str]) -> int:
+        self._ask("drop_notes")
+        return await super().drop_notes(kind, keys)
+
+    async def tally(self, entries: Sequence[Tally]) -> None:
+        self._ask("tally")
+        await super().tally(entries)
+
+    async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
+        self._ask("tallies")
+        return await super().tallies(kind, prefix=prefix, now=now, limit=limit)
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         self._ask("remember")
