@@ -43,21 +43,35 @@ def prepare(path: Path) -> None:
         raise StoreUnusable(f"Python here comes with SQLite {sqlite3.sqlite_version}: {oldest} or newer is needed")
     with _making:
         _make(path)
-    try:
-        connection = _connect(path, START_PATIENCE)
+    end = time.monotonic() + START_PATIENCE
+    while True:
         try:
-            _migrate(connection, path)
-            _prove(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as failure:
-        raise StoreUnusable(sentence(failure, path)) from failure
+            return _begin(path)
+        except sqlite3.Error as failure:
+            # Where another process is just turning the file into a WAL one, or closing it as the last, SQLite says
+            # that it is locked at once, whatever patience was asked for.
+            if not _locked(failure) or time.monotonic() >= end:
+                raise StoreUnusable(sentence(failure, path)) from failure
+        time.sleep(0.02)
+
+
+def _begin(path: Path) -> None:
+    connection = _connect(path, START_PATIENCE)
+    try:
+        _migrate(connection, path)
+        _prove(connection)
+    finally:
+        connection.close()
+
+
+def _locked(failure: Exception) -> bool:
+    return getattr(failure, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def sentence(failure: Exception, path: Path) -> str:
     """What is wrong with the file, and the mend."""
     name = getattr(failure, "sqlite_errorname", "") or type(failure).__name__
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+    if _locked(failure):
         return f"{path} is locked by another program: find it with `fuser {path}` and end it"
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return f"{path} is damaged or no SQLite database: move it away (a new one is made) or restore a copy"

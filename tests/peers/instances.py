@@ -375,7 +375,9 @@ class Exim:
         passwd = f"{self.ACCOUNT}:x:{self.ID}:{self.ID}::/nonexistent:/usr/sbin/nologin\n"
         (directory / "passwd").write_text(Path("/etc/passwd").read_text() + passwd)
         (directory / "group").write_text(Path("/etc/group").read_text() + f"{self.ACCOUNT}:x:{self.ID}:\n")
+        libraries = dict.fromkeys(str(path.parent) for path in (root / "usr/lib").rglob("*.so*"))
         self.environment = {
+            "LD_LIBRARY_PATH": ":".join(libraries),
             "LD_PRELOAD": str(next(root.glob("usr/lib/*/libnss_wrapper.so"))),
             "NSS_WRAPPER_PASSWD": str(directory / "passwd"),
             "NSS_WRAPPER_GROUP": str(directory / "group"),

@@ -1,13 +1,10 @@
 """A client -> gatekeeper -> Exim -> Maildir: a next hop without XCLIENT, so that `relay_domains` is needed.
 
-Exim's package conflicts with Postfix's, so it is fetched and unpacked for these tests alone, never installed. Where
-that cannot be done (no apt, nothing to fetch it from, libraries that it needs are missing) they skip, in CI too.
+Exim's package conflicts with Postfix's, so it is fetched and unpacked for these tests alone, never installed.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.peers.conftest import CHECKS
-from tests.peers.instances import PATH, Exim, Gatekeeper, program
+from tests.peers.instances import Exim, Gatekeeper
 from tests.peers.modes import Client
+from tests.peers.packages import absent, unpacked
 from tests.peers.test_front import GOOD, message, records
 
 PACKAGES = ("exim4-daemon-light", "libnss-wrapper")
@@ -30,37 +28,11 @@ class Relaying:
     gatekeeper: Gatekeeper
 
 
-def unpacked(directory: Path, packages: tuple[str, ...] = PACKAGES) -> Path:
-    """Where they stand unpacked; skips where they cannot be had."""
-    apt, dpkg = program("apt-get"), program("dpkg")
-    if apt is None or dpkg is None or os.geteuid() != 0:
-        pytest.skip("Exim is unpacked from Debian's package, as root: needs apt-get, dpkg and root")
-    directory.mkdir()
-    root = directory / "root"
-    try:
-        done = subprocess.run(
-            [apt, "-o", "APT::Sandbox::User=root", "download", *packages],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**os.environ, "PATH": PATH},
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip("apt-get download took more than 60 s")
-    if done.returncode != 0:
-        pytest.skip(f"Exim's package cannot be fetched: {done.stderr.strip()}")
-    for package in directory.glob("*.deb"):
-        subprocess.run([dpkg, "-x", str(package), str(root)], check=True, timeout=60, env={**os.environ, "PATH": PATH})
-    return root
-
-
 @pytest.fixture(scope="module")
 def relaying(workplace: Path, nameserver: int) -> Iterator[Relaying]:
-    exim = Exim(unpacked(workplace / "exim-packages"), workplace / "exim", ["alice", "bob"])
+    exim = Exim(unpacked(workplace / "exim-packages", PACKAGES), workplace / "exim", ["alice", "bob"])
     if why := exim.unable():
-        pytest.skip(f"Exim does not run here: {why}")
+        absent(f"Exim does not run here: {why}")
     directory = workplace / "before-exim"
     directory.mkdir()
     gatekeeper = Gatekeeper(

@@ -164,6 +164,20 @@ class TestAtStart:
             with pytest.raises(StoreUnusable, match="locked by another program: find it with `fuser"):
                 prepare(path)
 
+    def test_a_lock_that_sqlite_does_not_wait_for_is_tried_again(self, path, monkeypatch):
+        begin, tried = sqlite_file._begin, []
+
+        def busy_twice(path):
+            tried.append(path)
+            if len(tried) < 3:
+                raise Fault("SQLITE_BUSY")
+            begin(path)
+
+        monkeypatch.setattr(sqlite_file, "_begin", busy_twice)
+        monkeypatch.setattr(sqlite_file, "START_PATIENCE", 60.0)
+        prepare(path)
+        assert len(tried) == 3
+
     def test_a_full_disk_is_told(self, path, monkeypatch):
         with (
             pages_at_most(monkeypatch, 2),
