@@ -154,7 +154,10 @@ def test_a_reload_keeps_sessions_and_a_bad_configuration_keeps_the_old_one(pair:
     wait_until("the refusal of the new configuration", lambda: "reload_refused" in gatekeeper.log())
     gatekeeper.config.write_text(good + "\n[policy]\ntag = 4.0\n")
     gatekeeper.process.process.send_signal(signal.SIGHUP)
-    wait_until("the new configuration", lambda: "event=reloaded" in gatekeeper.log() or " reloaded" in gatekeeper.log())
+    try:
+        wait_until("the new configuration", lambda: " reloaded " in gatekeeper.log(), 60)
+    except AssertionError as late:
+        raise AssertionError(f"{late}:\n{gatekeeper.log()}") from None
     assert client.rcpt("alice@example.org")[0] == 250
     assert client.data(message("a@good.test", "over a reload"))[0] == 250
     client.close()
