@@ -14,6 +14,7 @@ from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.records import records
 from gatekeeper.cli.run import run
+from gatekeeper.cli.store import store
 
 app = typer.Typer(
     name="gatekeeper",
@@ -32,6 +33,7 @@ app.command()(explain)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(config, name="config")
+app.add_typer(store, name="store")
 
 
 def _version(wanted: bool) -> None:

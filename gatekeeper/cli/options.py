@@ -58,9 +58,9 @@ def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) ->
     from gatekeeper.store.opening import open_store
 
     path = settings.store.path
-    if path is None:
+    if path is None and not settings.store.networked:
         fail('[store] url is "memory:", which no other program can look into')
-    if not path.exists():  # opening it would make it, and as the wrong user
+    if path is not None and not path.exists():  # opening it would make it, and as the wrong user
         fail(f"{path} is not there: gatekeeper has not run with this configuration yet")
     changes: list[bool] = []
 
@@ -76,7 +76,7 @@ def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) ->
     except (StoreUnusable, StoreAway) as wrong:
         fail(str(wrong))
     if False in changes:  # memory answered instead: it knows nothing, which is not an answer
-        fail(f"{path} does not answer: try again")
+        fail(f"{path or settings.store.url} does not answer: try again")
     return found
 
 

@@ -15,8 +15,7 @@ _SEEN = "SELECT until FROM sighting WHERE key = ? AND member = ?"
 _SEE = """
 INSERT INTO sighting (key, member, until) VALUES (?1, ?2, ?3)
 ON CONFLICT (key, member) DO UPDATE SET until = max(until, ?3)"""
-_MEMBERS = "SELECT count(*) FROM (SELECT 1 FROM sighting WHERE key = ? LIMIT ?)"
-_COUNT = "SELECT count(*) FROM (SELECT 1 FROM sighting WHERE key = ? AND until > ? LIMIT ?)"
+_SIZE = "SELECT count(*), coalesce(sum(until > ?), 0) FROM sighting WHERE key = ?"
 _OLD_MEMBERS = "DELETE FROM sighting WHERE key = ? AND until <= ?"
 _PUT = """
 INSERT INTO note (kind, key, text, until) VALUES (?1, ?2, ?3, ?4)
@@ -60,22 +59,30 @@ def take(connection: Connection, limits: Sequence[Limit], now: float) -> list[fl
 
 
 def distinct(connection: Connection, sightings: Sequence[Sighting], now: float) -> list[int]:
+    sets: dict[str, tuple[int, int]] = {}  # how many members are kept, and how many of them count
     counts = []
     for sighting in sightings:
         key = text(sighting.key)
+        kept, live = sets[key] if key in sets else connection.execute(_SIZE, (now, key)).fetchone()
         if sighting.member:
-            _see(connection, key, sighting, now)
-        counts.append(int(connection.execute(_COUNT, (key, now, DISTINCT_MOST)).fetchone()[0]))
+            kept, live = _see(connection, key, sighting, (kept, live), now)
+        sets[key] = kept, live
+        counts.append(min(live, DISTINCT_MOST))
     return counts
 
 
-def _see(connection: Connection, key: str, sighting: Sighting, now: float) -> None:
+def _see(connection: Connection, key: str, sighting: Sighting, size: tuple[int, int], now: float) -> tuple[int, int]:
+    kept, live = size
     digest = sighting.digest
-    if connection.execute(_SEEN, (key, digest)).fetchone() is None:
-        (members,) = connection.execute(_MEMBERS, (key, DISTINCT_MOST)).fetchone()
-        if members >= DISTINCT_MOST and not connection.execute(_OLD_MEMBERS, (key, now)).rowcount:
-            return
+    known = connection.execute(_SEEN, (key, digest)).fetchone()
+    if known is None:
+        if kept >= DISTINCT_MOST:
+            kept -= connection.execute(_OLD_MEMBERS, (key, now)).rowcount
+        if kept >= DISTINCT_MOST:
+            return kept, live
+        kept += 1
     connection.execute(_SEE, (key, digest, now + sighting.window))
+    return kept, live + (known is None or known[0] <= now)
 
 
 def put_notes(connection: Connection, notes: Sequence[Note]) -> None:

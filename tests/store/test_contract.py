@@ -149,11 +149,6 @@ class TestSightings:
         await asyncio.gather(*(store.distinct([Sighting("a", str(n), 60)], now=NOW) for n in range(100)))
         assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [100]
 
-    async def test_that_have_ended_are_forgotten(self, store: Store):
-        await store.distinct([Sighting("a", "x", 60), Sighting("a", "y", 600)], now=NOW)
-        await store.expire(now=NOW + 100, records_before=0)
-        assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [1]
-
 
 class TestNotes:
     async def test_are_kept_replaced_and_found(self, store: Store):

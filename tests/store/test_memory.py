@@ -1,6 +1,6 @@
 """The memory store stays within its limits."""
 
-from gatekeeper.store.base import Block, Charge, RecordQuery
+from gatekeeper.store.base import Block, Charge, Note, RecordQuery, Sighting, Tally
 from gatekeeper.store.memory import MemoryStore
 from tests.support.records import NOW, stored_record
 
@@ -46,3 +46,28 @@ async def test_the_oldest_records_make_room():
     store = MemoryStore(records=3)
     await store.put_records([stored_record(f"R{n}") for n in range(5)])
     assert [r.id for r in await store.find_records(RecordQuery())] == ["R4", "R3", "R2"]
+
+
+async def test_the_set_untouched_for_longest_goes_first():
+    store = MemoryStore(sightings=10)
+    for key in ("a", "b", "a", "c"):
+        await store.distinct([Sighting(key, f"{key}{n}", 60) for n in range(5)], now=NOW)
+    look = [Sighting(key, "", 60) for key in ("a", "b", "c")]
+    assert await store.distinct(look, now=NOW) == [5, 0, 5]
+
+
+async def test_sightings_that_have_ended_are_forgotten():
+    store = MemoryStore()
+    await store.distinct([Sighting("a", "x", 60), Sighting("a", "y", 600), Sighting("b", "x", 60)], now=NOW)
+    await store.expire(now=NOW + 100, records_before=0)
+    assert await store.distinct([Sighting("a", "", 60)], now=NOW) == [1]
+    assert list(store._sets) == ["a"]
+
+
+async def test_notes_and_tallies_stay_within_their_limits():
+    store = MemoryStore(notes=3, tallies=3)
+    for n in range(10):
+        await store.put_notes([Note("k", f"{n}", "", NOW + 9)])
+        await store.tally([Tally("k", f"{n}", 1, NOW + 9)])
+    assert [note.key for note in await store.notes("k", now=NOW)] == ["7", "8", "9"]
+    assert [tally.key for tally in await store.tallies("k", now=NOW)] == ["7", "8", "9"]

@@ -26,9 +26,8 @@ def test_these_are_understood(url, path):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("redis://127.0.0.1/0", "no Redis backend yet"),
-        ("rediss://127.0.0.1/0", "no Redis backend yet"),
-        ("redis+cluster://127.0.0.1", "no Redis backend yet"),
+        ("redis://127.0.0.1/x", "is no number of a database"),
+        ("redis://:secret@127.0.0.1/0", "a password does not stand here"),
         ("sqlite:state.db", 'as in "sqlite:/var/lib/gatekeeper/state.db"'),
         ("sqlite:/var/lib/gatekeeper/", 'as in "sqlite:/var/lib/gatekeeper/state.db"'),
         ("/var/lib/gatekeeper/state.db", 'begins with "sqlite:"'),
@@ -56,3 +55,16 @@ def test_memory_stands_alone():
 def test_a_file_that_cannot_be_used_ends_the_start(tmp_path):
     with pytest.raises(StoreUnusable):
         open_store(Settings(f"sqlite:{tmp_path}/nowhere/state.db"))
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://u@h:1/2", "redis+cluster://a,b", "redis+sentinel://a,b/m/0"])
+async def test_a_redis_has_memory_to_stand_in_and_need_not_be_there(url):
+    assert Settings(url).networked
+    store = open_store(Settings(url, password="secret"))
+    assert isinstance(store, Fallback)
+    await store.close()
+
+
+def test_a_password_is_for_redis_alone():
+    with pytest.raises(ValueError, match="asks for none"):
+        Settings("memory:", password="secret")

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from gatekeeper.store import sqlite_state
-from gatekeeper.store.base import Note
+from gatekeeper.store.base import Note, Sighting
 from gatekeeper.store.sqlite_file import prepare
 
 
@@ -30,4 +30,14 @@ def test_a_portion_is_a_bound(tmp_path: Path):
     sqlite_state.put_notes(connection, [Note("k", f"{n:02}", "", 1.0) for n in range(20)])
     gone = [connection.execute(sql, values).rowcount for sql, values in sqlite_state.ending(5.0, 7)]
     assert gone == [0, 0, 7, 0, 0, 0]
+    connection.close()
+
+
+def test_sightings_that_have_ended_are_forgotten(tmp_path: Path):
+    prepare(tmp_path / "state.db")
+    connection = sqlite3.connect(tmp_path / "state.db")
+    sqlite_state.distinct(connection, [Sighting("a", "x", 60), Sighting("a", "y", 600)], 1000.0)
+    for sql, values in sqlite_state.ending(1100.0, 100):
+        connection.execute(sql, values)
+    assert sqlite_state.distinct(connection, [Sighting("a", "", 60)], 1000.0) == [1]
     connection.close()

@@ -1,0 +1,308 @@
+"""The verbs of the Redis store as Lua scripts: each runs alone on the server, so each is atomic.
+
+Keys of one script share a hash tag, so that they live on one node of a cluster. Numbers that must come back as they
+were are written with 17 digits; Lua's own form has 14, which is not enough for a time.
+"""
+
+from __future__ import annotations
+
+from gatekeeper.store.base import DISTINCT_MOST, UNLEAKING_KEPT
+
+_EXACT = """
+local function exact(n) return string.format('%.17g', n) end
+"""
+
+_BUCKET = (
+    _EXACT
+    + """
+local function leaked(key, rate, now)
+  local b = redis.call('HMGET', key, 'l', 'a', 'r')
+  local level, at, before = tonumber(b[1] or '0'), tonumber(b[2] or '0'), tonumber(b[3] or '0')
+  if before > 0 and level <= before * (now - at) then level = 0 end -- it may have gone by now
+  return math.max(0, level - rate * math.max(0, now - at)), at
+end
+local function keep(key, level, at, rate, now)
+  at = math.max(at, now)
+  redis.call('HSET', key, 'l', exact(level), 'a', exact(at), 'r', exact(rate))
+  local seconds = UNLEAKING
+  if rate > 0 then seconds = math.min(seconds * 100, level / rate + at - now) end
+  redis.call('EXPIRE', key, math.ceil(seconds) + 1)
+end
+""".replace("UNLEAKING", str(int(UNLEAKING_KEPT)))
+)
+
+SPEND = (
+    _BUCKET
+    + """
+local now, out = tonumber(ARGV[1]), {}
+for i, key in ipairs(KEYS) do
+  local cost, rate = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local level, at = leaked(key, rate, now)
+  if cost ~= 0 then
+    level = math.max(0, level + cost)
+    keep(key, level, at, rate, now)
+  end
+  out[i] = exact(level)
+end
+return out
+"""
+)
+"""KEYS buckets; ARGV now, then cost and rate for each. The levels."""
+
+TAKE = (
+    _BUCKET
+    + """
+local now, out, room, levels = tonumber(ARGV[1]), {}, true, {}
+for i, key in ipairs(KEYS) do
+  local cost, burst, rate = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+  local known = levels[key]
+  local level, at
+  if known then level, at = known[1], known[2] else level, at = leaked(key, rate, now) end
+  local over = level + math.min(cost, burst) - burst
+  if over > 1e-9 then
+    room = false
+    out[i] = rate > 0 and exact(over / rate) or 'inf'
+  else
+    out[i] = '0'
+  end
+  levels[key] = {level + math.min(cost, burst), at, rate}
+end
+if room then
+  for key, known in pairs(levels) do keep(key, known[1], known[2], known[3], now) end
+end
+return out
+"""
+)
+"""KEYS buckets; ARGV now, then cost, burst and rate for each. The waits."""
+
+DISTINCT = """
+local now, most, out = tonumber(ARGV[1]), MOST, {}
+for i, key in ipairs(KEYS) do
+  local member, window = ARGV[2 * i], tonumber(ARGV[2 * i + 1])
+  if member ~= '' then
+    local known = redis.call('ZSCORE', key, member)
+    if not known and redis.call('ZCARD', key) >= most then redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[1]) end
+    if known or redis.call('ZCARD', key) < most then
+      local till = string.format('%.17g', math.max(tonumber(known or '0'), now + window))
+      redis.call('ZADD', key, till, member)
+      redis.call('EXPIRE', key, math.max(redis.call('TTL', key), math.ceil(window) + 1))
+    end
+  end
+  out[i] = redis.call('ZCOUNT', key, '(' .. ARGV[1], '+inf')
+end
+return out
+""".replace("MOST", str(DISTINCT_MOST), 1)
+"""KEYS sets; ARGV now, then digest ("" only looks) and window for each. The counts."""
+
+REMEMBER = (
+    _EXACT
+    + """
+local now = tonumber(ARGV[4])
+local h = redis.call('HMGET', KEYS[1], 'a', 'r', 'f', 'l')
+local first, last = math.min(tonumber(h[3] or ARGV[4]), now), math.max(tonumber(h[4] or ARGV[4]), now)
+local accepted, refused = tonumber(h[1] or '0') + tonumber(ARGV[2]), tonumber(h[2] or '0') + tonumber(ARGV[3])
+redis.call('HSET', KEYS[1], 'a', accepted, 'r', refused, 'f', exact(first), 'l', exact(last))
+redis.call('ZADD', KEYS[2], exact(last), ARGV[1])
+return {tostring(accepted), tostring(refused), exact(first), exact(last)}
+"""
+)
+"""KEYS history, index by last; ARGV name, accepted, refused, now."""
+
+FORGET_HISTORIES = """
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, name in ipairs(gone) do
+  redis.call('DEL', ARGV[3] .. name)
+  redis.call('ZREM', KEYS[1], name)
+end
+return #gone
+"""
+"""KEYS index by last; ARGV before, portion, prefix of the histories."""
+
+# Blocks: a sorted set of ends, a sorted set of the change each saw last, and hashes of the rest. A block that was
+# lifted stays with the end 0 until every process has noticed.
+BLOCK = """
+local name, since, till = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local change = redis.call('INCR', KEYS[1])
+local known = tonumber(redis.call('ZSCORE', KEYS[2], name) or '-1')
+if till <= known then return 0 end
+local begun = redis.call('HGET', KEYS[4], name)
+if known >= 0 and begun and since <= known and tonumber(begun) < since then since = nil end
+if since then redis.call('HSET', KEYS[4], name, ARGV[2]) end
+redis.call('ZADD', KEYS[2], ARGV[3], name)
+redis.call('ZADD', KEYS[3], change, name)
+redis.call('HSET', KEYS[5], name, ARGV[4])
+redis.call('HSET', KEYS[6], name, ARGV[5])
+return 1
+"""
+"""KEYS counter, ends, changes, beginnings, reasons, records; ARGV name, since, until, reason, record."""
+
+LIFT = """
+local change = redis.call('INCR', KEYS[1])
+local known = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '0')
+if known <= 0 then return 0 end
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZADD', KEYS[3], change, ARGV[1])
+return 1
+"""
+"""KEYS as BLOCK; ARGV name."""
+
+BLOCKS = """
+local names
+if ARGV[1] == 'ends' then names = redis.call('ZREVRANGEBYSCORE', KEYS[2], '+inf', '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
+else names = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ARGV[2], '+inf', 'LIMIT', 0, ARGV[3]) end
+local out = {redis.call('GET', KEYS[1]) or '0'}
+for _, name in ipairs(names) do
+  for _, part in ipairs({name, redis.call('HGET', KEYS[4], name) or '0', redis.call('ZSCORE', KEYS[2], name) or '0',
+      redis.call('HGET', KEYS[5], name) or '', redis.call('HGET', KEYS[6], name) or ''}) do
+    out[#out + 1] = part
+  end
+end
+return out
+"""
+"""KEYS as BLOCK; ARGV "ends" and a time, or "changes" and a counter; then how many. The counter, then five a block."""
+
+FORGET_BLOCKS = """
+local gone = 0
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
+  local till, change = redis.call('ZSCORE', KEYS[2], name), redis.call('ZSCORE', KEYS[3], name)
+  if tonumber(till) > 0 or tonumber(change or '0') <= tonumber(ARGV[2]) then
+    for n = 2, 3 do redis.call('ZREM', KEYS[n], name) end
+    for n = 4, 6 do redis.call('HDEL', KEYS[n], name) end
+    gone = gone + 1
+  end
+end
+return gone
+"""
+"""KEYS as BLOCK; ARGV now, last change that all have noticed, portion."""
+
+# Notes and tallies: a hash of values, a sorted set of ends, and one of keys in the order of their octets.
+PUT = """
+for i = 1, #ARGV, 3 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  redis.call('ZADD', KEYS[2], ARGV[i + 2], ARGV[i])
+  redis.call('ZADD', KEYS[3], 0, ARGV[i])
+end
+"""
+"""KEYS values, ends, keys; ARGV key, value, until for each."""
+
+ADD = """
+for i = 1, #ARGV, 3 do
+  redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1])
+  local known = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if not known or tonumber(known) < tonumber(ARGV[i + 2]) then redis.call('ZADD', KEYS[2], ARGV[i + 2], ARGV[i]) end
+  redis.call('ZADD', KEYS[3], 0, ARGV[i])
+end
+"""
+"""KEYS values, ends, keys; ARGV key, amount, until for each."""
+
+SWAP = """
+local till, known = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[1]) or '-1'), redis.call('HGET', KEYS[1], ARGV[1])
+if till <= tonumber(ARGV[2]) then known = false end
+if ARGV[3] == 'absent' then
+  if known then return 0 end
+elseif known ~= ARGV[4] then return 0 end
+if ARGV[5] == 'drop' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[6])
+  redis.call('ZADD', KEYS[2], ARGV[7], ARGV[1])
+  redis.call('ZADD', KEYS[3], 0, ARGV[1])
+end
+return 1
+"""
+"""KEYS values, ends, keys; ARGV key, now, "absent" or "is", old, "drop" or "put", new, until."""
+
+DROP = """
+local gone = 0
+for _, key in ipairs(ARGV) do
+  gone = gone + redis.call('HDEL', KEYS[1], key)
+  redis.call('ZREM', KEYS[2], key)
+  redis.call('ZREM', KEYS[3], key)
+end
+return gone
+"""
+"""KEYS values, ends, keys; ARGV keys."""
+
+LIST = """
+local now, most, out, from = tonumber(ARGV[1]), tonumber(ARGV[2]), {}, '[' .. ARGV[3]
+local found = 0
+while found < most do
+  local keys = redis.call('ZRANGEBYLEX', KEYS[3], from, '(' .. ARGV[3] .. '\\255', 'LIMIT', 0, 1000)
+  for _, key in ipairs(keys) do
+    local till = redis.call('ZSCORE', KEYS[2], key)
+    if till and tonumber(till) > now and found < most then
+      found = found + 1
+      out[#out + 1] = key
+      out[#out + 1] = redis.call('HGET', KEYS[1], key) or ''
+      out[#out + 1] = till
+    end
+  end
+  if #keys < 1000 then break end
+  from = '(' .. keys[#keys]
+end
+return out
+"""
+"""KEYS values, ends, keys; ARGV now, most, prefix. Key, value, until for each."""
+
+GET = """
+local now, out = tonumber(ARGV[1]), {}
+for i = 2, #ARGV do
+  local till = redis.call('ZSCORE', KEYS[2], ARGV[i])
+  if till and tonumber(till) > now then
+    out[#out + 1] = ARGV[i]
+    out[#out + 1] = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+    out[#out + 1] = till
+  end
+end
+return out
+"""
+"""KEYS values, ends, keys; ARGV now, keys. As LIST."""
+
+FORGET_ENDED = """
+local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[3])
+if #gone == 0 and over > 0 then gone = redis.call('ZRANGE', KEYS[2], 0, math.min(over, tonumber(ARGV[2])) - 1) end
+for _, key in ipairs(gone) do
+  redis.call('HDEL', KEYS[1], key)
+  redis.call('ZREM', KEYS[2], key)
+  redis.call('ZREM', KEYS[3], key)
+end
+return #gone
+"""
+"""KEYS values, ends, keys; ARGV now, portion, most."""
+
+# Records: the record as text, the names of the indexes it stands in, and the indexes, each ordered by time.
+PUT_RECORDS = """
+local prefix = ARGV[1]
+for i = 2, #ARGV, 4 do
+  local id = ARGV[i]
+  local before = redis.call('GET', prefix .. 'x:' .. id)
+  if before then for _, name in ipairs(cjson.decode(before)) do redis.call('ZREM', prefix .. name, id) end end
+  redis.call('SET', prefix .. 'r:' .. id, ARGV[i + 2])
+  redis.call('SET', prefix .. 'x:' .. id, ARGV[i + 3])
+  for _, name in ipairs(cjson.decode(ARGV[i + 3])) do redis.call('ZADD', prefix .. name, ARGV[i + 1], id) end
+end
+"""
+"""KEYS the prefix, for its slot; ARGV the prefix, then id, time, text and names of its indexes as JSON for each."""
+
+FIND_RECORDS = """
+local ids = redis.call('ZREVRANGEBYSCORE', KEYS[1] .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', ARGV[4], ARGV[5])
+local out = {#ids}
+for _, id in ipairs(ids) do out[#out + 1] = redis.call('GET', KEYS[1] .. 'r:' .. id) or '' end
+return out
+"""
+"""KEYS the prefix; ARGV index, latest, earliest, offset, how many. How many there were, then their texts."""
+
+FORGET_RECORDS = """
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1] .. 'time', '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+for _, id in ipairs(gone) do
+  for _, name in ipairs(cjson.decode(redis.call('GET', KEYS[1] .. 'x:' .. id) or '["time"]')) do
+    redis.call('ZREM', KEYS[1] .. name, id)
+  end
+  redis.call('DEL', KEYS[1] .. 'r:' .. id, KEYS[1] .. 'x:' .. id)
+end
+return #gone
+"""
+"""KEYS the prefix; ARGV before, portion."""

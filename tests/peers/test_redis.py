@@ -1,0 +1,296 @@
+"""The Redis store against real servers: what every backend does alike, then what can go wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gatekeeper.store.base import (
+    Block,
+    Charge,
+    History,
+    Note,
+    RecordQuery,
+    Sighting,
+    StoreAway,
+    StoreUnusable,
+    Tally,
+)
+from gatekeeper.store.fallback import Fallback
+from gatekeeper.store.memory import MemoryStore
+from gatekeeper.store.migration import migrate
+from gatekeeper.store.opening import Settings, open_redis
+from gatekeeper.store.redis import LOOK_EVERY, RedisStore
+from gatekeeper.store.redis_place import Place
+from gatekeeper.store.sqlite import SqliteStore
+from tests.peers.conftest import need
+from tests.peers.redis_servers import RedisCluster, RedisServer, RedisWatched
+from tests.store.test_contract import (  # noqa: F401  # the contract: collected here for this backend
+    TestBlocks,
+    TestBuckets,
+    TestHistories,
+    TestLimits,
+    TestNotes,
+    TestRecords,
+    TestSightings,
+    TestTallies,
+)
+from tests.support.command_line import gatekeeper
+from tests.support.records import NOW, stored_record
+
+
+@pytest.fixture(scope="module")
+def alone(workplace: Path) -> Iterator[RedisServer]:
+    need("redis-server")
+    server = RedisServer(workplace / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(workplace: Path) -> Iterator[RedisCluster]:
+    need("redis-server")
+    servers = RedisCluster(workplace / "redis-cluster")
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(params=["alone", "cluster"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
+    """An empty one. The contract's tests take it in the place of their own."""
+    servers = request.getfixturevalue(request.param)
+    if isinstance(servers, RedisServer):
+        servers.call("flushall")
+        url = f"redis://127.0.0.1:{servers.port}/0"
+    else:
+        for node in servers.nodes:
+            node.call("flushall")
+        url = servers.url
+    opened = RedisStore(Place.read(url))
+    yield opened
+    await opened.close()
+
+
+async def test_what_one_process_keeps_the_others_see(store: RedisStore):
+    other = RedisStore(store._client.place)
+    await store.spend([Charge("a", 1, 0)], now=NOW)
+    await store.put_records([stored_record("A")])
+    assert await other.spend([Charge("a", 1, 0)], now=NOW) == [2.0]
+    assert await other.find_records(RecordQuery()) == [stored_record("A")]
+    await other.close()
+
+
+async def test_a_block_made_or_lifted_elsewhere_counts_at_the_next_look(store: RedisStore):
+    clock = [1000.0]
+    other = RedisStore(store._client.place, monotonic=lambda: clock[0])
+    assert await other.blocked(["ip:192.0.2.7"], now=NOW) is None
+    await store.block(Block("ip:192.0.2.7", NOW, NOW + 600, "R", "ID"))
+    clock[0] += LOOK_EVERY
+    assert await other.blocked(["ip:192.0.2.7"], now=NOW) == Block("ip:192.0.2.7", NOW, NOW + 600, "R", "ID")
+    assert await store.unblock("ip:192.0.2.7")
+    clock[0] += LOOK_EVERY
+    assert await other.blocked(["ip:192.0.2.7"], now=NOW) is None
+    await other.close()
+
+
+async def test_an_emptied_redis_is_noticed(store: RedisStore, alone: RedisServer, request: pytest.FixtureRequest):
+    if "cluster" in request.node.name:
+        pytest.skip("the same for a cluster")
+    clock = [1000.0]
+    other = RedisStore(store._client.place, monotonic=lambda: clock[0])
+    await store.block(Block("a", NOW, NOW + 600, "R"))
+    assert await other.blocked(["a"], now=NOW) is not None
+    alone.call("flushall")
+    clock[0] += LOOK_EVERY
+    assert await other.blocked(["a"], now=NOW) is None
+    await other.close()
+
+
+async def test_nothing_is_there_before_something_was_kept(store: RedisStore):
+    assert await store.empty()
+    await store.remember("a", accepted=1, refused=0, now=NOW)
+    assert not await store.empty()
+
+
+async def test_what_ends_by_itself_has_an_end_in_redis_too(alone: RedisServer):
+    alone.call("flushall")
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{alone.port}/0"))
+    await opened.spend([Charge("a", 30, 0.5)], now=NOW)
+    assert 55 <= int(alone.call("ttl", "{gatekeeper:bucket}:a")) <= 62
+    await opened.close()
+
+
+async def test_a_server_that_is_not_there_is_away_and_nothing_waits_for_it(workplace: Path):
+    need("redis-server")
+    server = RedisServer(workplace / "redis-gone")
+    server.start()
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{server.port}/0"))
+    await opened.spend([Charge("a", 1, 0)], now=NOW)
+    server.stop()
+    with pytest.raises(StoreAway):
+        await opened.spend([Charge("a", 1, 0)], now=NOW)
+    server.start()
+    assert await opened.spend([Charge("a", 1, 0)], now=NOW) == [1.0]
+    await opened.close()
+    server.stop()
+
+
+async def test_a_server_that_says_nothing_is_away_within_a_second():
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{port}/0"))
+    with pytest.raises(StoreAway):
+        await opened.history(["a"])
+    await opened.close()
+    silent.close()
+
+
+async def test_garbage_is_away_and_no_traceback():
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 5)
+        await reader.read()
+        writer.close()
+
+    odd = await asyncio.start_server(babble, "127.0.0.1", 0)
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{odd.sockets[0].getsockname()[1]}/0"))
+    with pytest.raises(StoreAway):
+        await opened.history(["a"])
+    await opened.close()
+    odd.close()
+
+
+async def test_a_wrong_password_says_what_to_do(workplace: Path):
+    need("redis-server")
+    server = RedisServer(workplace / "redis-locked", "--requirepass", "secret")
+    server.start()
+    url = f"redis://127.0.0.1:{server.port}/0"
+    wrong = open_redis(Settings(url, password="guess"))
+    with pytest.raises(StoreAway, match="mend user in"):
+        await wrong.history(["a"])
+    right = open_redis(Settings(url, password="secret"))
+    assert (await right.history(["a"]))[0].accepted == 0
+    await wrong.close()
+    await right.close()
+    server.stop()
+
+
+async def test_the_replica_takes_over_and_the_store_goes_on(workplace: Path):
+    need("redis-server")
+    servers = RedisWatched(workplace / "redis-sentinel")
+    servers.start()
+    opened = Fallback(RedisStore(Place.read(servers.url)), MemoryStore(), backend="redis")
+    await opened.remember("a", accepted=3, refused=0, now=NOW)
+    assert not opened.away
+    for _ in range(100):  # replication is not waited for by a write
+        if "{gatekeeper:history}:h:a" in servers.replica.call("keys", "*"):
+            break
+    servers.master.stop()
+    began = time.monotonic()
+    back = False
+    longest = 0.0
+    while not back and time.monotonic() < began + 40:
+        asked = time.monotonic()
+        (found,) = await opened.history(["a"])
+        longest = max(longest, time.monotonic() - asked)
+        back = not opened.away and found.accepted == 3
+        await asyncio.sleep(0.05)
+    assert back, "the store did not come back"
+    assert longest < 2.5
+    await opened.close()
+    servers.stop()
+
+
+async def test_a_cluster_without_one_node_is_away_and_comes_back(workplace: Path):
+    need("redis-server")
+    servers = RedisCluster(workplace / "redis-cluster-broken")
+    servers.start()
+    opened = Fallback(RedisStore(Place.read(servers.url)), MemoryStore(), backend="redis")
+    await opened.remember("a", accepted=3, refused=0, now=NOW)
+    gone = servers.nodes[1]
+    gone.stop()
+    for _ in range(20):  # nobody sees a fault, whichever family the node held
+        await opened.history(["a"])
+        await opened.spend([Charge("b", 1, 0)], now=NOW)
+        await opened.notes("k", now=NOW)
+    gone.start()
+    end = time.monotonic() + 40
+    while opened.away and time.monotonic() < end:
+        await opened.history(["a"])
+        await asyncio.sleep(0.05)
+    assert not opened.away
+    await opened.close()
+    servers.stop()
+
+
+async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path):
+    alone.call("flushall")
+    old = SqliteStore(tmp_path / "state.db")
+    await fill(old)
+    await old.close()
+    target = RedisStore(Place.read(f"redis://127.0.0.1:{alone.port}/0"))
+    told: list[tuple[str, int, int]] = []
+    carried = await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *step: told.append(step))
+    assert carried == {
+        "buckets": 1,
+        "histories": 1,
+        "blocks": 1,
+        "sightings": 2,
+        "notes": 1,
+        "tallies": 1,
+        "records": 450,
+    }
+    assert told[-1] == ("records", 450, 450)
+    assert await target.spend([Charge("a", 0, 0.5)], now=NOW + 2) == [4.0]
+    assert await target.history(["h"]) == [History(3, 1, NOW - 50, NOW)]
+    assert await target.blocked(["b"], now=NOW) == Block("b", NOW, NOW + 600, "R", "ID")
+    assert await target.distinct([Sighting("s", "", 60)], now=NOW) == [2]
+    assert await target.notes("k", now=NOW) == [Note("k", "a", "1", NOW + 9)]
+    assert await target.tallies("k", now=NOW) == [Tally("k", "a", 5, NOW + 9)]
+    assert len(await target.find_records(RecordQuery(sender="@x", limit=1000))) == 450
+    with pytest.raises(StoreUnusable, match="holds state already"):
+        await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
+    await target.close()
+
+
+async def fill(store: SqliteStore) -> None:
+    await store.spend([Charge("a", 5, 0.5)], now=NOW)
+    await store.remember("h", accepted=0, refused=1, now=NOW - 50)
+    await store.remember("h", accepted=3, refused=0, now=NOW)
+    await store.block(Block("b", NOW, NOW + 600, "R", "ID"))
+    await store.block(Block("ended", NOW - 600, NOW - 1, "R", "ID"))
+    await store.distinct([Sighting("s", "x", 60), Sighting("s", "y", 60)], now=NOW)
+    await store.put_notes([Note("k", "a", "1", NOW + 9)])
+    await store.tally([Tally("k", "a", 5, NOW + 9)])
+    await store.put_records([stored_record(f"R{n}", sender="a@x", time=NOW + n) for n in range(450)])
+
+
+def test_the_command_carries_it_too(alone: RedisServer, tmp_path: Path):
+    alone.call("flushall")
+
+    async def prepared() -> None:
+        old = SqliteStore(tmp_path / "state.db")
+        await fill(old)
+        await old.close()
+
+    asyncio.run(prepared())
+    config = tmp_path / "gatekeeper.toml"
+    config.write_text(f'hostname = "mx.example.org"\n[store]\nurl = "redis://127.0.0.1:{alone.port}/0"\n')
+    ended = gatekeeper("store", "migrate", str(tmp_path / "state.db"), "-c", str(config))
+    assert ended.status == 0, ended.err
+    assert "450 records" in ended.out
+    found = gatekeeper("records", "--sender", "a@x", "--json", "-c", str(config))
+    assert found.status == 0, found.err
+    again = gatekeeper("store", "migrate", str(tmp_path / "state.db"), "-c", str(config))
+    assert again.status == 2
+    assert "holds state already" in again.err
