@@ -35,6 +35,7 @@ from gatekeeper.pipeline import TABLE
 from gatekeeper.policy import Policy
 from gatekeeper.records.answer import CheckResult
 from gatekeeper.records.writer import Recorder
+from gatekeeper.servers.canary import Canary, NothingKnown
 from gatekeeper.servers.checking import Told, check
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
@@ -47,7 +48,15 @@ from gatekeeper.servers.tls import TlsUnusable
 from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.opening import open_store
-from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role, failed_line, ready_line
+from gatekeeper.wire.process import (
+    EXIT_CONFIGURATION,
+    SIGN_EVERY,
+    ProcessStart,
+    Role,
+    alive_line,
+    failed_line,
+    ready_line,
+)
 
 PROBE_SECONDS = 3.0
 """How long we wait for the next hop's capabilities before we listen without them."""
@@ -75,10 +84,7 @@ class Parts:
 def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], float] = time.time) -> Parts:
     """The resolver, the checks, the policy and the gate, around that store. Needs a running loop."""
     resolver = AiodnsResolver(configuration.dns)
-    domains = frozenset(configuration.relay_domains)
-    policy = Policy(
-        configuration.policy, [rule for check in configuration.checks for rule in check.rules()], domains=domains
-    )
+    domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)
     gate = LiveGate(
         table=table_of(TABLE, {type(check): check for check in configuration.checks}),
@@ -89,6 +95,12 @@ def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], 
         edit_settings=configuration.message.edit,
     )
     return Parts(configuration, resolver, store, recorder, policy, gate)
+
+
+def policy_of(configuration: Configuration) -> Policy:
+    """The policy with the rules of every check that is switched on."""
+    rules = [rule for check in configuration.checks for rule in check.rules()]
+    return Policy(configuration.policy, rules, domains=frozenset(configuration.relay_domains))
 
 
 # --- a worker ----------------------------------------------------------------------------------------------------
@@ -117,7 +129,12 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
                     listeners += taken
                     await server.start(taken, entrance)
             _ready(start)
-            works = (parts.recorder.run(), parts.gate.run(), _keep_watch(next_hop, guard))
+            works = (
+                parts.recorder.run(),
+                parts.gate.run(),
+                _keep_watch(next_hop, guard),
+                _give_signs(start, _canary(configuration, parts.policy).sing),
+            )
             async with _alongside(*works) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
@@ -215,6 +232,21 @@ async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> Non
         await asyncio.sleep(WATCH_SECONDS)
 
 
+def _canary(configuration: Configuration, policy: Policy) -> Canary:
+    """One with checks and policy as configured, and a memory of its own in the place of DNS and store."""
+    store, domains = MemoryStore(), frozenset(configuration.relay_domains)
+    gate = LiveGate(
+        table=table_of(TABLE, {type(check): check for check in configuration.checks}),
+        policy=policy,
+        tools=Tools(NothingKnown(), store, time.time, configuration.hostname, domains),
+        recorder=Recorder(store, time.time, configuration.records),
+        settings=configuration.gate,
+        edit_settings=configuration.message.edit,
+        counts=False,
+    )
+    return Canary(gate, configuration.hostname, time.time)
+
+
 # --- the controller ----------------------------------------------------------------------------------------------
 
 
@@ -223,9 +255,9 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
     directory = Path(start.metrics_directory)
     http = configuration.servers.http
     if http is None:
-        async with _until_told_to_stop(start) as stopping:
+        async with _until_told_to_stop(start) as stopping, _alongside(_give_signs(start)) as fate:
             _ready(start)
-            await stopping.first.wait()
+            await _first(stopping.first.wait(), fate)
         return
     parts = assemble(configuration, _opened(configuration))
     try:
@@ -239,7 +271,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
         async with _until_told_to_stop(start) as stopping:
             await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(parts.recorder.run(), parts.gate.run()) as fate:
+            async with _alongside(parts.recorder.run(), parts.gate.run(), _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
             await server.close()
     finally:
@@ -320,7 +352,17 @@ def _ready(start: ProcessStart) -> None:
     gc.freeze()  # what is here by now stays; looking through it again and again would hold up every session
     log.event("started", role=start.role.value, slot=start.slot)
     os.write(start.ready_fd, ready_line())
-    os.close(start.ready_fd)
+
+
+async def _give_signs(start: ProcessStart, able: Callable[[], Awaitable[bool]] | None = None) -> None:
+    """Tell the supervisor now and then that we live and are `able` to do our work."""
+    while True:
+        await asyncio.sleep(SIGN_EVERY)
+        if able is None or await able():
+            with contextlib.suppress(OSError):  # without a supervisor we drain, and need give no signs
+                os.write(start.ready_fd, alive_line())
+        else:
+            log.event("canary_late", level=logging.ERROR, slot=start.slot)
 
 
 def run_process(start: ProcessStart) -> int:

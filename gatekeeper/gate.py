@@ -126,7 +126,10 @@ class LiveGate:
         recorder: Recorder,
         settings: Settings,
         edit_settings: edit.Settings,
+        counts: bool = True,
     ) -> None:
+        """`counts` is whether what is found shows in the metrics: not for a message of our own."""
+        self._counts = counts
         self._table = table
         self._policy = policy
         self._tools = tools
@@ -174,7 +177,8 @@ class LiveGate:
             loop = asyncio.get_running_loop()
             began = loop.time()
             await self._run(waves, mail, began + limit)
-            metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
+            if self._counts:
+                metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
         return self._decide(stage, mail)
 
     def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
@@ -225,7 +229,8 @@ class LiveGate:
                     notebook.missing.append(item)
                 else:
                     notebook.findings.append(item)
-                    metrics.FINDINGS[item.rule].inc()
+                    if self._counts:
+                        metrics.FINDINGS[item.rule].inc()
 
     async def _inspect(self, check: Check, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         try:
@@ -330,7 +335,7 @@ class LiveGate:
                 )
             recipient.verdict = verdicts[str(recipient.address)] = alike[key]
         verdict = self._policy.combine(verdicts)
-        if verdict.incomplete:
+        if verdict.incomplete and self._counts:
             metrics.INCOMPLETE_VERDICTS.inc()
         return verdict
 

@@ -7,7 +7,7 @@ told to drain, and when any of it fails, the old one goes on. What may happen, a
     a signal            -> _hear_signals    SIGHUP reloads, SIGTERM and SIGINT drain and end, a second one at once
     a process reports   -> _hear_report     ready, or why it cannot work
     a process ends      -> _bury            expected, or a death: its seat gets another, later each time
-    a deadline passes   -> _kill_overdue    not ready, or not gone, in time
+    a deadline passes   -> _kill_overdue    not ready, not gone, or without a sign of life, in time
     all of that settled -> _settle          the coming generation takes over, or is given up
 """
 
@@ -37,7 +37,15 @@ from gatekeeper.config.loading import ConfigurationError
 from gatekeeper.servers.sockets import CannotListen, Sockets
 from gatekeeper.servers.systemd import Notifications, take_systemd_sockets
 from gatekeeper.wire.listen import ListenAddress, read_listen
-from gatekeeper.wire.process import EXIT_CONFIGURATION, START_VARIABLE, ProcessStart, Role, Settings, read_report
+from gatekeeper.wire.process import (
+    EXIT_CONFIGURATION,
+    SIGN_EVERY,
+    START_VARIABLE,
+    ProcessStart,
+    Role,
+    Settings,
+    read_report,
+)
 
 COMMAND: Final = (sys.executable, "-P", "-m", "gatekeeper.app")
 GRACE: Final = 5.0
@@ -101,9 +109,11 @@ class _Child:
     process: subprocess.Popen[bytes]
     started: float
     deadline: float
-    report: int | None  # our end of its ready pipe, until it has reported
+    report: int | None  # our end of its ready pipe, as long as it has the other
     heard: bytearray = field(default_factory=bytearray)
     ready: bool = False
+    sign: float = math.inf  # when the last sign of life came; infinity for one that gives none
+    hang: float = math.inf  # seconds without a sign of life after which it counts as dead
     told: bool = False
     why: str = ""  # it cannot work: its own sentence, or ours
     refused: bool = False  # the sentence is its own, about the configuration
@@ -197,7 +207,7 @@ class Supervisor:
             if self._reload_wanted and self._coming is None:
                 self._reload()
         self._systemd.tell_status(self._status())
-        self._systemd.sign_of_life(alive=self._stops > 0 or self._ready_workers() > 0)
+        self._systemd.sign_of_life(alive=self._stops > 0 or self._living_workers() > 0)
 
     def _next_deadline(self) -> float:
         deadlines = [child.deadline for child in self._children]
@@ -212,26 +222,42 @@ class Supervisor:
                 self._stop()
 
     def _hear_report(self, child: _Child) -> None:
-        """Its report ends with the first line, or with the pipe."""
+        """Its report ends with the first line, or with the pipe; what comes after it are signs of life."""
         if child.report is None:
             return
         chunk = os.read(child.report, 65536)
+        if child.ready:
+            self._hear_sign(child, chunk)
+            return
         child.heard += chunk
         if not chunk or b"\n" in child.heard or len(child.heard) >= 65536:
             self._take_report(child)
 
+    def _hear_sign(self, child: _Child, chunk: bytes) -> None:
+        """It lives until `hang` from now; one that closes the pipe gives no signs, and is believed."""
+        if not chunk:
+            self._end_report(child)
+        child.sign = time.monotonic() if chunk else math.inf
+        if not child.told:
+            child.deadline = child.sign + child.hang
+
+    def _end_report(self, child: _Child) -> None:
+        if child.report is not None:
+            self._selector.unregister(child.report)
+            os.close(child.report)
+            child.report = None
+
     def _take_report(self, child: _Child) -> None:
-        if child.report is None:
+        if child.report is None or child.ready:
             return
-        self._selector.unregister(child.report)
-        os.close(child.report)
-        child.report = None
-        line = bytes(child.heard)
+        first, newline, _ = bytes(child.heard).partition(b"\n")
+        line = first + newline
         failed = read_report(line)
         if failed is None:
             child.ready = True
-            child.deadline = child.deadline if child.told else math.inf
+            self._hear_sign(child, line)
         else:
+            self._end_report(child)
             child.why = child.why or (failed.sentence if line else "")
             child.refused = line.startswith(b"failed: ")
             if child.refused:
@@ -243,7 +269,8 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.deadline <= now:
-                child.why = child.why or ("" if child.told else "it was not ready in time")
+                late = f"it gave no sign of life for {child.hang:.0f} s" if child.ready else "it was not ready in time"
+                child.why = child.why or ("" if child.told else late)
                 child.deadline = math.inf
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.process.pid, signal.SIGKILL)
@@ -253,6 +280,7 @@ class Supervisor:
             while child.report is not None:
                 self._hear_report(child)
         self._take_report(child)
+        self._end_report(child)
         self._children.remove(child)
         metrics.forget_gauges(self._metrics, child.slot)
         facts: dict[str, Any] = {"process": child.slot, "pid": child.process.pid, "status": child.process.returncode}
@@ -427,7 +455,8 @@ class Supervisor:
             os.close(ready)
         os.set_blocking(report, False)
         now = time.monotonic()
-        child = _Child(slot, process, started=now, deadline=now + generation.plan.settings.start, report=report)
+        settings = generation.plan.settings
+        child = _Child(slot, process, started=now, deadline=now + settings.start, report=report, hang=settings.hang)
         self._selector.register(report, selectors.EVENT_READ, lambda: self._hear_report(child))
         self._children.append(child)
         seat.child = child
@@ -440,9 +469,18 @@ class Supervisor:
                     for bound in self._sockets.bound(address):
                         log.event("listening", server=name, address=bound)
 
-    def _ready_workers(self) -> int:
+    def _workers(self) -> list[_Child]:
+        """Those of the serving generation that have become ready."""
         seats = self._serving.seats if self._serving is not None else []
-        return sum(seat.role is Role.WORKER and seat.child is not None and seat.child.ready for seat in seats)
+        found = [seat.child for seat in seats if seat.role is Role.WORKER and seat.child is not None]
+        return [child for child in found if child.ready]
+
+    def _ready_workers(self) -> int:
+        return len(self._workers())
+
+    def _living_workers(self) -> int:
+        """Those whose canary has sung not long ago: a worker may be ready and yet do nothing any more."""
+        return sum(time.monotonic() - child.sign < 3 * SIGN_EVERY for child in self._workers())
 
     def _status(self) -> str:
         """The line that `systemctl status` shows."""

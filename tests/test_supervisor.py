@@ -30,11 +30,14 @@ sys.modules["gatekeeper.config"] = types.ModuleType("config")
 sys.modules["gatekeeper.config.configuration"] = sys.modules["gatekeeper.config"].configuration = configuration
 sys.modules["gatekeeper.config.loading"] = loading
 
+import os
 from gatekeeper import log, supervisor
+from gatekeeper.wire import process
 from gatekeeper.wire.listen import read_listen
 from gatekeeper.wire.process import Role, Settings
 
 supervisor.GRACE = float(sys.argv[3])
+process.SIGN_EVERY = supervisor.SIGN_EVERY = float(os.environ.get("SIGN_EVERY", "5"))
 
 def load(path, named):
     found = json.loads(open(path).read())
@@ -98,6 +101,9 @@ while True:
             if order == "ready":
                 os.write(start.ready_fd, ready_line())
                 os.close(start.ready_fd)
+            elif order == "alive":  # like ready, and then alive, but the pipe stays open
+                os.write(start.ready_fd, b"ready\\n")
+                os.write(start.ready_fd, b"alive\\n")
             elif order == "fail":
                 os.write(start.ready_fd, failed_line(argument))
                 sys.exit(2)
@@ -181,6 +187,7 @@ class Parent:
         workers: int = 1,
         drain: float = DEADLINE,
         start: float = DEADLINE,
+        hang: float = 60.0,
         mark: str = "",
         smtp: list[str] | None = None,
         http: list[str] | None = None,
@@ -188,7 +195,7 @@ class Parent:
         self.file.write_text(
             json.dumps(
                 {
-                    "settings": {"workers": workers, "drain": drain, "start": start},
+                    "settings": {"workers": workers, "drain": drain, "start": start, "hang": hang},
                     "listen": {"worker": {"smtp.listen": smtp or []}, "controller": {"http.listen": http or []}},
                     "test": str(self.place / "test"),
                     "mark": mark,
@@ -460,7 +467,7 @@ def test_a_process_that_talks_nonsense_ends_the_start(make_parent: MakeParent):
 
 def test_a_process_that_never_becomes_ready_ends_the_start(make_parent: MakeParent):
     parent = make_parent(grace=0.1)
-    parent.configure(start=0.5)
+    parent.configure(start=3.0)  # a busy machine takes its time to start one
     parent.start()
     controller, worker = parent.children(2)
     controller.order("ready")
@@ -739,6 +746,38 @@ def test_the_watchdog_is_fed_while_a_worker_is_ready(make_parent: MakeParent):
     parent = make_parent(WATCHDOG_USEC="20000")
     parent.serving()
     parent.tells("WATCHDOG=1", "WATCHDOG=1")
+
+
+def test_the_watchdog_goes_hungry_when_no_worker_gives_signs_of_life(make_parent: MakeParent):
+    parent = make_parent(WATCHDOG_USEC="20000", SIGN_EVERY="0.05")
+    parent.configure()
+    parent.start()
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    worker.order("alive")
+    parent.tells("WATCHDOG=1")
+    parent._systemd.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        parent.tells(*["WATCHDOG=1"] * 1000)
+
+
+def test_a_worker_without_signs_of_life_is_killed_and_replaced(make_parent: MakeParent):
+    parent = make_parent(SIGN_EVERY="0.01")
+    parent.configure(hang=0.2)
+    parent.start()
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    worker.order("alive")
+    parent.tells("READY=1")
+    worker.is_gone()
+    [another] = parent.children(1)
+    another.order("ready")
+    parent.signal(signal.SIGTERM)
+    controller.drains()
+    another.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert 'why="it gave no sign of life for 0 s"' in written
 
 
 # --- the configuration ------------------------------------------------------------------------------------------------

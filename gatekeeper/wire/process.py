@@ -5,8 +5,10 @@ The supervisor starts `python -m gatekeeper.app` with this value as JSON in the 
 
 - `sockets` are listening sockets, bound and not blocking, inherited by number: to be taken over with
   `socket.socket(fileno=…)`. Several processes accept from the same ones; closing one's own end hurts nobody.
-- Once everything works, the process writes `ready_line()` to `ready_fd` and closes it. When it cannot work as
-  configured, it writes `failed_line(sentence)` instead and ends with `EXIT_CONFIGURATION`.
+- Once everything works, the process writes `ready_line()` to `ready_fd`. When it cannot work as configured, it writes
+  `failed_line(sentence)` instead and ends with `EXIT_CONFIGURATION`.
+- From then on it writes `alive_line()` to `ready_fd` every `SIGN_EVERY` seconds, as long as it can do its work. One that
+  is silent for `[supervisor] hang` is killed and replaced. One that closes `ready_fd` is believed without.
 - SIGTERM: accept nothing more, let open sessions end for at most `drain` seconds, exit 0. A second SIGTERM: end at
   once, with an answer to whoever can still get one. SIGKILL follows when neither helped.
 - SIGHUP and SIGINT are for the supervisor; processes have a process group each, so a terminal does not send them.
@@ -25,6 +27,8 @@ from gatekeeper.model import Duration, setting
 
 START_VARIABLE = "GATEKEEPER_START"
 EXIT_CONFIGURATION = 2
+SIGN_EVERY = 5.0
+"""Seconds between signs of life."""
 SENTENCE_BYTES = 4000
 """A longer sentence is cut: the whole line must fit into a pipe without blocking (PIPE_BUF is 4096)."""
 
@@ -39,7 +43,13 @@ class Settings:
     )
     start: Duration = setting(60.0, "How long a process may take to become ready.")
 
+    hang: Duration = setting(
+        60.0, "A process that could not do its work for this long, whatever held it up, is killed and replaced."
+    )
+
     def __post_init__(self) -> None:
+        if self.hang < 4 * SIGN_EVERY:
+            raise ValueError(f'hang is at least "{4 * SIGN_EVERY:.0f}s": a sign of life comes every {SIGN_EVERY:.0f} s')
         if not 0 <= self.workers <= 256:
             raise ValueError("workers is between 0 (one for each processor) and 256")
         if self.drain < 0:
@@ -139,6 +149,10 @@ class Failed:
 
 def ready_line() -> bytes:
     return b"ready\n"
+
+
+def alive_line() -> bytes:
+    return b"alive\n"
 
 
 def failed_line(sentence: str) -> bytes:
