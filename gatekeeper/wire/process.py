@@ -7,7 +7,7 @@ The supervisor starts `python -m gatekeeper.app` with this value as JSON in the 
   `socket.socket(fileno=…)`. Several processes accept from the same ones; closing one's own end hurts nobody.
 - Once everything works, the process writes `ready_line()` to `ready_fd`. When it cannot work as configured, it writes
   `failed_line(sentence)` instead and ends with `EXIT_CONFIGURATION`.
-- From then on it writes `alive_line()` to `ready_fd` every `SIGN_EVERY` seconds, as long as it can do its work. One that
+- From then on it writes `alive_line()` there every `SIGN_EVERY` seconds, as long as it can do its work. One that
   is silent for `[supervisor] hang` is killed and replaced. One that closes `ready_fd` is believed without.
 - SIGTERM: accept nothing more, let open sessions end for at most `drain` seconds, exit 0. A second SIGTERM: end at
   once, with an answer to whoever can still get one. SIGKILL follows when neither helped.
