@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl dovecot-lmtpd rspamd redis-server
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check static unit full format peers lock reference bench clean distclean
+.PHONY: help run test test-faults check static unit full format peers lock reference bench clean distclean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## install into .venv, start gatekeeper with its demonstration, and keep running
 	@$(BIN)/gatekeeper demo
@@ -28,6 +28,11 @@ unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples
 
 full: $(VENV)/.dev
 	$(BIN)/pytest -m "not peers" -n auto
+
+test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on SQLite and on Redis; a quarter of an hour
+	$(BIN)/pytest -m "slow and not peers" tests/faults -n auto
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis
 
 peers: $(VENV)/.dev ## the tests against postfix, unbound, rbldnsd, swaks, promtool: private instances on loopback
 	@if [ "$$(id -u)" = 0 ] && { [ "$$CI" = true ] || [ "$$PEERS" = install ]; }; then \

@@ -1,0 +1,341 @@
+"""Mail through a `gatekeeper run` whose processes are killed meanwhile, and a ledger of both ends that must balance.
+
+`python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length and prints what came of it. One line
+of the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
+
+- acknowledged: the next hop has exactly one copy;
+- not acknowledged: none, or one that gatekeeper counts as in doubt, or whose session was cut off by a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.peers.instances import ROOT, free_port
+from tests.peers.redis_servers import RedisServer
+
+SESSION_SECONDS = 60.0
+NEAR = 5.0
+"""Seconds around the end of a session within which a kill may have been what ended it: the machine may be busy."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One message that a client tried to hand over."""
+
+    id: str
+    dotted: float = 0.0  # when its final dot was said (monotonic time); 0 for never
+    ended: float = 0.0  # when the answer came, or the connection broke
+    answer: str = ""  # to the final dot; "" for none
+
+
+class Sink(asyncio.Protocol):
+    """A next hop that takes everything and remembers whose copy it has; PIPELINING, one answer for each line."""
+
+    copies: collections.Counter[str]
+
+    def __init__(self, copies: collections.Counter[str]) -> None:
+        self.copies = copies
+        self._rest = b""
+        self._data = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(b"220 sink ESMTP\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._rest += data
+        answers = []
+        while True:
+            end = b"\r\n.\r\n" if self._data else b"\r\n"
+            part, found, rest = self._rest.partition(end)
+            if not found:
+                break
+            self._rest = rest
+            answers.append(self._message(part) if self._data else self._command(part.upper()))
+        if answers:
+            self._transport.write(b"".join(answers))
+
+    def _message(self, text: bytes) -> bytes:
+        self._data = False
+        found = re.search(rb"^Ledger: (\S+)", text, re.MULTILINE)
+        self.copies[found[1].decode() if found else "?"] += 1
+        return b"250 2.0.0 Ok\r\n"
+
+    def _command(self, line: bytes) -> bytes:
+        if line.startswith(b"EHLO"):
+            return b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 ENHANCEDSTATUSCODES\r\n"
+        if line.startswith(b"DATA"):
+            self._data = True
+            return b"354 go on\r\n"
+        return b"221 2.0.0 Bye\r\n" if line.startswith(b"QUIT") else b"250 2.1.0 Ok\r\n"
+
+
+@dataclass
+class Ledger:
+    """Both ends, the kills, and what does not balance."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    copies: collections.Counter[str] = field(default_factory=collections.Counter)
+    kills: list[tuple[float, str]] = field(default_factory=list)  # when, and what
+    in_doubt: float = 0.0  # as gatekeeper counts it
+
+    def faults(self) -> list[str]:
+        """Every line that breaks the promise."""
+        found = []
+        unexplained = []
+        for attempt in self.attempts:
+            copies = self.copies[attempt.id]
+            promised = attempt.answer.startswith("250")
+            if copies > 1:
+                found.append(f"{attempt.id}: {copies} copies")
+            elif promised and not copies:
+                found.append(f"{attempt.id}: acknowledged and lost")
+            elif copies and not promised and not self._cut_off(attempt):
+                unexplained.append(attempt.id)
+        if len(unexplained) > self.in_doubt:
+            found += [f"{each}: a copy, no acknowledgement, no kill and nothing counted" for each in unexplained]
+        known = {attempt.id for attempt in self.attempts}
+        found += [f"{each}: a copy that nobody sent" for each in self.copies if each not in known]
+        return found
+
+    def _cut_off(self, attempt: Attempt) -> bool:
+        """Whether its session broke without an answer to its dot, at about the time of a kill."""
+        killed = any(abs(attempt.ended - when) < NEAR for when, _ in self.kills)
+        return killed and attempt.dotted > 0 and not attempt.answer
+
+    def summary(self) -> str:
+        acknowledged = sum(attempt.answer.startswith("250") for attempt in self.attempts)
+        cut = sum(not attempt.answer for attempt in self.attempts)
+        extra = sum(self.copies[attempt.id] == 1 and not attempt.answer.startswith("250") for attempt in self.attempts)
+        kinds = collections.Counter(what for _, what in self.kills)
+        told = ", ".join(f"{count} x {what}" for what, count in sorted(kinds.items()))
+        return (
+            f"{len(self.attempts)} attempts: {acknowledged} acknowledged, each with one copy; {cut} cut off, {extra} of"
+            f" them with a copy; {len(self.kills)} kills ({told}); in doubt as counted: {self.in_doubt:.0f};"
+            f" lines that do not balance: {len(self.faults())}"
+        )
+
+
+class Victim:
+    """`gatekeeper run` with two workers, started again whenever its supervisor was killed."""
+
+    def __init__(self, directory: Path, next_hop: int, store: str) -> None:
+        self.port, self.http = free_port(), free_port()
+        self.log = directory / "log"
+        self.config = directory / "gatekeeper.toml"
+        checks = ("dnsbl", "spf", "dkim", "dmarc", "reverse_dns")  # nothing here is about DNS
+        off = "".join(f"[checks.{name}]\nenabled = false\n" for name in checks)
+        self.config.write_text(
+            f'hostname = "mx.example.org"\nrelay_domains = ["example.org"]\n[servers.smtp]\n'
+            f'listen = ["127.0.0.1:{self.port}"]\nnext_hop = "smtp://127.0.0.1:{next_hop}"\n'
+            f'connections_per_address = 1000\n[servers.http]\nlisten = ["127.0.0.1:{self.http}"]\n'
+            f'[store]\nurl = "{store}"\n[supervisor]\nworkers = 2\ndrain = "5s"\n{off}'
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gatekeeper", "run", "-c", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+
+    def revive(self) -> None:
+        """Start it again where its start was cut off, as systemd does."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            self.start()
+
+    def children(self) -> list[int]:
+        """The pids of the processes that the supervisor has started and not buried."""
+        assert self.process is not None
+        try:
+            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        except OSError:
+            return []
+        return [int(pid) for pid in text.split()]
+
+    def kill(self, dice: random.Random) -> str:
+        """SIGKILL for one of its processes; which."""
+        assert self.process is not None
+        children = self.children()
+        if not children or dice.random() < 0.15:
+            self.process.kill()
+            self.process.wait()
+            self.start()
+            return "supervisor"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(dice.choice(children), signal.SIGKILL)
+        return "process"
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def in_doubt(self) -> float:
+        """As its metrics say, as far as the counting process has not been killed with it."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return 0.0
+        return sum(float(n) for n in re.findall(r"^gatekeeper_relay_in_doubt_total\S* (\S+)$", text, re.MULTILINE))
+
+
+async def run(directory: Path, *, messages: int, store: str, every: float, sessions: int = 20, seed: int = 1) -> Ledger:
+    """Hand over that many messages while something is killed about every `every` seconds. Bounded by an hour."""
+    ledger, dice = Ledger(), random.Random(seed)
+    loop = asyncio.get_running_loop()
+    sink = await loop.create_server(lambda: Sink(ledger.copies), "127.0.0.1", 0)
+    victim = Victim(directory, sink.sockets[0].getsockname()[1], store)
+    try:
+        async with asyncio.timeout(3600):
+            await _answering(victim)
+            killer = asyncio.create_task(_kill(victim, ledger, dice, every))
+            async with asyncio.TaskGroup() as group:
+                numbers = iter(range(messages))
+                for n in range(sessions):
+                    group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
+            killer.cancel()
+            await asyncio.gather(killer, return_exceptions=True)
+            await _answering(victim)
+            ledger.in_doubt = await asyncio.to_thread(victim.in_doubt)
+    finally:
+        await asyncio.to_thread(victim.stop)
+        sink.close()
+    return ledger
+
+
+async def _kill(victim: Victim, ledger: Ledger, dice: random.Random, every: float) -> None:
+    while True:
+        victim.revive()
+        await _answering(victim)  # what is killed has done something since the last time
+        await asyncio.sleep(dice.uniform(0.0, 1.8) * every)
+        ledger.kills.append((time.monotonic(), await asyncio.to_thread(victim.kill, dice)))
+
+
+async def _answering(victim: Victim) -> None:
+    """Until a worker greets."""
+    async with asyncio.timeout(120):
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", victim.port)
+                async with asyncio.timeout(5):
+                    greeting = await reader.readline()
+                writer.close()
+                if greeting.startswith(b"220"):
+                    return
+            victim.revive()
+            await asyncio.sleep(0.1)
+
+
+async def _client(port: int, numbers: Iterator[int], ledger: Ledger, dice: random.Random) -> None:
+    for number in numbers:
+        attempt = Attempt(f"m{number}")
+        ledger.attempts.append(attempt)
+        while not await _try(port, attempt, dice):  # noqa: ASYNC110 - another process sets no event
+            await asyncio.sleep(0.05)
+
+
+async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
+    """One session; False when there was none, so that nothing was tried."""
+    async with _connected(port) as wire:
+        if wire is None:
+            return False
+        reader, writer = wire
+        body = b"x" * dice.choice((10, 1000, 20_000))
+        try:
+            async with asyncio.timeout(SESSION_SECONDS):
+                if not (await reader.readline()).startswith(b"220"):
+                    return False
+                writer.write(b"EHLO client.example.net\r\n")
+                while (await reader.readline())[3:4] == b"-":
+                    pass
+                writer.write(b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n")
+                replies = [await reader.readline() for _ in range(3)]
+                if not replies[2].startswith(b"354"):
+                    attempt.ended = time.monotonic()
+                    attempt.answer = replies[2].decode().strip()
+                    return bool(replies[2])
+                text = (
+                    b"Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nFrom: <a@example.net>\r\nTo: <b@example.org>\r\n"
+                    b"Message-ID: <%s@example.net>\r\nLedger: %s\r\n\r\n%s\r\n"
+                )
+                writer.write(text % (attempt.id.encode(), attempt.id.encode(), body))
+                await writer.drain()
+                attempt.dotted = time.monotonic()
+                writer.write(b".\r\n")
+                attempt.answer = (await reader.readline()).decode().strip()
+                attempt.ended = time.monotonic()
+                writer.write(b"QUIT\r\n")
+        except (OSError, TimeoutError):
+            attempt.ended = time.monotonic()
+            return attempt.dotted > 0
+        return True
+
+
+@contextlib.asynccontextmanager
+async def _connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter] | None]:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        yield None
+        return
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.ledger", description=__doc__.split("\n")[0])
+    parser.add_argument("--messages", type=int, default=50_000)
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between kills, on average")
+    parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name:
+        directory = Path(name)
+        redis = RedisServer(directory / "redis") if given.store == "redis" else None
+        if redis is not None:
+            redis.start()
+        url = f"redis://127.0.0.1:{redis.port}/0" if redis is not None else f"sqlite:{directory}/state.db"
+        try:
+            ledger = asyncio.run(run(directory, messages=given.messages, store=url, every=given.every, seed=given.seed))
+        finally:
+            if redis is not None:
+                redis.stop()
+    sys.stdout.write(f"{given.store}: {ledger.summary()}\n" + "".join(f"  {each}\n" for each in ledger.faults()))
+    return 1 if ledger.faults() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
