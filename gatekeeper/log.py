@@ -38,6 +38,9 @@ EVENTS: Final[dict[str, str]] = {
     "reload_refused": "A new configuration was wrong; the old one stays in force.",
     "worker_started": "The parent has started a process.",
     "unfit": "A process cannot work as configured, and ends.",
+    "upgrade_refused": "The program installed now cannot take over, `why` says why; the one that runs goes on.",
+    "upgraded": "This version of the program has taken the place of the one before, and replaces its processes.",
+    "upgrading": "The program installed now takes the place of the one that runs.",
     "worker_died": "A worker process ended without being told to; another takes its place.",
     # sessions and mail
     "session_refused": "A connection was refused or dropped before any mail.",

@@ -4,7 +4,8 @@ It opens the sockets, starts a *generation* (workers and one controller, by exec
 reload a new generation is started beside the serving one, on the same sockets; when all of it is ready, the old one is
 told to drain, and when any of it fails, the old one goes on. What may happen, and where it is answered:
 
-    a signal            -> _hear_signals    SIGHUP reloads, SIGTERM and SIGINT drain and end, a second one at once
+    a signal            -> _hear_signals    SIGHUP reloads, SIGUSR2 upgrades, SIGTERM and SIGINT drain and end, a second
+                                            one at once
     a process reports   -> _hear_report     ready, or why it cannot work
     a process ends      -> _bury            expected, or a death: its seat gets another, later each time
     a deadline passes   -> _kill_overdue    not ready, not gone, or without a sign of life, in time
@@ -34,6 +35,8 @@ import gatekeeper
 from gatekeeper import log, metrics
 from gatekeeper.config import configuration
 from gatekeeper.config.loading import ConfigurationError
+from gatekeeper.servers.handover import VARIABLE as HANDOVER_VARIABLE
+from gatekeeper.servers.handover import HandedChild, HandedProcess, Handover, take_handover
 from gatekeeper.servers.sockets import CannotListen, Sockets
 from gatekeeper.servers.systemd import Notifications, take_systemd_sockets
 from gatekeeper.wire.listen import ListenAddress, read_listen
@@ -48,12 +51,15 @@ from gatekeeper.wire.process import (
 )
 
 COMMAND: Final = (sys.executable, "-P", "-m", "gatekeeper.app")
+TRIAL: Final = (sys.executable, "-P", "-m", "gatekeeper", "config", "check")
 GRACE: Final = 5.0
 """Seconds from "end now" to SIGKILL."""
 LONG_LIFE: Final = 60.0
 """A process that lived that many seconds was healthy: its next death counts as the first."""
 LONGEST_PAUSE: Final = 30.0
-_SIGNALS: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+TRIAL_SECONDS: Final = 30.0
+"""How long the new version may take to read the configuration before it takes over."""
+_SIGNALS: Final = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -106,7 +112,7 @@ class _Child:
     """A living process. It is killed at `deadline` (monotonic time); `told` is whether it was told to end."""
 
     slot: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | HandedProcess
     started: float
     deadline: float
     report: int | None  # our end of its ready pipe, as long as it has the other
@@ -156,11 +162,13 @@ class Supervisor:
         *,
         command: Sequence[str] = COMMAND,
         load: Callable[[str, str], Plan] = load_plan,
+        trial: Sequence[str] = TRIAL,
         environment: MutableMapping[str, str] = os.environ,
     ) -> None:
         self._path = path
         self._command = tuple(command)
         self._load = load
+        self._trial = tuple(trial)
         self._environment = environment
         self._systemd = Notifications(environment)
         self._sockets = Sockets()
@@ -170,18 +178,23 @@ class Supervisor:
         self._coming: _Generation | None = None
         self._snapshots = 0
         self._reload_wanted = False
+        self._upgrade_wanted = False
+        self._handed: Handover | None = None
         self._stops = 0
         self._refused: _Refused | None = None
         self._last_reload = ""
 
     def run(self) -> int:
         try:
-            self._sockets = Sockets(take_systemd_sockets(self._environment, pid=os.getpid()))
+            self._handed = take_handover(self._environment)
+            self._sockets = self._taken_sockets()
             with self._directory(), self._lifeline(), self._signals():
+                if self._handed is not None:
+                    self._adopt(self._handed)
                 self._begin()
                 while self._children or not self._stops:
                     self._turn()
-        except (_Refused, CannotListen) as refused:
+        except (_Refused, CannotListen, ValueError) as refused:
             self._refused = refused if isinstance(refused, _Refused) else _Refused(str(refused))
         finally:
             self._sockets.close()
@@ -206,6 +219,8 @@ class Supervisor:
             self._fill_seats()
             if self._reload_wanted and self._coming is None:
                 self._reload()
+            if self._upgrade_wanted and self._coming is None:
+                self._upgrade()
         self._systemd.tell_status(self._status())
         self._systemd.sign_of_life(alive=self._stops > 0 or self._living_workers() > 0)
 
@@ -218,6 +233,8 @@ class Supervisor:
         for number in wakeup.recv(4096):
             if number == signal.SIGHUP:
                 self._reload_wanted = True
+            elif number == signal.SIGUSR2:
+                self._upgrade_wanted = True
             elif number in {signal.SIGTERM, signal.SIGINT}:
                 self._stop()
 
@@ -292,7 +309,7 @@ class Supervisor:
         lived = time.monotonic() - child.started
         seat.deaths = 1 if child.ready and lived >= LONG_LIFE else seat.deaths + 1
         seat.due = time.monotonic() + _pause(seat.deaths)
-        why = child.why or f"it ended with {_status_words(child.process.returncode)}"
+        why = child.why or f"it ended with {_status_words(child.process.returncode or 0)}"
         log.event("worker_died", level=40, why=why, **facts)
         if self._coming is not None and seat in self._coming.seats:
             by_configuration = child.refused or child.process.returncode == EXIT_CONFIGURATION
@@ -346,6 +363,90 @@ class Supervisor:
         self._reload_wanted = False
         self._systemd.tell_reloading()
         self._begin()
+
+    def _upgrade(self) -> None:
+        """Let the program that is installed now take our place, if it can read the configuration; it keeps our pid.
+
+        Its first act is a reload: our processes serve until its own are ready.
+        """
+        self._upgrade_wanted = False
+        serving = self._serving
+        if serving is None:
+            return
+        trial = [*self._trial, self._path]
+        try:
+            tried = subprocess.run(  # noqa: S603  our own program
+                trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, check=False
+            )
+            why = "" if tried.returncode == 0 else tried.stderr.decode("utf-8", "replace").strip() or "it does not run"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = str(error)
+        if why:
+            self._last_reload = why
+            log.event("upgrade_refused", level=40, why=why)
+            return
+        handover = self._handover(serving)
+        log.event("upgrading", version=gatekeeper.__version__)
+        self._systemd.tell_reloading()
+        # Until the new program listens to signals they wait; their default would be its end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        for number in handover.descriptors():
+            os.set_inheritable(number, True)
+        try:
+            os.execve(  # noqa: S606  our own program
+                sys.executable,
+                [sys.executable, *sys.orig_argv[1:]],
+                {**self._environment, HANDOVER_VARIABLE: handover.to_json()},
+            )
+        except OSError as error:
+            for number in handover.descriptors():
+                os.set_inheritable(number, False)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            log.event("upgrade_refused", level=40, why=str(error))
+            self._systemd.tell_ready()
+
+    def _handover(self, serving: _Generation) -> Handover:
+        ours, systemd = self._sockets.to_hand_over()
+        of_serving = {child.slot: seat.role.value for seat in serving.seats if (child := seat.child) is not None}
+        return Handover(
+            sockets=ours,
+            systemd=systemd,
+            lifeline=(self._lifeline_end, self._lifeline_ours),
+            place=str(self._place),
+            snapshot=str(serving.snapshot),
+            snapshots=self._snapshots,
+            children=tuple(
+                HandedChild(child.slot, of_serving.get(child.slot, ""), child.process.pid, child.slot in of_serving)
+                for child in self._children
+            ),
+        )
+
+    def _adopt(self, handed: Handover) -> None:
+        """Take over the processes of the version before us: they serve until ours are ready."""
+        self._snapshots = handed.snapshots
+        plan = self._load(handed.snapshot, self._path)
+        self._sockets.open(plan.addresses)
+        generation = _Generation(plan, Path(handed.snapshot), [])
+        now = time.monotonic()
+        for each in handed.children:
+            deadline = math.inf if each.serving else now + plan.settings.drain + GRACE
+            child = _Child(each.slot, HandedProcess(each.pid), started=now, deadline=deadline, report=None, ready=True)
+            child.told = not each.serving
+            self._children.append(child)
+            if each.serving:
+                generation.seats.append(_Seat(Role(each.role), child))
+        self._serving = generation
+        log.setup(plan.log)
+        log.event("upgraded", version=gatekeeper.__version__)
+
+    def _taken_sockets(self) -> Sockets:
+        handed = self._handed
+        if handed is None:
+            return Sockets(take_systemd_sockets(self._environment, pid=os.getpid()))
+        return Sockets(
+            {name: [_taken(number) for number in numbers] for name, numbers in handed.systemd.items()},
+            {place: [_taken(number) for number in numbers] for place, numbers in handed.sockets.items()},
+        )
 
     def _stop(self) -> None:
         """The first time let sessions end, the second time end them."""
@@ -491,7 +592,7 @@ class Supervisor:
         text = f"{self._ready_workers()} of {self._serving.plan.workers} workers ready"
         if self._coming is not None:
             return text + "; reloading"
-        return text + (f"; the last reload was refused: {self._last_reload}" if self._last_reload else "")
+        return text + (f"; the last change was refused: {self._last_reload}" if self._last_reload else "")
 
     # --- what it needs while it runs ---------------------------------------------------------------------------------
 
@@ -500,14 +601,17 @@ class Supervisor:
         """A private directory for metrics and snapshots, in systemd's RuntimeDirectory= where there is one."""
         parent = self._environment.get("RUNTIME_DIRECTORY", "").split(":")[0] or None
         try:
-            self._place = Path(tempfile.mkdtemp(prefix="gatekeeper-", dir=parent))
+            if self._handed is not None:
+                self._place = Path(self._handed.place)
+            else:
+                self._place = Path(tempfile.mkdtemp(prefix="gatekeeper-", dir=parent))
         except OSError as error:
             raise _Refused(
                 f"no directory for metrics can be made in {parent or tempfile.gettempdir()}: {error}"
             ) from None
         try:
             self._metrics = self._place / "metrics"
-            self._metrics.mkdir()
+            self._metrics.mkdir(exist_ok=True)
             self._counters = metrics.supervisor_counters(self._metrics)
             yield
         finally:
@@ -516,11 +620,13 @@ class Supervisor:
     @contextlib.contextmanager
     def _lifeline(self) -> Iterator[None]:
         """A pipe whose other end only we have: it ends when we do, however we do."""
-        self._lifeline_end, ours = os.pipe()
+        self._lifeline_end, self._lifeline_ours = self._handed.lifeline if self._handed is not None else os.pipe()
+        for number in (self._lifeline_end, self._lifeline_ours):
+            os.set_inheritable(number, False)
         try:
             yield
         finally:
-            os.close(ours)
+            os.close(self._lifeline_ours)
             os.close(self._lifeline_end)
 
     @contextlib.contextmanager
@@ -532,6 +638,7 @@ class Supervisor:
             theirs.setblocking(False)
             before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
             handlers = {number: signal.signal(number, _awake) for number in _SIGNALS}
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # they wait for us after an upgrade
             self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear_signals(ours))
             try:
                 yield
@@ -540,6 +647,11 @@ class Supervisor:
                 for number, former in handlers.items():
                     signal.signal(number, former)
                 signal.set_wakeup_fd(before)
+
+
+def _taken(number: int) -> socket.socket:
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
 
 
 def _awake(_number: int, _frame: FrameType | None) -> None:

@@ -47,7 +47,8 @@ def load(path, named):
     }
     return supervisor.Plan(Settings(**found["settings"]), log.Settings(destination="stderr"), listen)
 
-sys.exit(supervisor.Supervisor(sys.argv[1], command=[sys.executable, sys.argv[2]], load=load).run())
+trial = [sys.executable, "-c", os.environ.get("TRIAL", "")]
+sys.exit(supervisor.Supervisor(sys.argv[1], command=[sys.executable, sys.argv[2]], load=load, trial=trial).run())
 """
 
 CHILD = """
@@ -566,7 +567,7 @@ def test_a_wrong_configuration_leaves_the_old_one_in_force(parent: Parent, port:
     old = parent.serving(mark="old", smtp=[f"127.0.0.1:{port}"])
     parent.file.write_text("wrong\nin two lines")
     parent.signal(signal.SIGHUP)
-    parent.tells("RELOADING=1", "READY=1", "STATUS=1 of 1 workers ready; the last reload was refused: ")
+    parent.tells("RELOADING=1", "READY=1", "STATUS=1 of 1 workers ready; the last change was refused: ")
     assert greeted_by(port) == "worker0"
     assert parent.counted('gatekeeper_reloads_total{result="kept"}') == 1
     parent.signal(signal.SIGTERM)
@@ -778,6 +779,83 @@ def test_a_worker_without_signs_of_life_is_killed_and_replaced(make_parent: Make
     status, written = parent.ends()
     assert status == 0
     assert 'why="it gave no sign of life for 0 s"' in written
+
+
+# --- upgrade ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_keeps_pid_sockets_and_processes_until_its_own_are_ready(parent: Parent, port: int):
+    address = f"127.0.0.1:{port}"
+    old = parent.serving(smtp=[address])
+    assert parent.process is not None
+    pid = parent.process.pid
+    parent.signal(signal.SIGUSR2)
+    parent.tells("RELOADING=1")
+    new = parent.children(2)
+    assert not {child.slot for child in old} & {child.slot for child in new}
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+        assert client.recv(100)  # whoever serves
+    for child in new:
+        child.order("ready")
+    for child in old:
+        child.drains()
+    parent.tells("READY=1")
+    assert parent.process.pid == pid
+    assert parent.process.poll() is None
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+        assert client.recv(100).decode() in {child.slot for child in new}
+    parent.signal(signal.SIGTERM)
+    for child in new:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "upgraded" in written
+
+
+def test_a_new_version_whose_processes_do_not_start_leaves_the_old_ones_serving(parent: Parent):
+    old = parent.serving()
+    parent.signal(signal.SIGUSR2)
+    new = parent.children(2)
+    new[0].order("fail the store is full")
+    new[0].is_gone()
+    new[1].says("SIGTERM")
+    new[1].order("exit 0")
+    parent.tells("READY=1")
+    parent.signal(signal.SIGTERM)
+    for child in old:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "reload_refused" in written
+
+
+def test_a_new_version_that_does_not_run_is_not_given_the_place(make_parent: MakeParent):
+    parent = make_parent(TRIAL="import sys; sys.exit('no module named gatekeeper')")
+    old = parent.serving()
+    parent.signal(signal.SIGUSR2)
+    parent.tells("the last change was refused")
+    parent.signal(signal.SIGTERM)
+    for child in old:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert 'upgrade_refused why="no module named gatekeeper"' in written
+
+
+def test_an_adopted_process_that_dies_gets_a_successor(parent: Parent):
+    old = parent.serving()
+    parent.signal(signal.SIGUSR2)
+    new = parent.children(2)
+    new[0].order("fail for now")
+    new[0].is_gone()
+    new[1].drains()
+    old[1].order("exit 3")
+    [another] = parent.children(1)
+    another.order("ready")
+    parent.signal(signal.SIGTERM)
+    for child in (old[0], another):
+        child.drains()
+    assert parent.ends()[0] == 0
 
 
 # --- the configuration ------------------------------------------------------------------------------------------------

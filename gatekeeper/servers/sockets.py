@@ -34,10 +34,18 @@ class _Open:
 
 
 class Sockets:
-    """Every listening socket of this process. `inherited` are systemd's, by name; only `close` closes those."""
+    """Every listening socket of this process. `inherited` are systemd's, by name; only `close` closes those.
 
-    def __init__(self, inherited: Mapping[str, Sequence[socket.socket]] | None = None) -> None:
+    `handed` are those that an earlier version of this program had open, by place.
+    """
+
+    def __init__(
+        self,
+        inherited: Mapping[str, Sequence[socket.socket]] | None = None,
+        handed: Mapping[str, Sequence[socket.socket]] | None = None,
+    ) -> None:
         self._inherited = {name: tuple(sockets) for name, sockets in (inherited or {}).items()}
+        self._handed = {place: tuple(sockets) for place, sockets in (handed or {}).items()}
         self._open: dict[str, _Open] = {}
 
     def open(self, addresses: Iterable[ListenAddress]) -> None:
@@ -66,10 +74,20 @@ class Sockets:
             self._shut(self._open.pop(place))
         with contextlib.suppress(CannotListen):  # it worked when they were opened
             self.open(wanted.values())
+        self._close_handed()
 
     def numbers(self, address: ListenAddress) -> tuple[int, ...]:
         """The file descriptors of an open address. There may be several for one name of systemd."""
         return tuple(one.fileno() for one in self._open[address.place].sockets)
+
+    def to_hand_over(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """The descriptors of ours by place, and of systemd's by name."""
+        ours = {
+            place: [one.fileno() for one in there.sockets]
+            for place, there in self._open.items()
+            if not isinstance(there.address, SystemdAddress)
+        }
+        return ours, {name: [one.fileno() for one in sockets] for name, sockets in self._inherited.items()}
 
     def bound(self, address: ListenAddress) -> tuple[str, ...]:
         """Where they really are, for the log: port 0 has become a number."""
@@ -84,6 +102,14 @@ class Sockets:
             for one in sockets:
                 one.close()
         self._inherited.clear()
+        self._close_handed()
+
+    def _close_handed(self) -> None:
+        """Those that no configuration wants any more."""
+        for sockets in self._handed.values():
+            for one in sockets:
+                one.close()
+        self._handed.clear()
 
     def _opened(self, address: ListenAddress) -> _Open:
         if isinstance(address, SystemdAddress):
@@ -94,11 +120,12 @@ class Sockets:
                     f"FileDescriptorName={address.name}"
                 )
             return _Open(address, sockets)
+        handed = self._handed.pop(address.place, None)
         if isinstance(address, UnixAddress):
-            one = _unix(address)
+            sockets = handed or (_unix(address),)
             there = Path(address.path).stat()
-            return _Open(address, (one,), (there.st_dev, there.st_ino))
-        return _Open(address, (_tcp(address),))
+            return _Open(address, sockets, (there.st_dev, there.st_ino))
+        return _Open(address, handed or (_tcp(address),))
 
     def _shut(self, gone: _Open) -> None:
         if isinstance(gone.address, SystemdAddress):

@@ -165,6 +165,29 @@ def test_a_reload_keeps_sessions_and_a_bad_configuration_keeps_the_old_one(pair:
         assert again.deliver("a@good.test", ["alice@example.org"], message("a@good.test", "after"))[0] == 250
 
 
+def test_an_upgrade_loses_no_connection_and_no_message(pair: tuple[Postfix, Gatekeeper]) -> None:
+    postfix, gatekeeper = pair
+    assert gatekeeper.process is not None
+    client = Client(gatekeeper, GOOD)  # a session that was open before goes on with the old version
+    assert client.mail("a@good.test")[0] == 250
+    gatekeeper.process.process.send_signal(signal.SIGUSR2)
+    sent = 0
+    while " upgraded " not in gatekeeper.log() or gatekeeper.log().rfind(" reloaded ") < gatekeeper.log().rfind(
+        " upgraded "
+    ):
+        with Client(gatekeeper, GOOD) as other:
+            assert (
+                other.deliver("a@good.test", ["bob@example.org"], message("a@good.test", f"upgrade {sent}."))[0] == 250
+            )
+        sent += 1
+    assert client.rcpt("alice@example.org")[0] == 250
+    assert client.data(message("a@good.test", "over an upgrade"))[0] == 250
+    client.close()
+    assert gatekeeper.process.process.poll() is None
+    for n in range(sent):
+        postfix.wait_for_mail("bob", f"upgrade {n}.")
+
+
 def test_sigterm_lets_a_message_finish(pair: tuple[Postfix, Gatekeeper]) -> None:
     postfix, gatekeeper = pair
     assert gatekeeper.process is not None
