@@ -100,6 +100,10 @@ class Gate(Protocol):
         """The client's facts have changed (XCLIENT, HELO, STARTTLS ...): forget the findings about the old ones."""
         ...
 
+    async def settle(self, session: Session) -> None:
+        """What the client did until now is put to its account: another one goes on in this session."""
+        ...
+
     async def leave(self, session: Session) -> None:
         """The session has ended."""
         ...
@@ -407,6 +411,9 @@ class LiveGate:
             self._remember(mail.session.address, refused=1)
 
     async def leave(self, session: Session) -> None:
+        await self.settle(session)
+
+    async def settle(self, session: Session) -> None:
         for check, settles in self._settling:
             try:
                 await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
