@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -15,7 +15,8 @@ from gatekeeper.model import IPAddress, Session
 from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting
 
 _CLIENT: Final = "stacking_client"
-_STANDING: Final = "stacking"
+STANDING: Final = "stacking"
+"""Where a session keeps what its client's accounts have come to."""
 STEPS: Final = ("", SLOW, BLIND, BLOCKED)
 """What an account comes to, mildest first."""
 
@@ -28,9 +29,9 @@ class Client:
     accepted: tuple[int, ...]  # messages accepted before this session, by key
     wanted: bool  # its own mail was accepted before: then it does not answer for its neighbours
     good: bool  # and for so long, and with so little refused, that it answers for nobody else at all
-    helo_counts: bool  # several networks probe under its HELO name, which nobody uses for wanted mail
-    dictionary: int  # names that it tried and many others do
     before: int  # messages that this session had sent when the past was read
+    helo_counts: bool = False  # several networks probe under its HELO name, which nobody uses for wanted mail
+    dictionary: int = 0  # names that it tried and many others do
 
     @property
     def key(self) -> str:
@@ -68,23 +69,20 @@ class Accounts:
         helo = helo_key(session.helo)
         keys = (client_key(address), network_key(address), *([helo] if helo else []))
         histories = await tools.store.history(keys)
-        good = self._good(histories[0], now)
-        helo_counts, dictionary = False, 0
-        if not good:
-            sets = (dictionary_set(keys[0]), *([_networks_of(helo)] if helo else []))
-            looks = [Sighting(key, "", settings.window) for key in sets]
-            dictionary, *networks = await tools.store.distinct(looks, now=now)
-            shared = bool(networks) and 0 < settings.helo_networks <= networks[0]
-            helo_counts = shared and not self._good(histories[-1], now)
         client = Client(
             keys=keys,
             accepted=tuple([history.accepted for history in histories]),
             wanted=histories[0].accepted > 0,
-            good=good,
-            helo_counts=helo_counts,
-            dictionary=dictionary,
+            good=self._good(histories[0], now),
             before=session.counters.messages,
         )
+        standing = await self.charge(session, client, tools)
+        if any(standing.spent) and not client.good:  # who has spent nothing lately has not tried what many try either
+            sets = (dictionary_set(keys[0]), *([_networks_of(helo)] if helo else []))
+            looks = [Sighting(key, "", settings.window) for key in sets]
+            dictionary, *networks = await tools.store.distinct(looks, now=now)
+            shared = bool(networks) and 0 < settings.helo_networks <= networks[0]
+            client = replace(client, dictionary=dictionary, helo_counts=shared and not self._good(histories[-1], now))
         session.memo[_CLIENT] = client
         return client
 
@@ -103,9 +101,9 @@ class Accounts:
 
         The store is asked only when there is something to tell, or nothing is known yet.
         """
-        known = session.memo.get(_STANDING)
-        if isinstance(known, Standing) and not names and not points:
-            return known
+        known = session.memo.get(STANDING)
+        if isinstance(known, Standing) and not names and (not points or (points < 0 and not any(known.spent))):
+            return known  # nothing to tell; or it gives back, and owes nothing
         now = tools.clock()
         counts, costs = await self._new(client, names, tools, now)
         # A large budget comes back in the same time as a small one; otherwise room would be earned once and used up.
@@ -115,7 +113,7 @@ class Accounts:
             for key, cost, rate in zip(client.keys, costs, rates, strict=True)
         ]
         standing = Standing(tuple(await tools.store.spend(charges, now=now)), counts)
-        session.memo[_STANDING] = standing
+        session.memo[STANDING] = standing
         return standing
 
     async def _new(
@@ -154,29 +152,28 @@ class Accounts:
 
         A HELO name is only words: whoever says it may be told no names for it, but is not turned away.
         """
-        settings = self.settings
+        settings, counters = self.settings, session.counters
         budgets = self._budgets(session, client)
-        accounts = list(zip(client.keys, standing.spent, budgets, standing.names, strict=True))
-        if client.wanted:
-            accounts = accounts[:1]
-        elif not client.helo_counts:
-            accounts = accounts[:2]
-        found: list[tuple[int, float, Probing]] = []
-        for whom, spent, budget, names in accounts:
-            steps = [
-                n for n, factor in enumerate((1.0, settings.blind_at, settings.block_at), 1) if spent >= budget * factor
-            ]
-            reached = min(max(steps, default=0), 2 if whom.startswith("helo:") else 3)
-            counters = session.counters
-            probing = Probing(whom, round(spent, 3), budget, counters.unknown, counters.abandoned, names)
-            found.append((reached, spent / budget, probing))
-        reached, _, probing = max(found, key=lambda one: one[:2])
+        count = 1 if client.wanted else len(budgets) if client.helo_counts else 2
+        worst, reached = max(range(count), key=lambda n: standing.spent[n] / budgets[n]), 0
+        for n in range(count):
+            spent, budget = standing.spent[n], budgets[n]
+            if spent < budget:
+                continue
+            step = 3 if spent >= budget * settings.block_at else 2 if spent >= budget * settings.blind_at else 1
+            if n == 2:  # the HELO name's
+                step = min(step, 2)
+            if step > reached or (step == reached and n == worst):
+                worst, reached = n, step
+        probing = Probing(
+            client.keys[worst],
+            round(standing.spent[worst], 3),
+            budgets[worst],
+            counters.unknown,
+            counters.abandoned,
+            standing.names[worst],
+        )
         return STEPS[reached], probing
-
-    def left(self, session: Session, client: Client, standing: Standing) -> float:
-        """Points until names are told no more, by the account that counts most."""
-        probing = self.step(session, client, standing)[1]
-        return probing.budget * self.settings.blind_at - probing.spent
 
     async def settle(self, probing: Probing, tools: Tools) -> None:
         """Set an account back to its budget, where names are asked again.
@@ -187,11 +184,10 @@ class Accounts:
         back = Charge(f"stacking:{probing.whom}", probing.budget - probing.spent, probing.budget / self.settings.refill)
         await tools.store.spend([back], now=tools.clock())
 
-    async def remember(self, session: Session, client: Client, tools: Tools, *, refused: int) -> None:
-        """The past of a HELO name: messages sent under it, and names that cost something. An address has the gate's."""
-        sent = session.counters.messages - session.settled.messages
-        if len(client.keys) > 2 and (sent or refused):
-            await tools.store.remember(client.keys[2], accepted=sent, refused=refused, now=tools.clock())
+    async def blame(self, client: Client, names: int, tools: Tools) -> None:
+        """So many names were tried in vain under its HELO name; what was sent under it the gate remembers."""
+        if names and len(client.keys) > 2 and not client.good:
+            await tools.store.remember(client.keys[2], accepted=0, refused=names, now=tools.clock())
 
 
 def keep(session: Session, client: Client) -> None:

@@ -6,7 +6,7 @@ networks share that. Past the budget the client is slowed, then every name gets 
 asked, then it is refused with 421 for a while that ends by itself: a block settles the account, so that what an honest
 client still has in its queue does not bring the next one. Mail that was accepted makes room. The null sender costs
 nothing by itself (RFC 2505 §2.6.1). Beyond that, what many clients do together is found: the same unknown names tried
-from many addresses, and a recipient domain whose unknown names are tried from anywhere. docs/defences.md has it all.
+from many addresses, and a recipient domain whose unknown names are tried from anywhere. docs/probing.md has it all.
 """
 
 from __future__ import annotations
@@ -18,10 +18,20 @@ from typing import Any, ClassVar
 from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.stacking import evidence
-from gatekeeper.checks.stacking.accounts import Accounts, Client, Cost, Standing, keep
+from gatekeeper.checks.stacking.accounts import STANDING, Accounts, Client, Cost, Standing, keep
 from gatekeeper.checks.stacking.crowd import Crowd
 from gatekeeper.checks.stacking.domains import Domains, Levels, flight_key
-from gatekeeper.checks.stacking.evidence import BLIND, BLOCKED, DICTIONARY, DOMAIN, SLOW, TRAP, Blocked, Probing
+from gatekeeper.checks.stacking.evidence import (
+    BLIND,
+    BLOCKED,
+    DICTIONARY,
+    DOMAIN,
+    SLOW,
+    TRAP,
+    Blocked,
+    Dictionary,
+    Probing,
+)
 from gatekeeper.checks.stacking.flights import AT_ONCE, Flights
 from gatekeeper.checks.stacking.keys import client_key, name_key, network_key
 from gatekeeper.checks.stacking.near import TakenNames
@@ -61,12 +71,12 @@ class Stacking(Settings):
         if block is not None or mail.stage == Stage.CONNECT:
             return [] if block is None else [_blocked(block)]
         client, standing = await self._note(session, session.address, tools)
-        blind = await self._blind(session, client, standing, tools, mail)
-        if blind:
-            return blind
+        step, probing = self._accounts.step(session, client, standing)
+        dictionary = Crowd(self, self._memory.levels).takes_part(client)
+        if step in (BLIND, BLOCKED) or dictionary is not None:
+            return await self._blind(client, probing, dictionary, tools, mail)
         if mail.recipient is None:
             return ()
-        step, probing = self._accounts.step(session, client, standing)
         found = [_found(step, probing)] if step else []
         address = mail.recipient.address
         if not _heard_from_everybody(address):
@@ -78,13 +88,16 @@ class Stacking(Settings):
                 await self._charge(session, client, tools, [Cost(f"{name_key(address)} trap", self.cost_trap)])
             found += traps
         self._count(session, step)
-        self._depart(session, client, standing, address)
+        self._depart(session, client, probing, address)
         return found
 
     async def settle(self, session: Session, tools: Tools) -> None:
         """At the end of a session: what RSET, QUIT and VRFY have cost since the last RCPT."""
         self._memory.flights.land(session.id)
-        if session.address is None or not (session.named or session.counters != session.settled):
+        if session.address is None:
+            return
+        if not _news(session):
+            self._nothing_owed(session)
             return
         client, standing = await self._note(session, session.address, tools)
         step, probing = self._accounts.step(session, client, standing)
@@ -96,10 +109,14 @@ class Stacking(Settings):
     async def _note(self, session: Session, address: IPAddress, tools: Tools) -> tuple[Client, Standing]:
         """Put to the accounts what has happened since the last time, and say how the client stands."""
         client = await self._accounts.client(session, address, tools)
+        known = session.memo.get(STANDING)
+        if isinstance(known, Standing) and not _news(session):
+            self._nothing_owed(session)
+            return client, known
         heard, session.named = session.named, []
-        now, before = replace(session.counters), session.settled
         if heard:
             self._memory.flights.land(session.id)
+        now, before = session.counters, session.settled
         names, unknown = self._learned(heard, good=client.good)
         points = (
             self.cost_unknown * max(0, now.unknown - before.unknown - _of(heard, Heard.UNKNOWN))
@@ -107,12 +124,20 @@ class Stacking(Settings):
             + self.cost_verify * (now.verifies - before.verifies)
             - self.refund_delivered * (now.delivered - before.delivered)
         )
-        await self._accounts.remember(session, client, tools, refused=len(names))
-        session.settled = now
+        await self._accounts.blame(client, len(names), tools)
+        session.settled = replace(now)
         standing = await self._charge(session, client, tools, names, points)
         noted = await Crowd(self, self._memory.levels).note(client, unknown, tools)
         keep(session, noted)
         return noted, standing
+
+    def _nothing_owed(self, session: Session) -> None:
+        """Names that were taken cost nothing; and mail that was delivered when nothing was owed is not saved up."""
+        if session.named:
+            self._memory.flights.land(session.id)
+            self._learned(session.named, good=True)
+            session.named = []
+        session.settled.delivered = session.counters.delivered
 
     def _learned(self, heard: Sequence[Named], *, good: bool) -> tuple[list[Cost], list[Address]]:
         """What these names cost, and those among them that count for what many do together."""
@@ -143,16 +168,13 @@ class Stacking(Settings):
     # --- when names are told no more -------------------------------------------------------------------------------
 
     async def _blind(
-        self, session: Session, client: Client, standing: Standing, tools: Tools, mail: Mail
+        self, client: Client, probing: Probing, dictionary: Dictionary | None, tools: Tools, mail: Mail
     ) -> list[Finding]:
         """The one way that all names go once a budget is spent: whether a name exists is not looked at, here or later.
 
         Its names are not asked any more, so each that it tries is counted here.
         """
-        step, probing = self._accounts.step(session, client, standing)
-        dictionary = Crowd(self, self._memory.levels).takes_part(client)
-        if step not in (BLIND, BLOCKED) and dictionary is None:
-            return []
+        session, step = mail.session, BLIND
         if mail.recipient is not None and not _heard_from_everybody(mail.recipient.address):
             tried = [Cost(name_key(mail.recipient.address), self.cost_unknown)]
             step, probing = self._accounts.step(session, client, await self._charge(session, client, tools, tried))
@@ -179,9 +201,9 @@ class Stacking(Settings):
         text = f"{probed.unknown} unknown names of {probed.domain} were tried by strangers"
         return [Finding(BLIND, probed, text), Finding(DOMAIN, probed, text)]
 
-    def _depart(self, session: Session, client: Client, standing: Standing, address: Address) -> None:
+    def _depart(self, session: Session, client: Client, probing: Probing, address: Address) -> None:
         """The name goes on to the next hop. How many more may go with it depends on what is left."""
-        left = self._accounts.left(session, client, standing) / max(self.cost_unknown, 0.01)
+        left = (probing.budget * self.blind_at - probing.spent) / max(self.cost_unknown, 0.01)
         left -= self._memory.flights.count(client.key)
         keys = [client.key]
         if not client.good and self.domain_budget:
@@ -227,6 +249,17 @@ def _found(step: str, probing: Probing) -> Finding:
 
 def _blocked(block: Block) -> Finding:
     return Finding(BLOCKED, Blocked(block.key, block.since, block.until), f"{block.key} is blocked")
+
+
+def _news(session: Session) -> bool:
+    """Whether anything has happened that costs something or gives back."""
+    now, before, standing = session.counters, session.settled, session.memo.get(STANDING)
+    owes = not isinstance(standing, Standing) or any(standing.spent)
+    return (
+        (now.unknown, now.abandoned, now.verifies) != (before.unknown, before.abandoned, before.verifies)
+        or (owes and now.delivered != before.delivered)
+        or any(one.heard is not Heard.KNOWN for one in session.named)
+    )
 
 
 def _of(heard: Sequence[Named], what: Heard) -> int:
