@@ -4,6 +4,7 @@ import pytest
 
 from gatekeeper.checks.stacking import BLIND, SLOW, Stacking, helo_key
 from gatekeeper.checks.stacking.evidence import Probing
+from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
 from tests.checks.stacking.play import Place, unknown
 from tests.support.fake_store import FakeStore
@@ -204,3 +205,23 @@ async def test_a_session_asks_no_more_at_once_than_it_may_still_learn():
     for n, other in enumerate(others):
         await other.findings(f"someone{n}")
     assert others[-1].session.names_at_once == 1
+
+
+async def test_while_the_store_is_away_memory_keeps_the_budgets_and_then_the_store_goes_on():
+    primary = FakeStore()
+    clock = [0.0]
+    store = Fallback(primary, MemoryStore(), clock=lambda: clock[0])
+    place = Place(store=store, exist=frozenset({"anna"}))
+    assert (await place.client("192.0.2.1").names(unknown(15))).count("550") == 15
+    primary.away = True
+    client = place.client("192.0.2.1")
+    steps = await client.names(unknown(80, start=100))
+    await client.leave()
+    assert 15 <= steps.count("550") <= 21  # it begins anew, and is as good as ever
+    assert steps[-1] != "550"
+    assert await place.client("203.0.113.1").name("anna") == "250"  # nobody else is harmed
+    primary.away = False
+    clock[0] += 60
+    assert await place.client("203.0.113.1").name("anna") == "250"
+    steps = await place.client("192.0.2.9").names(unknown(80, start=300))
+    assert steps.count("550") <= 21
