@@ -35,13 +35,26 @@ class Gatekeeper:
 
 
 @contextlib.contextmanager
-def gatekeeper(directory: Path, *, next_hop: int, nameserver: str, checks: bool) -> Iterator[Gatekeeper]:
-    """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving."""
+def gatekeeper(
+    directory: Path, *, next_hop: int, nameserver: str, checks: bool, only: str = "", smtp: str = ""
+) -> Iterator[Gatekeeper]:
+    """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving. `only` is the section of the one
+    check that is on all the same, `smtp` are further settings of the SMTP server.
+    """
     directory.mkdir()
     port, http = free_port(), free_port()
     config = directory / "gatekeeper.toml"
     config.write_text(
-        _settings(directory, port=port, http=http, next_hop=next_hop, nameserver=nameserver, checks=checks)
+        _settings(
+            directory,
+            port=port,
+            http=http,
+            next_hop=next_hop,
+            nameserver=nameserver,
+            checks=checks,
+            only=only,
+            smtp=smtp,
+        )
     )
     with (directory / "log").open("wb") as log:
         command = (sys.executable, "-m", "gatekeeper", "run", "-c", str(config))
@@ -52,7 +65,9 @@ def gatekeeper(directory: Path, *, next_hop: int, nameserver: str, checks: bool)
             yield Gatekeeper(port, process.pid, pids["worker"], pids["controller"])
 
 
-def _settings(directory: Path, *, port: int, http: int, next_hop: int, nameserver: str, checks: bool) -> str:
+def _settings(
+    directory: Path, *, port: int, http: int, next_hop: int, nameserver: str, checks: bool, only: str, smtp: str
+) -> str:
     text = f"""hostname = "mx.example"
 relay_domains = ["{RECIPIENT.partition("@")[2]}"]
 [servers.smtp]
@@ -60,6 +75,7 @@ listen = ["127.0.0.1:{port}"]
 next_hop = "smtp://127.0.0.1:{next_hop}"
 trust = ["127.0.0.1/32"]
 connections = 100000
+{smtp}
 [servers.http]
 listen = ["127.0.0.1:{http}"]
 [dns]
@@ -75,8 +91,9 @@ drain = "1s"
             f'[[checks.dnsbl.lists]]\nzone = "{zone}"\nname = "L{n}"\nscore = 4.0\n' for n, zone in enumerate(LISTS)
         )
     else:
-        lists = (f"[checks.{check.name}]\nenabled = false\n" for check in CHECKS)
-    return text + "".join(lists)
+        sections = {f"[checks.{check.name}]": "enabled = false\n" for check in CHECKS}
+        lists = (f"{section}\n{off}" for section, off in sections.items() if not only.startswith(section))
+    return text + "".join(lists) + only
 
 
 def _roles(process: subprocess.Popen[bytes], log: Path) -> Mapping[str, int]:
@@ -114,6 +131,13 @@ def sink() -> Iterator[tuple[int, int, str]]:
                 raise RuntimeError(f"{command[0]} did not start")
             time.sleep(0.1)
         yield port, process.pid, "smtp-sink" if path else "a sink of our own (no smtp-sink here: install postfix)"
+
+
+@contextlib.contextmanager
+def running(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program whose output nobody wants; ended on leaving."""
+    with _running(command, subprocess.DEVNULL) as process:
+        yield process
 
 
 @contextlib.contextmanager

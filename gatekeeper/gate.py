@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Check, Settles, Tools
-from gatekeeper.checks.stacking import client_key, network_key
+from gatekeeper.checks.stacking import client_key, helo_key, network_key
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.dkim import DkimResults
@@ -23,7 +23,6 @@ from gatekeeper.model import (
     Duration,
     Envelope,
     Finding,
-    IPAddress,
     Mail,
     Missing,
     Notebook,
@@ -98,6 +97,10 @@ class Gate(Protocol):
 
     def new_client(self, session: Session) -> None:
         """The client's facts have changed (XCLIENT, HELO, STARTTLS ...): forget the findings about the old ones."""
+        ...
+
+    async def settle(self, session: Session) -> None:
+        """What the client did until now is put to its account: another one goes on in this session."""
         ...
 
     async def leave(self, session: Session) -> None:
@@ -395,28 +398,32 @@ class LiveGate:
         self._recorder.put(record)
         metrics.MESSAGES[record.action].inc()
         if record.action in _PASSED and mail.stage >= Stage.DATA:
-            self._remember(mail.session.address, accepted=1)
+            self._remember(mail.session, accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:
-            self._remember(mail.session.address, refused=1)
+            self._remember(mail.session, refused=1)
 
     async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
         record_id = mail.envelope.memo.pop("refusal", record.id)
         self._recorder.fold(replace(record, id=record_id))
         if verdict.action == Action.REJECT:
-            self._remember(mail.session.address, refused=1)
+            self._remember(mail.session, refused=1)
 
     async def leave(self, session: Session) -> None:
+        await self.settle(session)
+
+    async def settle(self, session: Session) -> None:
         for check, settles in self._settling:
             try:
                 await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
 
-    def _remember(self, address: IPAddress | None, *, accepted: int = 0, refused: int = 0) -> None:
-        if address is None:
+    def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
+        if session.address is None:
             return
-        for key in (client_key(address), network_key(address)):
+        helo = helo_key(session.helo)
+        for key in (client_key(session.address), network_key(session.address), *([helo] if helo else [])):
             counts = self._histories.get(key)
             if counts is None:
                 if len(self._histories) >= _HISTORY_CLIENTS:

@@ -113,6 +113,40 @@ STACKING_STEPS = Children(
     ),
     ("slowed", "alike", "refused"),
 )
+STACKING_CAUSES = Children(
+    Counter(
+        "gatekeeper_stacking_causes",
+        "Clients that are told no names any more, by whose budget is spent: their address's, network's or HELO name's, "
+        "or the recipient domain's; or because they take part in a dictionary attack.",
+        ["cause"],
+        registry=REGISTRY,
+    ),
+    ("address", "network", "helo", "domain", "dictionary"),
+)
+STACKING_NAMES = Children(
+    Counter(
+        "gatekeeper_stacking_names",
+        "Names that were tried in vain: unknown, unknown but near to a known one, former ones, given up before DATA; "
+        "and how many of the unknown ones are tried by many (hot).",
+        ["kind"],
+        registry=REGISTRY,
+    ),
+    ("unknown", "near", "former", "abandoned", "hot"),
+)
+STACKING_DICTIONARIES = Counter(
+    "gatekeeper_stacking_dictionaries",
+    "Clients that were found to take part in a dictionary attack.",
+    registry=REGISTRY,
+)
+STACKING_DOMAINS = Counter(
+    "gatekeeper_stacking_domains",
+    "Times that a recipient domain's budget of unknown names was seen to be spent, by each worker once in a window.",
+    registry=REGISTRY,
+)
+STACKING_TRAPS = Children(
+    Counter("gatekeeper_stacking_traps", "RCPT commands that named a trap.", ["kind"], registry=REGISTRY),
+    ("former", "hot"),
+)
 
 # --- judging ---------------------------------------------------------------------------------------------------------
 

@@ -188,6 +188,27 @@ class Notebook:
     done: set[Stage] = field(default_factory=set)
 
 
+class Heard(enum.Enum):
+    """What a client has learned about a name it asked for."""
+
+    KNOWN = "known"  # the next hop took the recipient
+    UNKNOWN = "unknown"  # the next hop refused it for good: there is no such mailbox
+    ABANDONED = "abandoned"  # it was taken, and the transaction was given up before DATA
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A recipient and what became of it; `null_sender` is whether the transaction was a bounce's."""
+
+    address: Address
+    heard: Heard
+    null_sender: bool = False
+
+
+NAMED_MOST = 256
+"""Names of one session that wait to be noted; of more, those that came first are only counted."""
+
+
 @dataclass(slots=True)
 class Counters:
     """What a client did in this session; facts that RSET does not forget."""
@@ -201,6 +222,8 @@ class Counters:
     errors: int = 0  # protocol errors
     messages: int = 0  # messages accepted by the next hop
     refused: int = 0  # messages and recipients refused by us
+    delivered: int = 0  # recipients of the messages accepted by the next hop
+    null_probes: int = 0  # recipients named with the null sender that were refused for good or given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +253,21 @@ class Session:
     shows_messages: bool = True  # whether messages will be seen; where not, DATA is the last stage
     counters: Counters = field(default_factory=Counters)
     settled: Counters = field(default_factory=Counters)  # the part of `counters` the store already knows
+    named: list[Named] = field(default_factory=list)  # recipients heard of since then; see `hear`
+    names_at_once: int | None = (
+        None  # recipients that may be asked of the next hop together; None: no limit but its own
+    )
     notebook: Notebook = field(default_factory=Notebook)
     blocked: bool = False  # a drop was answered
     memo: dict[str, Any] = field(default_factory=dict)  # what a check keeps for the session; the key is its name
+
+    def hear(self, address: Address, heard: Heard, *, null_sender: bool = False) -> None:
+        """A server tells what the client has learned of a name. Whoever keeps account takes it out of `named`."""
+        if heard is not Heard.KNOWN:
+            self.counters.null_probes += null_sender
+        if len(self.named) >= NAMED_MOST:
+            del self.named[: NAMED_MOST // 2]
+        self.named.append(Named(address, heard, null_sender))
 
 
 @dataclass(slots=True)

@@ -425,12 +425,13 @@ async def test_accepted_mail_becomes_history_of_the_client():
     store = MemoryStore()
     live = gate({}, store=store)
     mail = mail_at(live)
+    mail.session.helo = "Mail.Example.NET"
     await named(live, mail, "alice")
     verdict = await live.judge(Stage.MESSAGE, with_message(mail))
     await live.finish(mail, verdict, reply=OK, next_hop=OK)
     await live.flush()
-    histories = await store.history(["ip:192.0.2.5", "net:192.0.2.0/24"])
-    assert [h.accepted for h in histories] == [1, 1]
+    histories = await store.history(["ip:192.0.2.5", "net:192.0.2.0/24", "helo:mail.example.net"])
+    assert [h.accepted for h in histories] == [1, 1, 1]
 
 
 async def test_mail_left_to_a_server_that_does_not_tell_its_answer_is_history_too():

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.model import (
+    NAMED_MOST,
     Action,
     Address,
     BytesBody,
     Envelope,
     Finding,
+    Heard,
     Mail,
     Message,
     Missing,
@@ -123,3 +125,18 @@ def test_a_setting_keeps_its_sentence():
 
     [field] = dataclasses.fields(Settings)
     assert (Settings().patience, field.metadata["about"]) == (3.0, "How long.")
+
+
+def test_what_was_heard_of_names_is_bounded_and_the_latest_stay():
+    session = Session("1", "smtp", 0.0)
+    for n in range(3 * NAMED_MOST):
+        session.hear(Address(f"n{n}", "example.org"), Heard.UNKNOWN, null_sender=n % 2 == 0)
+    assert len(session.named) <= NAMED_MOST
+    assert session.named[-1].address.local == f"n{3 * NAMED_MOST - 1}"
+    assert session.counters.null_probes == 3 * NAMED_MOST // 2
+
+
+def test_a_bounce_that_is_taken_is_no_probe():
+    session = Session("1", "smtp", 0.0)
+    session.hear(Address("n", "example.org"), Heard.KNOWN, null_sender=True)
+    assert session.counters.null_probes == 0

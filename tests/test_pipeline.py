@@ -94,6 +94,7 @@ def test_only_session_defences_and_the_authors_own_domain_decide_alone():
     assert {r.name for r in everything() if r.decides is not None} == {
         "STACKING_BLIND",
         "STACKING_BLOCKED",
+        "STACKING_TRAP",
         "DMARC_REJECT",
     }
 

@@ -17,7 +17,7 @@ from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
 from gatekeeper.mailauth.dkim import body_hashes
 from gatekeeper.message.edit import Change, Edit, Remove, value_of
-from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
+from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.servers import answers
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation
 from gatekeeper.servers.milter_facts import MacroTable
@@ -308,9 +308,12 @@ class MilterSession(asyncio.Protocol):
         if address.null:
             return self._no_address(501, "5.1.3 A recipient cannot be empty")
         recipient = Recipient(address, given.parameters)
+        bounce = mail.envelope.sender is not None and mail.envelope.sender.null
         if refusal is not None:
             recipient.reply, recipient.by_next_hop = refusal, True
-            counters.unknown += is_unknown(refusal)
+            if is_unknown(refusal):
+                counters.unknown += 1
+                mail.session.hear(address, Heard.UNKNOWN, null_sender=bounce)
             metrics.RECIPIENTS["next_hop_refused" if refusal.permanent else "next_hop_deferred"].inc()
             note_refused(mail, recipient)
         elif len(mail.envelope.recipients) >= self._server.settings.recipients:
@@ -331,6 +334,7 @@ class MilterSession(asyncio.Protocol):
         recipient.reply = RCPT_OK
         mail.envelope.recipients.append(recipient)
         counters.accepted += 1
+        mail.session.hear(address, Heard.KNOWN, null_sender=bounce)
         metrics.RECIPIENTS["accepted"].inc()
         return None
 
@@ -386,6 +390,7 @@ class MilterSession(asyncio.Protocol):
         gone = self._conversation.ended
         if not gone:
             mail.session.counters.messages += 1
+            mail.session.counters.delivered += len(mail.envelope.recipients)
         await self._finish(mail, verdict, reply=LEFT_TO_SERVER, note="client_gone" if gone else "")
         return milter_answers.ACCEPT
 
@@ -472,6 +477,9 @@ class MilterSession(asyncio.Protocol):
         if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
+            bounce = envelope.sender is not None and envelope.sender.null
+            for recipient in envelope.recipients:
+                mail.session.hear(recipient.address, Heard.ABANDONED, null_sender=bounce)
         await self._finish(mail, None, reply=last, note=note)
 
     async def _finish(self, mail: Mail, verdict: Verdict | None, *, reply: Reply, note: str = "") -> None:

@@ -15,6 +15,7 @@ from gatekeeper.model import (
     Action,
     Address,
     BytesBody,
+    Heard,
     Mail,
     Message,
     Recipient,
@@ -235,6 +236,8 @@ class PolicyClient:
                 refused = max(0, len(envelope.recipients) - accepted)
                 counters.unknown += refused
                 counters.accepted += accepted
+                if not refused:
+                    self._hear(transaction.mail, Heard.KNOWN)
                 metrics.RECIPIENTS["next_hop_refused"].inc(refused)
             if transaction.lost and accepted == 1 and request.recipient is not None:
                 recipient = Recipient(request.recipient, reply=PASSED)
@@ -242,6 +245,12 @@ class PolicyClient:
                 await self._gate.judge(Stage.RCPT, transaction.mail)  # the answer to it was given long ago
                 transaction.mail.recipient = None
                 envelope.recipients.append(recipient)
+
+    def _hear(self, mail: Mail, heard: Heard) -> None:
+        """The same for all its recipients: which of several it was is never told."""
+        bounce = mail.envelope.sender is not None and mail.envelope.sender.null
+        for recipient in mail.envelope.recipients:
+            self.session.hear(recipient.address, heard, null_sender=bounce)
 
     async def _consider_all(self, transaction: Transaction, *, at_end: bool) -> Answer:
         mail = transaction.mail
@@ -258,6 +267,7 @@ class PolicyClient:
         if at_end:
             transaction.over = True
             self.session.counters.messages += 1
+            self.session.counters.delivered += len(mail.envelope.recipients)
             await self._record(transaction)
             return Answer(DUNNO, verdict.delay)  # PREPEND would be ignored: the header has gone by
         return self._passed(transaction, verdict, now=self._prepend != "never")
@@ -318,6 +328,7 @@ class PolicyClient:
             if given_up and not transaction.at_data:
                 counters.resets += 1
                 counters.abandoned += len(recipients)
+                self._hear(transaction.mail, Heard.ABANDONED)
         await self._gate.finish(transaction.mail, verdict, reply=transaction.reply, note=note)
 
 

@@ -11,7 +11,7 @@ from gatekeeper import log, metrics
 from gatekeeper.checks.reverse_dns import ReverseDns, ReverseName
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
-from gatekeeper.model import Mail, Message, Recipient, Reply
+from gatekeeper.model import Heard, Mail, Message, Recipient, Reply
 from gatekeeper.nexthop import (
     Capabilities,
     Client,
@@ -82,16 +82,20 @@ class Relay:
             log.event("next_hop_away", level=logging.DEBUG, id=self._mail.envelope.id, error=error)
             replies = [AWAY_AT_RCPT] * len(asked)
             gone = True
-        envelope, counters = self._mail.envelope, self._mail.session.counters
+        envelope, session = self._mail.envelope, self._mail.session
+        counters, bounce = session.counters, envelope.sender is not None and envelope.sender.null
         for recipient, reply in zip(asked, replies, strict=True):
             recipient.reply = reply
             recipient.by_next_hop = not gone
             if accepts(reply):
                 counters.accepted += 1
+                session.hear(recipient.address, Heard.KNOWN, null_sender=bounce)
                 metrics.RECIPIENTS["accepted"].inc()
                 continue
             metrics.RECIPIENTS["next_hop_refused" if reply.permanent else "next_hop_deferred"].inc()
-            counters.unknown += is_unknown(reply) and self._transaction.refusal is None
+            if is_unknown(reply) and self._transaction.refusal is None:
+                counters.unknown += 1
+                session.hear(recipient.address, Heard.UNKNOWN, null_sender=bounce)
             note_refused(self._mail, recipient)
         envelope.recipients = [r for r in envelope.recipients if r.reply is None or accepts(r.reply)]
 

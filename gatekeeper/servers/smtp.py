@@ -22,7 +22,7 @@ from gatekeeper.gate import Gate
 from gatekeeper.mailauth.dkim import body_hashes
 from gatekeeper.message.edit import Edit, Insert
 from gatekeeper.message.received import received_value
-from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
+from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.nexthop import Capabilities
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
@@ -226,7 +226,7 @@ class SmtpSession(SMTP):
             raise CommandError(answers.TLS_THERE.code, answers.TLS_THERE.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 Not during a mail")
-        self._forget_forwarded()  # told in the clear, and everything begins anew (RFC 3207 §4.2)
+        await self._forget_forwarded()  # told in the clear, and everything begins anew (RFC 3207 §4.2)
         self.session.tls = await secure(self, self.conversation, certificate, self.session)
         if Stage.HELO in self.session.notebook.done:
             self._gate.new_client(self.session)
@@ -236,11 +236,11 @@ class SmtpSession(SMTP):
 
     async def smtp_XCLIENT(self, argument: str) -> None:  # noqa: N802 - the verb
         told = self._told(argument, xclient.Kind.XCLIENT)
-        self._forget_forwarded()  # else the next mail's end would bring back what this command takes away
+        await self._forget_forwarded()  # else the next mail's end would bring back what this command takes away
         facts = ClientFacts.of(self.session).told(told)
         if "HELO" not in told and not self._helo_told:
             facts = facts.told({"HELO": None})  # back to the beginning: what was said before came from the proxy
-        self._become(facts)
+        await self._become(facts)
         self._helo_told = self.session.helo is not None
         self._greeted = False
         await self._welcome()
@@ -252,7 +252,7 @@ class SmtpSession(SMTP):
         if self._forwarded is None:
             self._forwarded = before
         if after != before:
-            self._become(after)
+            await self._become(after)
         self._say(answers.OK)
 
     def _told(self, argument: str, kind: xclient.Kind) -> Mapping[str, str | None]:
@@ -296,7 +296,7 @@ class SmtpSession(SMTP):
         while given is not None:
             answers.append(await self._consider(given, mail))
             given = None
-            if self._closing or len(answers) >= GROUP or self._no_room(mail) or _is_slowed(answers[-1]):
+            if self._closing or len(answers) >= self._at_once() or self._no_room(mail) or _is_slowed(answers[-1]):
                 break  # those that are asked of the next hop may not all be taken: there may be room again
             if self.conversation.next_begins(b"RCPT "):
                 try:
@@ -338,6 +338,11 @@ class SmtpSession(SMTP):
         # Already now, so that the gate sees whether those that follow can share the transaction.
         mail.envelope.recipients.append(recipient)
         return recipient
+
+    def _at_once(self) -> int:
+        """How many recipients are asked of the next hop together: few of a client that has little left to learn."""
+        most = self.session.names_at_once
+        return GROUP if most is None else max(1, min(GROUP, most))
 
     def _no_room(self, mail: Mail) -> bool:
         most = self._server.recipients
@@ -393,6 +398,7 @@ class SmtpSession(SMTP):
             self._say_encoded(encode(reply, passed_on=outcome.next_hop is not None))
         if accepts(reply):
             self.session.counters.messages += 1
+            self.session.counters.delivered += len(mail.envelope.recipients)
             self._idle_commands = 0
             if self.conversation.present:
                 self._acknowledged = self.conversation.heard
@@ -489,7 +495,7 @@ class SmtpSession(SMTP):
         """The mail that has begun, if any, ends without a message."""
         mail, relay = self._mail, self._relay
         if mail is None:
-            self._forget_forwarded()
+            await self._forget_forwarded()
             return
         if relay is not None:
             await relay.abandon()
@@ -502,6 +508,9 @@ class SmtpSession(SMTP):
         if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
+            bounce = envelope.sender is not None and envelope.sender.null
+            for recipient in envelope.recipients:
+                self.session.hear(recipient.address, Heard.ABANDONED, null_sender=bounce)
         await self._finish(mail, None, reply=last, note=note)
 
     async def _finish(
@@ -512,17 +521,19 @@ class SmtpSession(SMTP):
         self._in_data = self._utf8 = False
         if mail.envelope.recipients or any(r.by_next_hop for r in mail.envelope.refused):
             await self._gate.finish(mail, verdict, reply=reply, next_hop=next_hop, note=note)
-        self._forget_forwarded()
+        await self._forget_forwarded()
 
-    def _forget_forwarded(self) -> None:
+    async def _forget_forwarded(self) -> None:
         if self._forwarded is not None:
-            self._become(self._forwarded)
+            await self._become(self._forwarded)
             self._forwarded = None
 
-    def _become(self, facts: ClientFacts) -> None:
-        """Another client goes on in this session. It is not charged for what the one before it did."""
+    async def _become(self, facts: ClientFacts) -> None:
+        """Another client goes on in this session. What the one before it did is put to that one's account."""
+        await self._gate.settle(self.session)
         facts.to(self.session)
         self.session.settled = replace(self.session.counters)
+        self.session.named.clear()
         self._gate.new_client(self.session)
 
     async def _leave(self, note: str) -> None:

@@ -269,6 +269,8 @@ async def test_a_recipient_that_the_mail_server_refused_is_seen(status, text, re
     assert refused.by_next_hop
     assert str(refused.reply) == reply
     assert done.mail.session.counters.unknown == unknown
+    heard = [(one.address.local, one.heard.value) for one in done.mail.session.named]
+    assert heard == [("no", "unknown")] * unknown + [("one", "known"), ("one", "abandoned")]
 
 
 async def test_a_transaction_of_refused_recipients_alone_is_recorded():

@@ -191,6 +191,7 @@ async def test_what_postfix_has_refused_after_us_is_counted_as_unknown():
     await told.ask(State.DATA, recipient_count=1)
     counters = told.gate.sessions[0].counters
     assert (counters.unknown, counters.accepted) == (2, 1)
+    assert told.gate.sessions[0].named == []  # which of them it was is not told
 
 
 @pytest.mark.parametrize(("data", "end"), [(True, False), (False, True), (True, True)])
@@ -205,6 +206,10 @@ async def test_a_mail_given_up_before_data_is_counted_where_data_would_have_been
     assert (done.verdict, done.note) == (None, "client_gone")
     counters = told.gate.sessions[0].counters
     assert (counters.abandoned, counters.resets) == (2, 1)
+    assert [(one.address.local, one.heard.value) for one in told.gate.sessions[0].named] == [
+        ("a", "abandoned"),
+        ("b", "abandoned"),
+    ]
 
 
 async def test_silence_says_nothing_where_data_was_never_asked_about():

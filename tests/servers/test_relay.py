@@ -7,7 +7,19 @@ import pytest
 
 from gatekeeper.checks.reverse_dns import ReverseDns, ReverseName
 from gatekeeper.message.edit import Insert
-from gatekeeper.model import Address, BytesBody, Envelope, Finding, Mail, Message, Missing, Recipient, Reply, Session
+from gatekeeper.model import (
+    Address,
+    BytesBody,
+    Envelope,
+    Finding,
+    Heard,
+    Mail,
+    Message,
+    Missing,
+    Recipient,
+    Reply,
+    Session,
+)
 from gatekeeper.nexthop import Capabilities, Client, Command, NextHopGone, NextHopUrl, RelayAnswer, Withdrawn
 from gatekeeper.servers.relay import REFUSED_KEPT, Relay, is_unknown
 
@@ -90,6 +102,8 @@ async def test_it_begins_with_the_first_recipients_and_keeps_the_answers():
     assert [r.address.local for r in mail.envelope.recipients] == ["one", "two"]
     assert [(r.address.local, r.reply, r.by_next_hop) for r in mail.envelope.refused] == [("no", NO, True)]
     assert (mail.session.counters.accepted, mail.session.counters.unknown) == (2, 1)
+    heard = [(one.address.local, one.heard, one.null_sender) for one in mail.session.named]
+    assert heard == [("one", Heard.KNOWN, False), ("no", Heard.UNKNOWN, False), ("two", Heard.KNOWN, False)]
 
 
 @pytest.mark.parametrize(("confirmed", "name"), [(True, "mx.example.com"), (False, None)])
@@ -125,6 +139,15 @@ async def test_what_is_said_against_the_sender_says_nothing_about_recipients():
     mail, asked = mail_of("one", "two")
     await Relay(Hop(transaction), mail).recipients(asked)
     assert mail.session.counters.unknown == 0
+    assert mail.session.named == []
+
+
+async def test_a_name_refused_to_the_null_sender_is_told_apart():
+    mail, asked = mail_of("no")
+    mail.envelope.sender = Address("", "")
+    await Relay(Hop(Transaction([NO])), mail).recipients(asked)
+    assert [one.null_sender for one in mail.session.named] == [True]
+    assert mail.session.counters.null_probes == 1
 
 
 async def test_refused_recipients_are_remembered_up_to_a_bound():

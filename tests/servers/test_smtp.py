@@ -200,6 +200,16 @@ async def test_a_run_of_recipients_goes_in_groups_of_sixteen():
     assert [read.count(b"RCPT") for read in writes] == [16, 16, 8]
 
 
+async def test_of_a_client_that_has_little_left_to_learn_few_are_asked_together():
+    async with proxy() as p, p.client() as client:
+        await client.say(HELLO, MAIL)
+        p.gate.sessions[0].names_at_once = 3
+        await client.burst(*[f"RCPT TO:<{n}@example.org>" for n in range(8)])
+        p.gate.sessions[0].names_at_once = 0  # nobody is left without an answer
+        await client.burst(*[f"RCPT TO:<{n}@example.org>" for n in range(2)])
+    assert [read.count(b"RCPT") for read in p.hop.reads if b"RCPT" in read] == [3, 3, 2, 1, 1]
+
+
 async def test_a_client_that_is_slowed_gets_one_answer_at_a_time():
     """So that what it learns is counted before it learns more."""
     async with proxy() as p, p.client() as client:
@@ -280,4 +290,7 @@ async def test_counters_say_what_the_client_did():
         assert counters.verifies == 1
         assert counters.errors == 1
         assert counters.messages == 1
+        assert counters.delivered == 1
         assert counters.refused == 2
+        heard = [(one.address.local, one.heard.value) for one in p.gate.sessions[0].named]
+        assert heard[:5] == [("a", "known"), ("b", "known"), ("no", "unknown"), ("a", "abandoned"), ("b", "abandoned")]

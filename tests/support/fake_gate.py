@@ -171,6 +171,9 @@ class FakeGate:
         self.renewed += 1
         session.notebook = Notebook()
 
+    async def settle(self, session: Session) -> None:
+        assert session not in self.left, "it has left"
+
     async def leave(self, session: Session) -> None:
         assert session not in self.left, "left twice"
         self.left.append(session)

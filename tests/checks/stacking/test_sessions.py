@@ -171,3 +171,94 @@ async def test_each_step_is_a_finding_of_a_record(w: Worker) -> None:
         await mail(client, *(f"guess{n}" for n in range(40)), until="421")
     found = {f.rule for record in await w.records() for one in record.recipients for f in one.findings}
     assert {"STACKING_SLOW", "STACKING_BLIND", "STACKING_BLOCKED"} <= found
+
+
+CAUSES = {
+    "address": "budget = 5.0\n",
+    "network": "budget = 3.0\nnetwork_factor = 1.0\n",
+    "helo": "budget = 10.0\nhelo_factor = 1.0\nhelo_networks = 2\nnetwork_factor = 100.0\n",
+    "dictionary": "budget = 1000.0\ndictionary_clients = 3\n",
+    "domain": 'budget = 1000.0\ndomain_budget = 12\ndomain_at_once = 0\ndictionary_clients = 0\ndomain_wait = "1h"\n',
+}
+"""What has to be set for each budget to be the one that is spent."""
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+async def test_whichever_budget_is_spent_no_next_hop_is_asked_and_all_names_read_the_same_to_the_octet(
+    tmp_path: Path, cause: str
+) -> None:
+    settings = f'[checks.stacking]\nslow_delay = "0s"\nblock_at = 1000.0\n{CAUSES[cause]}'
+    async with worker(tmp_path, settings=settings) as w:
+        for n in range(400):
+            w.hop.recipients[f"guess{n}@example.org"] = "550 5.1.1 No such user"
+        for n in range(8):
+            same = cause in {"address", "dictionary"}
+            names = [f"guess{k if same else 40 * n + k}" for k in range(4 if cause != "address" else 20)]
+            address = {"address": PROBER, "network": f"198.51.100.{n + 1}"}.get(cause, f"10.0.{n}.1")
+            async with w.client(address, helo="bot.example") as client:
+                await mail(client, *names)
+                await client("QUIT")
+                assert await client.gone()
+        last = {"address": PROBER, "dictionary": "10.0.7.1"}.get(cause, "198.51.100.99" if cause == "network" else "")
+        before = asked(w.hop)
+        async with w.client(last or "203.0.113.9", helo="bot.example") as client:
+            assert (await client("MAIL FROM:<a@example.net>"))[:3] == "250"
+            names = [name for n in range(15) for name in (f"real{n}", f"guess{n + 360}", f"guess{n}")]
+            one_by_one = [await client(f"RCPT TO:<{name}@example.org>") for name in names]
+            together = await client.burst(*(f"RCPT TO:<{name}@example.org>" for name in names))
+        assert asked(w.hop) == before
+        assert set(one_by_one) == set(together) == {one_by_one[0]}
+        assert one_by_one[0].startswith("451 4.7.1 ")
+        found = [
+            f
+            for r in await w.records(address=f"{last or '203.0.113.9'}/24")
+            for one in r.recipients
+            for f in one.findings
+        ]
+        assert "STACKING_BLIND" in {f.rule for f in found}
+        if cause in {"dictionary", "domain"}:
+            assert f"STACKING_{cause.upper()}" in {f.rule for f in found}
+        else:
+            kinds = {"address": "ip:", "network": "net:", "helo": "helo:"}
+            assert any(
+                f.rule == "STACKING_BLIND" and (f.evidence or {})["whom"].startswith(kinds[cause]) for f in found
+            )
+
+
+@pytest.mark.parametrize("name", ["known", "guess"])
+async def test_a_client_told_by_xclient_is_charged_though_another_one_follows_in_its_session(
+    w: Worker, name: str
+) -> None:
+    for n in range(60):
+        async with SmtpClient(w.port) as client:
+            await client("EHLO proxy.example")
+            if (await client(f"XCLIENT ADDR={PROBER}"))[:3] == "421":
+                break
+            await client("EHLO h.example")
+            if (await mail(client, f"{name}{n}")) == ["421"]:
+                break
+            await client("EHLO proxy.example")
+            assert (await client(f"XCLIENT ADDR={OTHER}"))[:3] == "220"
+            await client("QUIT")
+            assert await client.gone()
+    else:
+        pytest.fail("never turned away")
+    assert await unharmed(w)
+
+
+async def test_a_trap_is_answered_like_a_name_that_is_not_there_and_the_next_hop_is_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "former").write_text("left@example.org\n")
+    settings = f'[checks.stacking]\nslow_delay = "0s"\nformer = "{tmp_path}/former"\ntraps = ["former"]\n'
+    async with worker(tmp_path, settings=settings) as w:
+        async with w.client(PROBER) as client:
+            assert (await client("MAIL FROM:<a@example.net>"))[:3] == "250"
+            assert (await client("RCPT TO:<left@example.org>")).startswith("550 5.1.1 There is no such mailbox here.")
+            assert asked(w.hop) == 0
+            assert (await client("RCPT TO:<one@example.org>"))[:3] == "250"
+            assert (await client("DATA"))[:3] == "354"
+            assert (await client.message())[:3] == "250"
+        assert b"STACKING_TRAPPED" in w.hop.messages[-1].data
+    with_mailbox = settings + 'trap_mail = "pass"\n'
+    async with worker(tmp_path, settings=with_mailbox) as w, w.client(PROBER) as client:
+        assert (await client.mail(to="left@example.org"))[:3] == "250"
+        assert b"STACKING_TRAP" in w.hop.messages[-1].data

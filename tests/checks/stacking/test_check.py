@@ -45,7 +45,8 @@ async def rules(mail: Mail, tools: Tools, stage: Stage = Stage.RCPT) -> list[str
 async def probe(mail: Mail, tools: Tools, times: int) -> list[list[str]]:
     """RCPT after RCPT to names that the next hop refuses, when it is asked."""
     steps = []
-    for _ in range(times):
+    for n in range(times):
+        mail.recipient = Recipient(Address(f"{mail.session.address}-{n}", "example.org"))
         step = await rules(mail, tools)
         if BLIND not in step and BLOCKED not in step:
             mail.session.counters.unknown += 1
@@ -210,7 +211,9 @@ async def test_writing_to_postmaster_while_names_are_not_told_is_no_probe(tools,
     mail = mail_from("192.0.2.1")
     mail.recipient = Recipient(Address(name, "example.org"))
     spent = set()
-    for _ in range(5):
+    for n in range(5):
+        if counted:
+            mail.recipient = Recipient(Address(f"{name}{n}", "example.org"))
         [finding] = await CHECK.inspect(mail, tools)
         assert finding.rule == BLIND
         spent.add(finding.evidence.spent)

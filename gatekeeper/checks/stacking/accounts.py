@@ -1,0 +1,204 @@
+"""What each client has learned, in points: one account for its address, one for its network, one for its HELO name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.checks.stacking.evidence import BLIND, BLOCKED, SLOW, Probing
+from gatekeeper.checks.stacking.keys import client_key, helo_key, network_key
+from gatekeeper.checks.stacking.settings import Settings
+from gatekeeper.model import IPAddress, Session
+from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting
+
+_CLIENT: Final = "stacking_client"
+STANDING: Final = "stacking"
+"""Where a session keeps what its client's accounts have come to."""
+STEPS: Final = ("", SLOW, BLIND, BLOCKED)
+"""What an account comes to, mildest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is charged, and what is known of its past."""
+
+    keys: tuple[str, ...]  # address, network, and HELO name where one was said
+    accepted: tuple[int, ...]  # messages accepted before this session, by key
+    wanted: bool  # its own mail was accepted before: then it does not answer for its neighbours
+    good: bool  # and for so long, and with so little refused, that it answers for nobody else at all
+    before: int  # messages that this session had sent when the past was read
+    helo_counts: bool = False  # several networks probe under its HELO name, which nobody uses for wanted mail
+    dictionary: int = 0  # names that it tried and many others do
+
+    @property
+    def key(self) -> str:
+        return self.keys[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A name that a client has learned of, by its key, and what that costs it the first time."""
+
+    name: str
+    points: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the store said last: points spent and different names, by the client's keys."""
+
+    spent: tuple[float, ...]
+    names: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The accounts of all clients, in the store."""
+
+    settings: Settings
+
+    async def client(self, session: Session, address: IPAddress, tools: Tools) -> Client:
+        """Read once for each session, and anew when the session's facts have changed."""
+        known = session.memo.get(_CLIENT)
+        if isinstance(known, Client):
+            return known
+        settings, now = self.settings, tools.clock()
+        helo = helo_key(session.helo)
+        keys = (client_key(address), network_key(address), *([helo] if helo else []))
+        histories = await tools.store.history(keys)
+        client = Client(
+            keys=keys,
+            accepted=tuple([history.accepted for history in histories]),
+            wanted=histories[0].accepted > 0,
+            good=self._good(histories[0], now),
+            before=session.counters.messages,
+        )
+        standing = await self.charge(session, client, tools)
+        if any(standing.spent) and not client.good:  # who has spent nothing lately has not tried what many try either
+            sets = (dictionary_set(keys[0]), *([_networks_of(helo)] if helo else []))
+            looks = [Sighting(key, "", settings.window) for key in sets]
+            dictionary, *networks = await tools.store.distinct(looks, now=now)
+            shared = bool(networks) and 0 < settings.helo_networks <= networks[0]
+            client = replace(client, dictionary=dictionary, helo_counts=shared and not self._good(histories[-1], now))
+        session.memo[_CLIENT] = client
+        return client
+
+    def _good(self, history: History, now: float) -> bool:
+        settings = self.settings
+        return (
+            history.accepted >= max(1, settings.history_messages)
+            and 4 * history.refused <= history.accepted
+            and now - history.first >= settings.history_age
+        )
+
+    async def charge(
+        self, session: Session, client: Client, tools: Tools, *, names: Sequence[Cost] = (), points: float = 0.0
+    ) -> Standing:
+        """Put these names, those that cost nothing so far, and further points to each account, and say how they stand.
+
+        The store is asked only when there is something to tell, or nothing is known yet.
+        """
+        known = session.memo.get(STANDING)
+        if isinstance(known, Standing) and not names and (not points or (points < 0 and not any(known.spent))):
+            return known  # nothing to tell; or it gives back, and owes nothing
+        now = tools.clock()
+        counts, costs = await self._new(client, names, tools, now)
+        # A large budget comes back in the same time as a small one; otherwise room would be earned once and used up.
+        rates = [budget / self.settings.refill for budget in self._budgets(session, client)]
+        charges = [
+            Charge(f"stacking:{key}", cost + points, rate)
+            for key, cost, rate in zip(client.keys, costs, rates, strict=True)
+        ]
+        standing = Standing(tuple(await tools.store.spend(charges, now=now)), counts)
+        session.memo[STANDING] = standing
+        return standing
+
+    async def _new(
+        self, client: Client, names: Sequence[Cost], tools: Tools, now: float
+    ) -> tuple[tuple[int, ...], list[float]]:
+        """How many names each account has seen, and what those cost that it had not seen within the window."""
+        if not names:
+            return (0,) * len(client.keys), [0.0] * len(client.keys)
+        window = self.settings.window
+        members = ["", *(cost.name for cost in names)]
+        sightings = [Sighting(f"stacking:names:{key}", name, window) for key in client.keys for name in members]
+        if len(client.keys) > 2 and not client.good and self.settings.helo_networks:
+            sightings.append(Sighting(_networks_of(client.keys[2]), client.keys[1], window))
+        found = await tools.store.distinct(sightings, now=now)
+        counts, costs = [], []
+        for n in range(len(client.keys)):
+            own = found[n * len(members) : (n + 1) * len(members)]
+            counts.append(own[-1])
+            # Where the set is full it can no longer be told, and each name is taken for a new one.
+            fresh = [after > before or after >= DISTINCT_MOST for before, after in pairwise(own)]
+            costs.append(sum(cost.points for cost, new in zip(names, fresh, strict=True) if new))
+        return tuple(counts), costs
+
+    def _budgets(self, session: Session, client: Client) -> list[float]:
+        """Of the client, its network and its HELO name, with the room that accepted mail has made."""
+        settings = self.settings
+        factors = (1.0, settings.network_factor, settings.helo_factor)
+        sent = session.counters.messages - client.before
+        return [
+            settings.budget * factor + min(settings.room_limit, settings.room_per_message * (before + sent))
+            for factor, before in zip(factors, client.accepted, strict=False)
+        ]
+
+    def step(self, session: Session, client: Client, standing: Standing) -> tuple[str, Probing]:
+        """The step that the worst of the accounts that count has reached ("" for none), and how.
+
+        A HELO name is only words: whoever says it may be told no names for it, but is not turned away.
+        """
+        settings, counters = self.settings, session.counters
+        budgets = self._budgets(session, client)
+        count = 1 if client.wanted else len(budgets) if client.helo_counts else 2
+        worst, reached = max(range(count), key=lambda n: standing.spent[n] / budgets[n]), 0
+        for n in range(count):
+            spent, budget = standing.spent[n], budgets[n]
+            if spent < budget:
+                continue
+            step = 3 if spent >= budget * settings.block_at else 2 if spent >= budget * settings.blind_at else 1
+            if n == 2:  # the HELO name's
+                step = min(step, 2)
+            if step > reached or (step == reached and n == worst):
+                worst, reached = n, step
+        probing = Probing(
+            client.keys[worst],
+            round(standing.spent[worst], 3),
+            budgets[worst],
+            counters.unknown,
+            counters.abandoned,
+            standing.names[worst],
+        )
+        return STEPS[reached], probing
+
+    async def settle(self, probing: Probing, tools: Tools) -> None:
+        """Set an account back to its budget, where names are asked again.
+
+        Every mail server tries again what was put off. Were the account left as it is, those attempts would lead from
+        the end of one block into the next for as long as anything waits in its queue.
+        """
+        back = Charge(f"stacking:{probing.whom}", probing.budget - probing.spent, probing.budget / self.settings.refill)
+        await tools.store.spend([back], now=tools.clock())
+
+    async def blame(self, client: Client, names: int, tools: Tools) -> None:
+        """So many names were tried in vain under its HELO name; what was sent under it the gate remembers."""
+        if names and len(client.keys) > 2 and not client.good:
+            await tools.store.remember(client.keys[2], accepted=0, refused=names, now=tools.clock())
+
+
+def keep(session: Session, client: Client) -> None:
+    """What is known of the client from now on."""
+    session.memo[_CLIENT] = client
+
+
+def dictionary_set(client: str) -> str:
+    """Where the store keeps which of the names that many try that client has tried."""
+    return f"stacking:dictionary:{client}"
+
+
+def _networks_of(helo: str) -> str:
+    return f"stacking:networks:{helo}"
