@@ -43,8 +43,8 @@ def mailbox(uri: str) -> str | None:
         return None
     if parts.scheme.lower() != "mailto" or parts.netloc:
         return None
-    text = unquote(parts.path, errors="strict") if parts.path.isascii() else ""
     try:
+        text = unquote(parts.path, errors="strict") if parts.path.isascii() else ""
         address = parse_path(text)
     except (AddressError, UnicodeDecodeError):
         return None
