@@ -8,14 +8,16 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.dkim import DkimResults
-from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
-from gatekeeper.mailauth.spf import SpfResult
-from gatekeeper.message.header import Author, author_of
+from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.message.header import Author, author_of, header_of
 from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.mailboxes import Ambiguity
 
 MOST_AUTHORS = 4  # domains that are asked about where there are several authors
+# What mailing lists (RFC 2919, RFC 2369) and whoever sends mail on (RFC 5322 §3.6.6) write into a header.
+INDIRECT = ("list-id", "list-post", "mailing-list", "x-mailing-list", "x-beenthere", "resent-from", "resent-sender")
 
 PASS = Rule("DMARC_PASS", -0.5, "The author's domain vouches for the message.", kind=Kind.IDENTITY)
 NONE = Rule("DMARC_NONE", 0.0, "No policy of the author's domain stands against the message.", kind=Kind.IDENTITY)
@@ -63,6 +65,10 @@ class Dmarc:
     enforce: bool = setting(
         True, "Refuse what fails where the author's domain asks for it (p=reject); otherwise it only scores."
     )
+    soften: bool = setting(
+        True,
+        "Of mail that a mailing list or forwarder vouches for, take p=reject for p=quarantine: mark it, do not refuse.",
+    )
 
     def rules(self) -> Sequence[Rule]:
         reject = replace(REJECT, decides=Action.REJECT) if self.enforce else REJECT
@@ -78,6 +84,8 @@ class Dmarc:
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
+        if self.soften and _may_be_softened(result) and _sent_on(mail, spf, dkim):
+            result = replace(result, override=Override.MAILING_LIST)
         return self._single(result)
 
     def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
@@ -113,7 +121,26 @@ class Dmarc:
 
 def _failed(result: DmarcResult) -> Rule:
     """What an owner wants is not done to mail that an owner's domain vouches for, however it is spelt (§5.4)."""
-    return FAIL if result.registered else FAILED[result.policy]
+    if result.registered:
+        return FAIL
+    return QUARANTINE if result.override is Override.MAILING_LIST else FAILED[result.policy]
+
+
+def _may_be_softened(result: DmarcResult) -> bool:
+    return result.code is DmarcCode.FAIL and result.policy is DmarcPolicy.REJECT and not result.registered
+
+
+def _sent_on(mail: Mail, spf: SpfResult | None, dkim: DkimResults | None) -> bool:
+    """Whether a mailing list or forwarder seems to have sent it on, and says so under its own name (RFC 9989 §7.4).
+
+    Lists change what was signed. But the list's own domain vouches then, and its owner answers for it; whoever forges
+    an author from just anywhere and adds a List-Id has nobody who does.
+    """
+    vouched = (spf is not None and spf.code is SpfCode.PASS) or any(
+        one.vouches for one in (dkim.results if dkim else ())
+    )
+    header = header_of(mail.message) if mail.message is not None else None
+    return vouched and header is not None and any(header.first(name) is not None for name in INDIRECT)
 
 
 def _spf_possible(mail: Mail) -> bool:
@@ -127,4 +154,6 @@ def _finding(rule: Rule, result: DmarcResult) -> Finding:
         text += f" (p={result.published} at {result.record_domain})"
     if result.reason:
         text += f" ({result.reason})"
+    if result.override is Override.MAILING_LIST:
+        text += " (sent on by a mailing list or forwarder)"
     return Finding(rule.name, result, text)

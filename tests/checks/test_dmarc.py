@@ -162,3 +162,47 @@ async def test_without_a_message_nothing_is_found() -> None:
     mail = Mail(Session("s", "smtp", 0.0), Envelope("e"))
     tools = Tools(FakeResolver(), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
     assert list(await Dmarc().inspect(mail, tools)) == []
+
+
+# Mail that was sent on (RFC 9989 §7.4).
+
+LISTED = "List-Id: <talk.lists.test>\nFrom: Joe <joe@example.com>\n\n"
+BY_LIST = DkimResults((DkimResult(DkimCode.PASS, "lists.test"), DkimResult(DkimCode.FAIL, "example.com")), 2)
+LIST_SENT = SpfResult(SpfCode.PASS, "lists.test", SpfIdentity.MAILFROM)
+
+
+@pytest.mark.parametrize(
+    "field", ["List-Id: <a.lists.test>", "List-Post: <mailto:a@lists.test>", "Resent-From: a@b.test"]
+)
+@pytest.mark.parametrize("evidence", [(FAILED, BY_LIST), (LIST_SENT, UNSIGNED)])
+async def test_what_a_list_vouches_for_is_marked_and_not_refused(field: str, evidence: tuple[Any, ...]) -> None:
+    (found,) = await inspect(record("p=reject"), f"{field}\n{FROM}", *evidence)
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.policy, found.evidence.override) == (
+        "DMARC_QUARANTINE",
+        "reject",
+        "mailing_list",
+    )
+    assert "sent on" in found.text
+
+
+@pytest.mark.parametrize(
+    ("raw", "evidence"),
+    [
+        (LISTED, (FAILED, UNSIGNED)),  # nobody vouches for the list
+        (LISTED, (FAILED, DkimResults((DkimResult(DkimCode.FAIL, "lists.test"),), 1))),
+        (FROM, (LIST_SENT, BY_LIST)),  # no list
+        ("X-List: x\n" + FROM, (LIST_SENT, BY_LIST)),
+        ("From: joe@example.com, eve@evil.test\nList-Id: <a.lists.test>\n\n", (LIST_SENT, BY_LIST)),
+    ],
+)
+async def test_what_only_claims_to_be_from_a_list_is_refused(raw: str, evidence: tuple[Any, ...]) -> None:
+    assert "DMARC_REJECT" in rules(await inspect(record("p=reject"), raw, *evidence))
+
+
+async def test_nothing_is_softened_where_that_is_off_or_the_policy_is_milder() -> None:
+    check = Dmarc(soften=False)
+    assert rules(await inspect(record("p=reject"), LISTED, LIST_SENT, BY_LIST, check=check)) == ["DMARC_REJECT"]
+    (found,) = await inspect(record("p=quarantine"), LISTED, LIST_SENT, BY_LIST)
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.override) == ("DMARC_QUARANTINE", None)
