@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Check, Settles, Tools
+from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import client_key, network_key
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
@@ -373,9 +374,11 @@ class LiveGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         if mail.message is None:
             raise ValueError("there is no message to edit")
+        helo = mail.evidence(HeloSpfResult)
         results = authres.write(
             self._tools.hostname,
             spf=mail.evidence(SpfResult),
+            helo=None if helo is None else helo.result,
             dkim=mail.evidence(DkimResults),
             dmarc=mail.evidence(DmarcResult),
         )
