@@ -14,6 +14,10 @@ MOST_RECORD = 8192  # octets of one record
 MOST_QUESTIONS = 8  # of one tree walk (§4.10)
 MOST_URIS = 10  # of one rua=; a receiver may have a limit (RFC 9990 §3.5)
 
+ORDINARY = 512  # octets of a record that is read once and kept
+# §4.8: the name of the tag in any case, its value in this one; blanks as DKIM's lists of tags may have them.
+VERSION = re.compile(rb"[ \t\r\n]*[vV][ \t\r\n]*=[ \t\r\n]*DMARC1[ \t\r\n]*(?:;|\Z)")
+VERSION_BEGINS = frozenset({b"v", b"V", b" ", b"\t", b"\r", b"\n"})
 URI = re.compile(r"([a-z][a-z0-9+.-]*:[^\s,;!]+)(?:!([0-9]{1,12})([kmgt]?))?", re.IGNORECASE)
 FAILURE_OPTIONS = re.compile(r"[01ds](?::[01ds]){0,3}", re.IGNORECASE)
 MULTIPLES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -77,18 +81,29 @@ class DmarcRecord:
 
 def record_of(texts: Iterable[bytes]) -> DmarcRecord | None:
     """The record among a name's TXT records; None when there is none, or more than one (§4.10 step 2)."""
-    found = [tags for text in texts if len(text) <= MOST_RECORD and (tags := _tags(text)) is not None]
-    return _record(found[0]) if len(found) == 1 else None
+    found = [text for text in texts if text[:1] in VERSION_BEGINS and _is_record(text)]
+    if len(found) != 1:
+        return None
+    text = found[0]
+    return _ordinary(text) if len(text) <= ORDINARY else _record(_tags(text) or {})
+
+
+def _is_record(text: bytes) -> bool:
+    return len(text) <= MOST_RECORD and VERSION.match(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _ordinary(text: bytes) -> DmarcRecord:
+    """Of most messages somebody has sent one before. What is kept stays small whatever strangers publish."""
+    return _record(_tags(text) or {})
 
 
 def _tags(text: bytes) -> dict[str, str] | None:
     """None for what is no DMARC record; of equal tags the first counts, what is no tag is left out."""
-    first, *others = text.decode("utf-8", "replace").split(";")
-    name, _, version = first.partition("=")
-    if name.strip().lower() != "v" or version.strip() != "DMARC1":  # §4.8: the name in any case, the value in this one
+    if not _is_record(text):
         return None
     tags: dict[str, str] = {}
-    for part in others:
+    for part in text.decode("utf-8", "replace").split(";")[1:]:
         name, equals, value = part.partition("=")
         if equals:
             tags.setdefault(name.strip().lower(), value.strip())
@@ -153,7 +168,7 @@ def report_uris(text: str) -> tuple[ReportUri, ...]:
 
 def confirmed(texts: Iterable[bytes]) -> list[tuple[ReportUri, ...]]:
     """What the records at `<domain>._report._dmarc.<host>` say (RFC 9990 §4): one rua= for each that is one."""
-    tags = [found for text in texts if len(text) <= MOST_RECORD and (found := _tags(text)) is not None]
+    tags = [found for text in texts if (found := _tags(text)) is not None]
     return [report_uris(one.get("rua", "")) for one in tags]
 
 
