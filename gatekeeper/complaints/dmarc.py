@@ -77,7 +77,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What messages have in common that are counted together (RFC 9990 §3.1.1.8 to §3.1.1.15).
+    """What messages have in common that are counted together (RFC 9990 §3.1.1.8 to §3.1.1.14).
 
     `reasons` say why the disposition is not what the owner asked for. `sender` is the domain in MAIL FROM, "" for an
     empty one, None where nobody knows it. Nothing in it names a person or a recipient.

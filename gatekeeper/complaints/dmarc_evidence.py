@@ -39,7 +39,7 @@ AT_ONCE = 200  # entries in one transaction of the store
 MOST_WAITING = 20_000  # rows that may wait for the store
 MOST_BOUNCES = 200  # of those that wait to be looked into
 BOUNCE_OCTETS = 131_072  # of a bounce that are searched
-# The subject that RFC 9990 §3.5.3 wants of a report.
+# The subject that RFC 9990 §3.5.2 wants of a report.
 REPORT = re.compile(r"Report[ \t]+Domain:[ \t]+\S+[ \t]+Submitter:[ \t]+\S+", re.IGNORECASE)
 COMMENTS = {
     Override.MAILING_LIST: "seems to have come by a mailing list or a forwarder",
@@ -98,7 +98,7 @@ def _is_report(mail: Mail) -> bool:
 
 
 def _disposition(result: DmarcResult, action: Action) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """What came of the policy, and why that is not what was asked for (RFC 9990 §3.1.1.10).
+    """What came of the policy, and why that is not what was asked for (RFC 9990 §3.1.1.9).
 
     A message may have been refused for something else; to DMARC is put down no more than the policy asked for.
     """

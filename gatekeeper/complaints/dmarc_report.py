@@ -1,4 +1,4 @@
-"""One DMARC aggregate report as XML, and as the mail that carries it (RFC 9990 §3.1, §3.5.3, appendix A). Pure."""
+"""One DMARC aggregate report as XML, and as the mail that carries it (RFC 9990 §3.1, §3.5.2, appendix A). Pure."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _text(depth: int, name: str, text: str) -> str:
 
 
 def file_name(report: Report, reporter: Reporter) -> str:
-    """RFC 9990 §3.5.3; the same whenever the same report is sent again."""
+    """RFC 9990 §3.5.2; the same whenever the same report is sent again."""
     return f"{reporter.submitter}!{report.domain}!{report.begin}!{report.end}!{report.id}.xml.gz"
 
 

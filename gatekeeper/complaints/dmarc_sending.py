@@ -2,7 +2,7 @@
 
 What became of a report stands in the store, under its day and domain. Whoever works on it has put a claim there by
 compare-and-set; an address is marked before its message goes out, so that a crash loses a report rather than doubling
-it (RFC 9990 §3.5.5).
+it (RFC 9990 §3.5.4).
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ def _readable(read: Callable[[str], T], text: str) -> T | None:
 
 
 def _new_id(day: str) -> str:
-    """A day and 64 bits: letters and digits alone (RFC 9990 §3.5.3), and not to be guessed by who wants to feign
+    """A day and 64 bits: letters and digits alone (RFC 9990 §3.5.2), and not to be guessed by who wants to feign
     that a report came back.
     """
     return day.replace("-", "") + secrets.token_hex(8)

@@ -146,7 +146,7 @@ async def test_what_was_not_taken_is_tried_again_or_not(answer: Any, outcome: st
     first_id = here.relay.sent[0][1].partition(b"Report-ID: <")[2][:24]
     here.relay.answers.clear()
     assert outcomes(await here.send()) == ([("a@example.com", "sent")] if again else [])
-    if again:  # the same report, by its id (RFC 9990 §3.5.5)
+    if again:  # the same report, by its id (RFC 9990 §3.5.4)
         assert here.relay.sent[1][1].partition(b"Report-ID: <")[2][:24] == first_id
 
 
