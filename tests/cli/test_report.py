@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,11 @@ import pytest
 from gatekeeper.complaints.dmarc import DAY, POLICIES, ROWS, before, day_of
 from gatekeeper.store.base import Note, Tally
 from gatekeeper.store.opening import Settings, open_store
-from tests.complaints.test_dmarc_sending import POLICY, ROW
+from tests.complaints.test_dmarc_report import ROW
+from tests.complaints.test_dmarc_sending import POLICY
 from tests.support.command_line import configuration
 from tests.support.command_line import gatekeeper as call
-from tests.support.dmarc_report import validated
+from tests.support.dmarc_report import attached, validated
 from tests.support.dns_server import DnsServer
 from tests.support.next_hop import FakeNextHop
 
@@ -65,9 +64,7 @@ async def test_reports_are_shown_and_sent_and_never_twice(tmp_path: Path) -> Non
         again = await asyncio.to_thread(call, "report", "dmarc", "-c", here.file, "--day", here.day)
         assert (again.status, again.out, again.err) == (0, "", "nothing is due\n")
         assert [message.recipients for message in here.hop.messages] == [["a@example.com"], ["b@example.com"]]
-        mail = message_from_bytes(here.hop.messages[0].data)
-        attachment = mail.get_payload()[1]
-        validated(gzip.decompress(attachment.get_payload(decode=True)))  # type: ignore[union-attr,arg-type]  # a leaf
+        validated(attached(here.hop.messages[0].data))
 
 
 async def test_what_could_not_be_sent_now_is_status_1(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ SETTINGS = Settings(email="dmarc-reports@example.org", exempt=("own.example",))
 NOW = 1_795_780_000.0  # 2026-11-27
 RECORD = record_of([b"v=DMARC1; p=reject; rua=mailto:dmarc@example.com"])
 assert RECORD is not None
+PUBLISHED = Published.by(RECORD)
 FAIL = DmarcResult(
     DmarcCode.FAIL,
     "news.example.com",
@@ -62,7 +63,7 @@ def test_what_is_reported_of_a_message() -> None:
     signed = (DkimResult(DkimCode.FAIL, "example.com", selector="s1"),)
     found = seen(mail(dkim=signed), Action.REJECT)
     assert found is not None
-    assert (found.domain, found.policy) == ("example.com", Published.by(RECORD))
+    assert (found.domain, found.policy) == ("example.com", PUBLISHED)
     assert found.row == Row(
         address="192.0.2.1",
         disposition="reject",
@@ -164,7 +165,7 @@ async def test_equal_rows_are_one_counter_over_workers_and_turns() -> None:
     await second.flush()
     assert await counted(store) == {("example.com", "pass"): 6, ("example.com", "reject"): 3}
     (note,) = await store.notes(POLICIES, now=NOW)
-    assert (note.key, Published.of(note.text)) == ("2026-11-27 example.com", Published.by(RECORD))
+    assert (note.key, Published.of(note.text)) == ("2026-11-27 example.com", PUBLISHED)
     assert note.until == 1_795_737_600 + 86400 + SETTINGS.keep
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-from email import message_from_bytes
 from pathlib import Path
 
 from gatekeeper.complaints.dmarc import DAY, day_of
 from gatekeeper.complaints.dmarc_sending import Outcome, Reports, relayed
 from gatekeeper.nexthop import NextHop, NextHopUrl
 from gatekeeper.nexthop import Settings as NextHopSettings
-from tests.support.dmarc_report import validated, value, values
+from tests.support.dmarc_report import attached, validated, value, values
 from tests.support.next_hop import FakeNextHop
 from tests.support.worker import worker
 
@@ -57,8 +55,7 @@ async def test_what_came_in_is_what_is_reported(tmp_path: Path) -> None:
         finally:
             await to.close()
         assert [(one.address, one.outcome) for one in sent] == [("dmarc@reports.test", Outcome.SENT)]
-        mail = message_from_bytes(relay.messages[0].data)
-        document = gzip.decompress(mail.get_payload()[1].get_payload(decode=True))  # type: ignore[union-attr,arg-type]  # a leaf
+        document = attached(relay.messages[0].data)
         root = validated(document)
         assert value(root, "policy_published/domain") == "example.com"
         assert values(root, "record/row/count") == ["2", "1", "1"]

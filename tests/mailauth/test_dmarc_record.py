@@ -17,6 +17,7 @@ from gatekeeper.mailauth.dmarc_record import (
     report_uris,
     walk,
 )
+from tests.support.cost import cost_of
 
 NONE, QUARANTINE, REJECT = DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT
 
@@ -205,3 +206,12 @@ def test_a_record_that_confirms_a_destination() -> None:
     assert confirmed([b"v=spf1 -all"]) == []
     assert confirmed([b"v=DMARC1"]) == [()]
     assert confirmed([b"v=DMARC1; rua=mailto:a@b.test", b"v=DMARC1;"]) == [(ReportUri("mailto:a@b.test"),), ()]
+
+
+@pytest.mark.parametrize("unit", [b"a=b;", b"rua=mailto:a@b.test,", b" ", b"v=DMARC1;", b"=", b"\xff"])
+def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
+    def read(octets: int) -> None:
+        for _ in range(60):
+            record_of([b"v=DMARC1; p=none; rua=" + unit * (octets // len(unit))])
+
+    assert cost_of(lambda: read(8000)) / cost_of(lambda: read(4000)) < 3

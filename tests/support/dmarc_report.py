@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import email.policy
+import gzip
 import re
+from email import message_from_bytes
+from email.message import EmailMessage
 from ipaddress import ip_address
 from xml.etree import ElementTree as ET
 
@@ -83,3 +87,12 @@ def value(element: ET.Element, path: str) -> str | None:
 
 def values(element: ET.Element, path: str) -> list[str]:
     return [one.text or "" for one in element.findall("/".join(f"{NAMESPACE}{name}" for name in path.split("/")))]
+
+
+def attached(mail: bytes) -> bytes:
+    """The document that a mail carries."""
+    message = message_from_bytes(mail, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    (packed,) = [part.get_payload(decode=True) for part in message.iter_attachments()]
+    assert isinstance(packed, bytes)
+    return gzip.decompress(packed)
