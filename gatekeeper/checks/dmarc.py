@@ -28,6 +28,12 @@ FAIL = Rule(
     "The author's domain does not vouch for the message, and asks for nothing, or a domain of the same owner does.",
     kind=Kind.IDENTITY,
 )
+ARC = Rule(
+    "DMARC_ARC",
+    0.0,
+    "The author's domain does not vouch for the message any more, but a trusted sealer saw that it did.",
+    kind=Kind.IDENTITY,
+)
 QUARANTINE = Rule(
     "DMARC_QUARANTINE",
     5.0,
@@ -53,7 +59,18 @@ TEMPERROR = Rule(
     "Whether the author's domain vouches for the message could not be found out now.",
     kind=Kind.IDENTITY,
 )
+OVERRIDDEN = {Override.TRUSTED_FORWARDER: ARC, Override.MAILING_LIST: QUARANTINE}
 FAILED = {DmarcPolicy.NONE: FAIL, DmarcPolicy.QUARANTINE: QUARANTINE, DmarcPolicy.REJECT: REJECT}
+
+
+WHY = {
+    Override.TRUSTED_FORWARDER: " (a trusted ARC sealer saw it pass)",
+    Override.MAILING_LIST: " (sent on by a mailing list or forwarder)",
+}
+# What the check of ARC chains finds. A chain that passes is whole, whoever made it; one whose keys could not be had now
+# might be. Either gets a forger no further than a domain of his own would.
+ARC_TRUSTED = "ARC_TRUSTED"
+CHAIN = frozenset({ARC_TRUSTED, "ARC_PASS", "ARC_TEMPERROR"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,7 @@ class Dmarc:
 
     def rules(self) -> Sequence[Rule]:
         reject = replace(REJECT, decides=Action.REJECT) if self.enforce else REJECT
-        return (PASS, NONE, FAIL, QUARANTINE, reject, AMBIGUOUS, TEMPERROR)
+        return (PASS, NONE, FAIL, ARC, QUARANTINE, reject, AMBIGUOUS, TEMPERROR)
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         if mail.message is None:
@@ -84,9 +101,19 @@ class Dmarc:
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
-        if self.soften and _may_be_softened(result) and _sent_on(mail, spf, dkim):
-            result = replace(result, override=Override.MAILING_LIST)
-        return self._single(result)
+        return self._single(replace(result, override=self._override(mail, result, spf, dkim)))
+
+    def _override(
+        self, mail: Mail, result: DmarcResult, spf: SpfResult | None, dkim: DkimResults | None
+    ) -> Override | None:
+        """Why the policy of a message that fails is not applied as it stands."""
+        if result.code is not DmarcCode.FAIL or result.policy is DmarcPolicy.NONE or result.registered:
+            return None
+        chain = {finding.rule for finding in mail.findings()} & CHAIN
+        if ARC_TRUSTED in chain:
+            return Override.TRUSTED_FORWARDER
+        softened = self.soften and result.policy is DmarcPolicy.REJECT
+        return Override.MAILING_LIST if softened and (chain or _sent_on(mail, spf, dkim)) else None
 
     def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
         if result.code is DmarcCode.TEMPERROR:
@@ -123,11 +150,7 @@ def _failed(result: DmarcResult) -> Rule:
     """What an owner wants is not done to mail that an owner's domain vouches for, however it is spelt (§5.4)."""
     if result.registered:
         return FAIL
-    return QUARANTINE if result.override is Override.MAILING_LIST else FAILED[result.policy]
-
-
-def _may_be_softened(result: DmarcResult) -> bool:
-    return result.code is DmarcCode.FAIL and result.policy is DmarcPolicy.REJECT and not result.registered
+    return FAILED[result.policy] if result.override is None else OVERRIDDEN[result.override]
 
 
 def _sent_on(mail: Mail, spf: SpfResult | None, dkim: DkimResults | None) -> bool:
@@ -154,6 +177,6 @@ def _finding(rule: Rule, result: DmarcResult) -> Finding:
         text += f" (p={result.published} at {result.record_domain})"
     if result.reason:
         text += f" ({result.reason})"
-    if result.override is Override.MAILING_LIST:
-        text += " (sent on by a mailing list or forwarder)"
+    if result.override is not None:
+        text += WHY[result.override]
     return Finding(rule.name, result, text)

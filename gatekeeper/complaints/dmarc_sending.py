@@ -192,7 +192,10 @@ class Reports:
         """
         if begin_of(day) + DAY + SETTLING > self._clock():
             raise ValueError(f"{day} is not over yet (days are in UTC, and need two minutes more)")
+        done = set() if only else await self._done(day)
         for domain, published in await self.domains(day, only):
+            if domain in done:
+                continue
             try:
                 async for sending in self._domain(day, domain, published):
                     _tell(sending)
@@ -270,6 +273,12 @@ class Reports:
         return self._sign(mail) if self._sign is not None else mail
 
     # -- what the store knows
+
+    async def _done(self, day: str) -> set[str]:
+        """The domains that nothing is left to be done for, by one look-up."""
+        key = key_of(day, "")
+        notes = await self._store.notes(REPORTS, prefix=key, now=self._clock(), limit=MOST_POLICIES)
+        return {note.key.removeprefix(key) for note in notes if _State.of(note.text).done}
 
     async def _state(self, day: str, domain: str) -> _State | None:
         found = await self._store.notes(REPORTS, [key_of(day, domain)], now=self._clock())
