@@ -1,4 +1,4 @@
-"""An independent reader of DMARC reports, parsedmarc, reads ours.
+"""An independent reader of DMARC reports, parsedmarc, reads ours; and one goes its whole way through Postfix.
 
 It brings forty packages along, so it lives in a virtual environment of its own inside ours, made at the first run with
 pip; where that cannot be done these tests skip, in CI too.
@@ -6,9 +6,13 @@ pip; where that cannot be done these tests skip, in CI too.
 
 from __future__ import annotations
 
+import asyncio
+import email.utils
 import json
+import smtplib
 import subprocess
 import sys
+import time
 import venv
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +20,15 @@ from typing import Any
 
 import pytest
 
-from gatekeeper.complaints.dmarc import Published, Row, Signature
+from gatekeeper.complaints.dmarc import DAY, POLICIES, ROWS, Published, Row, Signature, before, day_of
 from gatekeeper.complaints.dmarc_report import Report, Reporter, message, xml
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import Override
 from gatekeeper.mailauth.dmarc_record import record_of
 from gatekeeper.mailauth.spf import SpfCode
+from gatekeeper.store.opening import Settings, open_store
+from tests.peers.conftest import need
+from tests.peers.instances import Gatekeeper, Postfix, start_unbound
 
 READER = "parsedmarc==11.1.0"
 WHERE = Path(sys.prefix) / "parsedmarc"
@@ -54,8 +61,17 @@ def python() -> Path:
     return found
 
 
+def parsed(python: Path, *names: str) -> list[dict[str, Any]]:
+    """What the reader makes of files; nothing may be said about any."""
+    ran = subprocess.run([str(python), "-c", READ, *names], capture_output=True, text=True, check=False, timeout=100)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found = json.loads(ran.stdout)
+    assert {one["report_type"] for one in found} == {"aggregate"}
+    return [one["report"] for one in found]
+
+
 def read(python: Path, directory: Path, *reports: Report) -> list[dict[str, Any]]:
-    """What the reader makes of each, as mail and as XML alone; nothing may be said about any."""
+    """What the reader makes of each, as mail and as XML alone."""
     names = []
     for number, report in enumerate(reports):
         document = xml(report, REPORTER)
@@ -64,12 +80,7 @@ def read(python: Path, directory: Path, *reports: Report) -> list[dict[str, Any]
             path = directory / f"{number}.{suffix}"
             path.write_bytes(octets)
             names.append(str(path))
-    command = [str(python), "-c", READ, *names]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    parsed = json.loads(ran.stdout)
-    assert {one["report_type"] for one in parsed} == {"aggregate"}
-    found = [one["report"] for one in parsed]
+    found = parsed(python, *names)
     assert found[0::2] == found[1::2]  # the mail and the bare document say the same
     return found[0::2]
 
@@ -116,3 +127,75 @@ def test_a_big_report_and_one_with_errors(python: Path, tmp_path: Path) -> None:
     big, odd = read(python, tmp_path, replace(REPORT, rows=many), wrong)
     assert sum(row["count"] for row in big["records"]) == 3000 * 3001 // 2
     assert odd["report_metadata"]["errors"] == ["the record has a value that cannot be read: sp="]
+
+
+RECORDS = [
+    'sender.test. IN TXT "v=spf1 ip4:192.0.2.10 -all"',
+    '_dmarc.sender.test. IN TXT "v=DMARC1; p=quarantine; rua=mailto:alice@example.org"',
+    'sender.test._report._dmarc.example.org. IN TXT "v=DMARC1"',
+]
+MAIL = """\
+Date: {date}
+From: joe@sender.test
+To: bob@example.org
+Subject: x
+Message-ID: <{n}@sender.test>
+
+x
+"""
+
+
+def test_from_mail_that_comes_in_to_the_report_in_a_mailbox(python: Path, workplace: Path, postfix: Postfix) -> None:
+    need("postfix", "unbound")
+    directory = workplace / "dmarc"
+    directory.mkdir()
+    resolver, nameserver = start_unbound(directory, RECORDS, {})
+    reports = '[complaints.dmarc]\nemail = "dmarc@example.net"\npause = "0s"'
+    instance = Gatekeeper(directory, next_hop=f"smtp://127.0.0.1:{postfix.port}", nameserver=nameserver, extra=reports)
+    try:
+        instance.start()
+        for n, address in enumerate(("192.0.2.10", "192.0.2.10", "192.0.2.66")):
+            send(instance.port, address, MAIL.format(date=email.utils.formatdate(), n=n))
+        instance.stop()  # what was counted goes to the store
+        asyncio.run(a_day_later(directory))
+        shown = instance.call("report", "dmarc", "--dry-run")
+        assert shown.returncode == 0, shown.stderr
+        sent = instance.call("report", "dmarc")
+        assert (sent.returncode, sent.stderr.decode()) == (0, "1 sent\n"), sent.stdout
+        assert instance.call("report", "dmarc").stderr == b"nothing is due\n"
+    finally:
+        instance.stop()
+        resolver.stop()
+    report_id = shown.stdout.partition(b"<report_id>")[2].partition(b"<")[0].decode()
+    mail = postfix.wait_for_mail("alice", "Report Domain: sender.test")
+    assert report_id  # a dry run makes one up: nothing is remembered
+    path = directory / "report.eml"
+    path.write_bytes(mail)
+    (report,) = parsed(python, str(path))
+    assert (report["policy_published"]["domain"], report["policy_published"]["p"]) == ("sender.test", "quarantine")
+    rows = {row["source"]["ip_address"]: row for row in report["records"]}
+    assert {address: row["count"] for address, row in rows.items()} == {"192.0.2.10": 2, "192.0.2.66": 1}
+    done = {address: row["policy_evaluated"]["disposition"] for address, row in rows.items()}
+    assert done == {"192.0.2.10": "pass", "192.0.2.66": "quarantine"}
+
+
+def send(port: int, address: str, text: str) -> None:
+    """As a client at that address would."""
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="mail.sender.test") as client:
+        client.ehlo()
+        assert client.docmd("XCLIENT", f"ADDR={address} NAME=[UNAVAILABLE]")[0] == 220
+        client.ehlo()
+        client.sendmail("joe@sender.test", ["bob@example.org"], text)
+
+
+async def a_day_later(directory: Path) -> None:
+    """What was counted today as if it had been yesterday."""
+    store, now = open_store(Settings(f"sqlite:{directory}/state.db")), time.time()
+    today, yesterday = day_of(now), before(day_of(now - 300))
+    if today != yesterday:
+        for note in await store.notes(POLICIES, now=now):
+            await store.put_notes([replace(note, key=note.key.replace(today, yesterday, 1), until=now + DAY)])
+            await store.drop_notes(POLICIES, [note.key])
+        for row in await store.tallies(ROWS, now=now):
+            await store.tally([replace(row, key=row.key.replace(today, yesterday, 1), until=now + DAY)])
+    await store.close()
