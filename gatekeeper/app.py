@@ -453,12 +453,12 @@ async def dmarc_reports(
     url = NextHopUrl.parse(settings.relay or (smtp.next_hop if smtp is not None else ""))
     # Nobody's client but ourselves: what is told of a client would make the relay refuse us as a stranger.
     theirs = replace(configuration.nexthop, hand_on="none", max_connections=1)
-    store = configuration_store(configuration)
-    resolver = AiodnsResolver(configuration.dns)
     try:
         relay = NextHop(url, theirs, hostname=configuration.hostname)
     except CannotVerify as error:
         raise Unfit(str(error)) from error
+    store = configuration_store(configuration)
+    resolver = AiodnsResolver(configuration.dns)
     try:
         send = relayed(relay, configuration.hostname)
         yield Reports(settings, store=store, resolver=resolver, clock=clock, send=send)
