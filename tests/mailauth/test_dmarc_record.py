@@ -214,4 +214,4 @@ def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
         for _ in range(60):
             record_of([b"v=DMARC1; p=none; rua=" + unit * (octets // len(unit))])
 
-    assert cost_of(lambda: read(8000)) / cost_of(lambda: read(4000)) < 3
+    assert cost_of(lambda: read(8000)) / cost_of(lambda: read(1000)) < 16  # in proportion it is 8, and 64 if squared
