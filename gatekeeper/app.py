@@ -24,6 +24,8 @@ from typing import Any
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
+from gatekeeper.complaints.dmarc_evidence import Evidence
+from gatekeeper.complaints.dmarc_sending import Reports, relayed
 from gatekeeper.config import configuration as config
 from gatekeeper.config.configuration import Configuration
 from gatekeeper.config.loading import ConfigurationError
@@ -46,6 +48,7 @@ from gatekeeper.servers.sessions import SessionServer
 from gatekeeper.servers.smtp import SmtpServer
 from gatekeeper.servers.tls import TlsUnusable
 from gatekeeper.store.base import Store, StoreUnusable
+from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.opening import open_store
 from gatekeeper.wire.process import (
@@ -73,9 +76,17 @@ class Parts:
     recorder: Recorder
     policy: Policy
     gate: LiveGate
+    evidence: Evidence | None
+
+    def works(self) -> list[Coroutine[object, object, None]]:
+        """What goes on beside the sessions, without an end of its own."""
+        found = [self.recorder.run(), self.gate.run()]
+        return found if self.evidence is None else [*found, self.evidence.run()]
 
     async def close(self) -> None:
         await self.gate.flush()
+        if self.evidence is not None:
+            await self.evidence.flush()
         await self.recorder.flush()
         await self.store.close()
         await self.resolver.close()
@@ -86,6 +97,8 @@ def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], 
     resolver = AiodnsResolver(configuration.dns)
     domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)
+    reports = configuration.complaints.dmarc
+    evidence = Evidence(store, clock, reports) if reports.email else None
     gate = LiveGate(
         table=table_of(TABLE, {type(check): check for check in configuration.checks}),
         policy=policy,
@@ -93,8 +106,9 @@ def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], 
         recorder=recorder,
         settings=configuration.gate,
         edit_settings=configuration.message.edit,
+        evidence=evidence,
     )
-    return Parts(configuration, resolver, store, recorder, policy, gate)
+    return Parts(configuration, resolver, store, recorder, policy, gate, evidence)
 
 
 def policy_of(configuration: Configuration) -> Policy:
@@ -130,8 +144,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
                     await server.start(taken, entrance)
             _ready(start)
             works = (
-                parts.recorder.run(),
-                parts.gate.run(),
+                *parts.works(),
                 _keep_watch(next_hop, guard),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
             )
@@ -271,7 +284,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
         async with _until_told_to_stop(start) as stopping:
             await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(parts.recorder.run(), parts.gate.run(), _give_signs(start)) as fate:
+            async with _alongside(*parts.works(), _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
             await server.close()
     finally:
@@ -421,6 +434,49 @@ def _relay_guard(configuration: Configuration) -> RelayGuard | None:
     if smtp is None or next_hop is None or not configuration.relay_domains:
         return None
     return RelayGuard(next_hop, relay_domains=frozenset(configuration.relay_domains), ours=Peers(smtp.ours))
+
+
+# --- reports -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def dmarc_reports(
+    configuration: Configuration, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Reports]:
+    """What makes and sends DMARC reports. Raises Unfit where they cannot be, with the mend."""
+    settings = configuration.complaints.dmarc
+    if not settings.email:
+        raise Unfit('no reports are made: give [complaints.dmarc] an email, such as "dmarc-reports@example.org"')
+    smtp = configuration.servers.smtp
+    if not settings.relay and (smtp is None or NextHopUrl.parse(smtp.next_hop).protocol != "smtp"):
+        raise Unfit('nobody sends reports on: give [complaints.dmarc] a relay, such as "smtp://127.0.0.1:25"')
+    url = NextHopUrl.parse(settings.relay or (smtp.next_hop if smtp is not None else ""))
+    # Nobody's client but ourselves: what is told of a client would make the relay refuse us as a stranger.
+    theirs = replace(configuration.nexthop, hand_on="none", max_connections=1)
+    try:
+        relay = NextHop(url, theirs, hostname=configuration.hostname)
+    except CannotVerify as error:
+        raise Unfit(str(error)) from error
+    store = configuration_store(configuration)
+    resolver = AiodnsResolver(configuration.dns)
+    try:
+        send = relayed(relay, configuration.hostname)
+        yield Reports(settings, store=store, resolver=resolver, clock=clock, send=send)
+    finally:
+        await relay.close()
+        await resolver.close()
+        await store.close()
+
+
+def configuration_store(configuration: Configuration) -> Store:
+    """The store that all processes share, with nothing to stand in for it. Raises Unfit."""
+    path = configuration.store.path
+    if path is not None and not path.exists():  # opening it would make it, and as the wrong user
+        raise Unfit(f"{path} is not there: gatekeeper has not run with this configuration yet")
+    store = _opened(configuration)
+    if isinstance(store, MemoryStore):
+        raise Unfit('[store] url is "memory:", which no other program can look into')
+    return store.primary if isinstance(store, Fallback) else store
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Check, Settles, Tools
+from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import client_key, helo_key, network_key
+from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.dkim import DkimResults
@@ -112,6 +114,7 @@ Row = tuple[Notebook, Check]
 Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
 _PASSED: Final = frozenset({Action.ACCEPT.word, Action.TAG.word})
+_FOR_GOOD: Final = _PASSED | {Action.REJECT.word}
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
 _HISTORY_TOGETHER: Final = 200
@@ -130,6 +133,7 @@ class LiveGate:
         settings: Settings,
         edit_settings: edit.Settings,
         counts: bool = True,
+        evidence: Evidence | None = None,
     ) -> None:
         """`counts` is whether what is found shows in the metrics: not for a message of our own."""
         self._counts = counts
@@ -139,6 +143,7 @@ class LiveGate:
         self._recorder = recorder
         self._settings = settings
         self._edit_settings = edit_settings
+        self._evidence = evidence  # for DMARC reports
         checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
         self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
         self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
@@ -372,9 +377,11 @@ class LiveGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         if mail.message is None:
             raise ValueError("there is no message to edit")
+        helo = mail.evidence(HeloSpfResult)
         results = authres.write(
             self._tools.hostname,
             spf=mail.evidence(SpfResult),
+            helo=None if helo is None else helo.result,
             dkim=mail.evidence(DkimResults),
             dmarc=mail.evidence(DmarcResult),
         )
@@ -397,6 +404,8 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
         self._recorder.put(record)
         metrics.MESSAGES[record.action].inc()
+        if self._evidence is not None and verdict is not None and record.action in _FOR_GOOD:
+            self._evidence.note(mail, verdict.action)
         if record.action in _PASSED and mail.stage >= Stage.DATA:
             self._remember(mail.session, accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:

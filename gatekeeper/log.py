@@ -55,6 +55,9 @@ EVENTS: Final[dict[str, str]] = {
     # evidence
     "check_failed": "A check raised an error; it counts for nothing and stands in `missing`.",
     "canary_late": "A message of our own did not come out of the pipeline in time; the process may be replaced.",
+    "dmarc_evidence_lost": "What was counted for DMARC reports could not be kept.",
+    "dmarc_report": "What became of a DMARC aggregate report to one address.",
+    "dmarc_destination_dead": "An address refused a DMARC report, or it came back; it is sent none for a while.",
     "check_late": "A check did not end in time; it counts for nothing and stands in `missing`.",
     # the world around us
     "next_hop_away": "The next hop could not be reached, or went away.",

@@ -91,6 +91,15 @@ MESSAGES = Children(
     Counter("gatekeeper_messages", "Messages judged, by action.", ["action"], registry=REGISTRY),
     (*(action.word for action in Action), "abandoned"),
 )
+DMARC_EVIDENCE_DROPPED = Children(
+    Counter(
+        "gatekeeper_dmarc_evidence_dropped",
+        "Messages that are left out of DMARC reports, by which limit was reached.",
+        ["limit"],
+        registry=REGISTRY,
+    ),
+    ("rows", "domains", "waiting"),
+)
 RECIPIENTS = Children(
     Counter("gatekeeper_recipients", "RCPT commands answered, by who answered what.", ["result"], registry=REGISTRY),
     ("accepted", "refused", "deferred", "next_hop_refused", "next_hop_deferred"),

@@ -8,14 +8,16 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.dkim import DkimResults
-from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, evaluate
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
-from gatekeeper.mailauth.spf import SpfResult
-from gatekeeper.message.header import Author, author_of
+from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.message.header import Author, author_of, header_of
 from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.mailboxes import Ambiguity
 
 MOST_AUTHORS = 4  # domains that are asked about where there are several authors
+# What mailing lists (RFC 2919, RFC 2369) and whoever sends mail on (RFC 5322 §3.6.6) write into a header.
+INDIRECT = ("list-id", "list-post", "mailing-list", "x-mailing-list", "x-beenthere", "resent-from", "resent-sender")
 
 PASS = Rule("DMARC_PASS", -0.5, "The author's domain vouches for the message.", kind=Kind.IDENTITY)
 NONE = Rule("DMARC_NONE", 0.0, "No policy of the author's domain stands against the message.", kind=Kind.IDENTITY)
@@ -24,6 +26,12 @@ FAIL = Rule(
     "DMARC_FAIL",
     0.0,
     "The author's domain does not vouch for the message, and asks for nothing, or a domain of the same owner does.",
+    kind=Kind.IDENTITY,
+)
+ARC = Rule(
+    "DMARC_ARC",
+    0.0,
+    "The author's domain does not vouch for the message any more, but a trusted sealer saw that it did.",
     kind=Kind.IDENTITY,
 )
 QUARANTINE = Rule(
@@ -51,7 +59,18 @@ TEMPERROR = Rule(
     "Whether the author's domain vouches for the message could not be found out now.",
     kind=Kind.IDENTITY,
 )
+OVERRIDDEN = {Override.TRUSTED_FORWARDER: ARC, Override.MAILING_LIST: QUARANTINE}
 FAILED = {DmarcPolicy.NONE: FAIL, DmarcPolicy.QUARANTINE: QUARANTINE, DmarcPolicy.REJECT: REJECT}
+
+
+WHY = {
+    Override.TRUSTED_FORWARDER: " (a trusted ARC sealer saw it pass)",
+    Override.MAILING_LIST: " (sent on by a mailing list or forwarder)",
+}
+# What the check of ARC chains finds. A chain that passes is whole, whoever made it; one whose keys could not be had now
+# might be. Either gets a forger no further than a domain of his own would.
+ARC_TRUSTED = "ARC_TRUSTED"
+CHAIN = frozenset({ARC_TRUSTED, "ARC_PASS", "ARC_TEMPERROR"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +82,14 @@ class Dmarc:
     enforce: bool = setting(
         True, "Refuse what fails where the author's domain asks for it (p=reject); otherwise it only scores."
     )
+    soften: bool = setting(
+        True,
+        "Of mail that a mailing list or forwarder vouches for, take p=reject for p=quarantine: mark it, do not refuse.",
+    )
 
     def rules(self) -> Sequence[Rule]:
         reject = replace(REJECT, decides=Action.REJECT) if self.enforce else REJECT
-        return (PASS, NONE, FAIL, QUARANTINE, reject, AMBIGUOUS, TEMPERROR)
+        return (PASS, NONE, FAIL, ARC, QUARANTINE, reject, AMBIGUOUS, TEMPERROR)
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         if mail.message is None:
@@ -78,7 +101,19 @@ class Dmarc:
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
-        return self._single(result)
+        return self._single(replace(result, override=self._override(mail, result, spf, dkim)))
+
+    def _override(
+        self, mail: Mail, result: DmarcResult, spf: SpfResult | None, dkim: DkimResults | None
+    ) -> Override | None:
+        """Why the policy of a message that fails is not applied as it stands."""
+        if result.code is not DmarcCode.FAIL or result.policy is DmarcPolicy.NONE or result.registered:
+            return None
+        chain = {finding.rule for finding in mail.findings()} & CHAIN
+        if ARC_TRUSTED in chain:
+            return Override.TRUSTED_FORWARDER
+        softened = self.soften and result.policy is DmarcPolicy.REJECT
+        return Override.MAILING_LIST if softened and (chain or _sent_on(mail, spf, dkim)) else None
 
     def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
         if result.code is DmarcCode.TEMPERROR:
@@ -113,7 +148,22 @@ class Dmarc:
 
 def _failed(result: DmarcResult) -> Rule:
     """What an owner wants is not done to mail that an owner's domain vouches for, however it is spelt (§5.4)."""
-    return FAIL if result.registered else FAILED[result.policy]
+    if result.registered:
+        return FAIL
+    return FAILED[result.policy] if result.override is None else OVERRIDDEN[result.override]
+
+
+def _sent_on(mail: Mail, spf: SpfResult | None, dkim: DkimResults | None) -> bool:
+    """Whether a mailing list or forwarder seems to have sent it on, and says so under its own name (RFC 9989 §7.4).
+
+    Lists change what was signed. But the list's own domain vouches then, and its owner answers for it; whoever forges
+    an author from just anywhere and adds a List-Id has nobody who does.
+    """
+    vouched = (spf is not None and spf.code is SpfCode.PASS) or any(
+        one.vouches for one in (dkim.results if dkim else ())
+    )
+    header = header_of(mail.message) if mail.message is not None else None
+    return vouched and header is not None and any(header.first(name) is not None for name in INDIRECT)
 
 
 def _spf_possible(mail: Mail) -> bool:
@@ -127,4 +177,6 @@ def _finding(rule: Rule, result: DmarcResult) -> Finding:
         text += f" (p={result.published} at {result.record_domain})"
     if result.reason:
         text += f" ({result.reason})"
+    if result.override is not None:
+        text += WHY[result.override]
     return Finding(rule.name, result, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -49,18 +49,56 @@ RULES = {
         enhanced="7.24",
     ),
 }
-HELO_RULE = Rule(
-    "SPF_HELO_FAIL",
-    1.5,
-    "The owner of the name by which the client calls itself says that the client may not use it.",
-    kind=Kind.IDENTITY,
-    enhanced="7.23",
-)
+# Of the client's own name (RFC 7208 §2.3). A name borrowed is worse than a name about which nobody says anything.
+HELO_RULES = {
+    SpfCode.PASS: Rule(
+        "SPF_HELO_PASS", 0.0, "The client may use the name by which it calls itself.", kind=Kind.IDENTITY
+    ),
+    SpfCode.FAIL: Rule(
+        "SPF_HELO_FAIL",
+        1.5,
+        "The owner of the name by which the client calls itself says that the client may not use it.",
+        kind=Kind.IDENTITY,
+        enhanced="7.23",
+    ),
+    SpfCode.SOFTFAIL: Rule(
+        "SPF_HELO_SOFTFAIL",
+        0.5,
+        "The owner of the name by which the client calls itself says that the client probably may not use it.",
+        kind=Kind.IDENTITY,
+        enhanced="7.23",
+    ),
+    SpfCode.NEUTRAL: Rule(
+        "SPF_HELO_NEUTRAL",
+        0.0,
+        "The owner of the name by which the client calls itself does not say whether it may.",
+        kind=Kind.IDENTITY,
+    ),
+    SpfCode.NONE: Rule(
+        "SPF_HELO_NONE", 0.0, "Nobody says who may use the name by which the client calls itself.", kind=Kind.IDENTITY
+    ),
+    SpfCode.PERMERROR: Rule(
+        "SPF_HELO_PERMERROR",
+        0.0,
+        "What is said about the name by which the client calls itself cannot be understood.",
+        kind=Kind.IDENTITY,
+        enhanced="7.24",
+    ),
+    SpfCode.TEMPERROR: Rule(
+        "SPF_HELO_TEMPERROR",
+        0.0,
+        "Whether the client may use the name by which it calls itself could not be found out now.",
+        kind=Kind.IDENTITY,
+        enhanced="7.24",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class HeloSpfResult:
-    """The result for the client's own name, where the sender's domain is another; DMARC does not look at it."""
+    """The result for the client's own name; DMARC does not look at it. Where the sender is empty, that name stands in
+    for it, and there is only an SpfResult (RFC 7208 §2.4).
+    """
 
     result: SpfResult
 
@@ -71,7 +109,7 @@ class Spf:
 
     name: ClassVar[str] = "spf"
 
-    helo: bool = setting(True, "Ask about the client's own name too, where the sender's domain is another.")
+    helo: bool = setting(True, "Ask about the client's own name too, beside the sender's domain.")
     defer: bool = setting(False, "Put mail off (451) as long as SPF cannot be looked up.")
     timeout: Duration = setting(7.0, "How long the evaluation may take; after that it counts as missing.")
     helo_timeout: Duration = setting(2.0, "The same for the client's own name.")
@@ -84,7 +122,7 @@ class Spf:
         rules = dict(RULES)
         if self.defer:
             rules[SpfCode.TEMPERROR] = replace(RULES[SpfCode.TEMPERROR], decides=Action.DEFER)
-        return (*rules.values(), *((HELO_RULE,) if self.helo else ()))
+        return (*rules.values(), *(HELO_RULES.values() if self.helo else ()))
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         address, sender, helo = mail.session.address, mail.envelope.sender, mail.session.helo
@@ -94,21 +132,22 @@ class Spf:
         result = await check_host(tools.resolver, asked, time_limit=self.timeout)
         found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
         if result.code is SpfCode.TEMPERROR:
-            others = tuple(rule.name for code, rule in RULES.items() if code is not SpfCode.TEMPERROR)
-            found.append(Missing("spf", others, result.reason))
+            found.append(Missing("spf", _others(RULES), result.reason))
         if self.helo and helo and sender.domain:
-            found += await self._own_name(helo_of(address, helo, tools.hostname), asked.domain, tools)
+            found += await self._own_name(helo_of(address, helo, tools.hostname), tools)
         return found
 
-    async def _own_name(self, asked: Claim, sender_domain: str, tools: Tools) -> Sequence[Finding | Missing]:
-        if asked.domain == sender_domain:
-            return ()
+    async def _own_name(self, asked: Claim, tools: Tools) -> Sequence[Finding | Missing]:
         result = await check_host(tools.resolver, asked, time_limit=self.helo_timeout)
+        found = Finding(HELO_RULES[result.code].name, HeloSpfResult(result), _text(asked, result))
         if result.code is SpfCode.TEMPERROR:
-            return (Missing("spf:helo", (HELO_RULE.name,), result.reason),)
-        if result.code is not SpfCode.FAIL:
-            return ()
-        return (Finding(HELO_RULE.name, HeloSpfResult(result), _text(asked, result)),)
+            return (found, Missing("spf:helo", _others(HELO_RULES), result.reason))
+        return (found,)
+
+
+def _others(rules: Mapping[SpfCode, Rule]) -> tuple[str, ...]:
+    """What might have been found instead of a temperror."""
+    return tuple(rule.name for code, rule in rules.items() if code is not SpfCode.TEMPERROR)
 
 
 def _text(asked: Claim, result: SpfResult) -> str:

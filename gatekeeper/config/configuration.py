@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import gatekeeper.complaints.dmarc
 import gatekeeper.dns.resolver
 import gatekeeper.gate
 import gatekeeper.log
@@ -43,6 +44,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
         "dns": gatekeeper.dns.resolver.Settings,
         "store": gatekeeper.store.opening.Settings,
         "records": gatekeeper.records.writer.Settings,
+        "complaints.dmarc": gatekeeper.complaints.dmarc.Settings,
         "log": gatekeeper.log.Settings,
         "supervisor": gatekeeper.wire.process.Settings,  # where it can be told to the processes it starts
     }
@@ -94,6 +96,13 @@ class MessageParts:
 
 
 @dataclass(frozen=True, slots=True)
+class ComplaintParts:
+    """What is said about mail afterwards."""
+
+    dmarc: gatekeeper.complaints.dmarc.Settings
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything the operator decided, under the names of the sections.
 
@@ -111,6 +120,7 @@ class Configuration:
     dns: gatekeeper.dns.resolver.Settings
     store: gatekeeper.store.opening.Settings
     records: gatekeeper.records.writer.Settings
+    complaints: ComplaintParts
     log: gatekeeper.log.Settings
     supervisor: gatekeeper.wire.process.Settings
     checks: tuple[Check, ...]
@@ -174,6 +184,7 @@ def read(text: str, file: str) -> Configuration:
         dns=made["dns"],
         store=made["store"],
         records=made["records"],
+        complaints=ComplaintParts(dmarc=made["complaints.dmarc"]),
         log=made["log"],
         supervisor=made["supervisor"],
         checks=tuple(checks),

@@ -30,6 +30,7 @@ ABOUT: Final = MappingProxyType(
         "policy": "What findings are worth, and from which score on a message is marked or refused.",
         "store": "Where budgets, blocks, histories and records are kept.",
         "records": "One record of each transaction, for `gatekeeper records` and `gatekeeper explain`.",
+        "complaints.dmarc": "Daily reports to domains that ask for them (RFC 9990); docs/dmarc-reports.md.",
         "log": "One line for each event; `journalctl -u gatekeeper` shows them.",
         "nexthop": "How we speak to the mail server behind us.",
         "message.edit": "What is written into the header of a message that passes.",
@@ -57,6 +58,7 @@ CLOSED: Final = frozenset({"servers.milter", "servers.policy_service"})
 EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
     {
         "hostname": "mx.example.org",
+        "complaints.dmarc.email": "dmarc-reports@example.org",
         "servers.smtp.ours": ("192.0.2.0/24",),
         "relay_domains": ("example.org", "example.net"),
         "dns.nameservers": ("127.0.0.1:53",),

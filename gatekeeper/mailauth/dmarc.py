@@ -35,14 +35,26 @@ class DmarcCode(enum.StrEnum):
     PERMERROR = "permerror"  # there is not one author
 
 
+class Override(enum.StrEnum):
+    """Why something else is done than the author's domain asks for (RFC 9990 §3.1.6)."""
+
+    MAILING_LIST = "mailing_list"  # it seems to have come by a mailing list
+    TRUSTED_FORWARDER = "trusted_forwarder"  # somebody we believe vouches for where it came from
+    LOCAL_POLICY = "local_policy"  # we do it differently
+    POLICY_TEST_MODE = "policy_test_mode"  # the domain is trying its policy (t=y)
+    OTHER = "other"  # anything else
+
+
 @dataclass(frozen=True, slots=True)
 class DmarcResult:
     """What became of one author's domain.
 
     `policy` is what its owner wants done with a message that fails: of p=, sp= and np= the one that applies, a level
     milder while it is being tried (`testing`). `published` is that one as it was written. `record_domain` is where
-    the record stands, "" without one. `registered`, of a fail: a domain vouches that is registered to the author's
-    organisation, though no record says that they are one. Before RFC 9989 that passed, and some still count on it.
+    the record stands, "" without one, and `record` is what it says. `registered`, of a fail: a domain vouches that is
+    registered to the author's organisation, though no record says that they are one. Before RFC 9989 that passed, and
+    some still count on it. `override` is why the policy is not to be applied, as whoever looked at the rest of the
+    message says.
     """
 
     code: DmarcCode
@@ -55,6 +67,8 @@ class DmarcResult:
     testing: bool = False
     registered: bool = False
     reason: str = ""
+    record: DmarcRecord | None = None
+    override: Override | None = None
 
 
 async def evaluate(resolver: Resolver, author: str, *, spf: SpfResult | None, dkim: DkimResults | None) -> DmarcResult:
@@ -75,6 +89,14 @@ async def evaluate(resolver: Resolver, author: str, *, spf: SpfResult | None, dk
         return await _aligned(tree, stated, record, spf=spf, dkim=dkim)
     except _Unanswered as unanswered:
         return DmarcResult(DmarcCode.TEMPERROR, author, reason=str(unanswered))
+
+
+async def organization(resolver: Resolver, domain: str) -> str | None:
+    """The organizational domain (RFC 9989 §4.10.2); None when an answer that decides cannot be had now."""
+    try:
+        return await _Tree(resolver).organization(domain)
+    except _Unanswered:
+        return None
 
 
 async def _policy(tree: _Tree, author: str) -> tuple[DmarcResult, DmarcRecord] | None:
@@ -104,6 +126,7 @@ async def _policy(tree: _Tree, author: str) -> tuple[DmarcResult, DmarcRecord] |
         published=policy,
         record_domain=found.name,
         testing=record.testing,
+        record=record,
     )
     return stated, record
 

@@ -12,8 +12,15 @@ from publicsuffixlist import PublicSuffixList
 
 MOST_RECORD = 8192  # octets of one record
 MOST_QUESTIONS = 8  # of one tree walk (§4.10)
+MOST_URIS = 10  # of one rua=; a receiver may have a limit (RFC 9990 §3.5)
 
-URI = re.compile(r"[a-z][a-z0-9+.-]*:[^\s,!]+", re.IGNORECASE)
+ORDINARY = 512  # octets of a record that is read once and kept
+# §4.8: the name of the tag in any case, its value in this one; blanks as DKIM's lists of tags may have them.
+VERSION = re.compile(rb"[ \t\r\n]*[vV][ \t\r\n]*=[ \t\r\n]*DMARC1[ \t\r\n]*(?:;|\Z)")
+VERSION_BEGINS = frozenset({b"v", b"V", b" ", b"\t", b"\r", b"\n"})
+URI = re.compile(r"([a-z][a-z0-9+.-]*:[^\s,;!]+)(?:!([0-9]{1,12})([kmgt]?))?", re.IGNORECASE)
+FAILURE_OPTIONS = re.compile(r"[01ds](?::[01ds]){0,3}", re.IGNORECASE)
+MULTIPLES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 # The registries' own suffixes; and with those of companies that give out names to strangers, as registries do.
 REGISTRIES = PublicSuffixList(only_icann=True)
@@ -42,12 +49,21 @@ _MILDEST_FIRST = tuple(DmarcPolicy)
 
 
 @dataclass(frozen=True, slots=True)
+class ReportUri:
+    """Where reports are wanted (§4.6). `limit` is the most octets of one report, which only older records say."""
+
+    uri: str
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DmarcRecord:
     """One record as it is to be applied.
 
     `policy`, `subdomains` and `missing` are p=, sp= and np=, each with what stands for it when it is absent.
     `applies` is False for a record that marks an organisation but asks for nothing (§4.10.1). `suffix` is psd=: True
-    for a public suffix, False for an organisation's own domain, None where it does not say.
+    for a public suffix, False for an organisation's own domain, None where it does not say. `reports` is rua=, as far
+    as it can be read; `failure_options` is fo=. `wrong` are the tags whose value was none, and so was not applied.
     """
 
     policy: DmarcPolicy
@@ -58,22 +74,36 @@ class DmarcRecord:
     testing: bool
     suffix: bool | None
     applies: bool
+    reports: tuple[ReportUri, ...] = ()
+    failure_options: str = "0"
+    wrong: tuple[str, ...] = ()
 
 
 def record_of(texts: Iterable[bytes]) -> DmarcRecord | None:
     """The record among a name's TXT records; None when there is none, or more than one (§4.10 step 2)."""
-    found = [tags for text in texts if len(text) <= MOST_RECORD and (tags := _tags(text)) is not None]
-    return _record(found[0]) if len(found) == 1 else None
+    found = [text for text in texts if text[:1] in VERSION_BEGINS and _is_record(text)]
+    if len(found) != 1:
+        return None
+    text = found[0]
+    return _ordinary(text) if len(text) <= ORDINARY else _record(_tags(text) or {})
+
+
+def _is_record(text: bytes) -> bool:
+    return len(text) <= MOST_RECORD and VERSION.match(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _ordinary(text: bytes) -> DmarcRecord:
+    """Of most messages somebody has sent one before. What is kept stays small whatever strangers publish."""
+    return _record(_tags(text) or {})
 
 
 def _tags(text: bytes) -> dict[str, str] | None:
     """None for what is no DMARC record; of equal tags the first counts, what is no tag is left out."""
-    first, *others = text.decode("utf-8", "replace").split(";")
-    name, _, version = first.partition("=")
-    if name.strip() != "v" or version.strip() != "DMARC1":
+    if not _is_record(text):
         return None
     tags: dict[str, str] = {}
-    for part in others:
+    for part in text.decode("utf-8", "replace").split(";")[1:]:
         name, equals, value = part.partition("=")
         if equals:
             tags.setdefault(name.strip().lower(), value.strip())
@@ -87,8 +117,9 @@ def _record(tags: dict[str, str]) -> DmarcRecord:
     if flawed:  # then it asks for nothing; whether it asks for reports decides whether it applies (§4.10.1)
         sound = {"p": DmarcPolicy.NONE}
     subdomains = sound.get("sp", sound["p"])
-    reports = any(URI.match(uri.strip()) for uri in tags.get("rua", "").split(","))
+    reports = report_uris(tags.get("rua", ""))
     suffix = tags.get("psd", "u").lower()
+    options = tags.get("fo", "0").lower()
     return DmarcRecord(
         policy=sound["p"],
         subdomains=subdomains,
@@ -99,8 +130,46 @@ def _record(tags: dict[str, str]) -> DmarcRecord:
         # they did not want refused is not refused for a tag that grew old.
         testing=tags.get("t", "n").lower() == "y" or ("t" not in tags and tags.get("pct") == "0"),
         suffix={"y": True, "n": False}.get(suffix),
-        applies=not flawed or reports,
+        applies=not flawed or bool(reports),
+        reports=reports,
+        failure_options=options if FAILURE_OPTIONS.fullmatch(options) else "0",
+        wrong=_wrong(tags),
     )
+
+
+_WORDS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("p", "sp", "np"), frozenset({"none", "quarantine", "reject"})),
+    **dict.fromkeys(("adkim", "aspf"), frozenset("rs")),
+    "t": frozenset("yn"),
+    "psd": frozenset("ynu"),
+}
+
+
+def _wrong(tags: dict[str, str]) -> tuple[str, ...]:
+    """The tags whose value is none of those they may have; an unknown tag is none of our business (§4.7)."""
+    wrong = [tag for tag, words in _WORDS.items() if tag in tags and tags[tag].lower() not in words]
+    if "fo" in tags and not FAILURE_OPTIONS.fullmatch(tags["fo"]):
+        wrong.append("fo")
+    if "rua" in tags and len(report_uris(tags["rua"])) < min(len(tags["rua"].split(",")), MOST_URIS):
+        wrong.append("rua")
+    return tuple(wrong)
+
+
+def report_uris(text: str) -> tuple[ReportUri, ...]:
+    """The URIs of rua= that can be read, in their order, at most `MOST_URIS`; also of a record that confirms one."""
+    found = []
+    for part in text.split(",", 2 * MOST_URIS)[: 2 * MOST_URIS]:
+        match = URI.fullmatch(part.strip())
+        if match is not None:
+            size = match[2] and int(match[2]) * MULTIPLES[match[3].lower()]
+            found.append(ReportUri(match[1], size or None))
+    return tuple(found[:MOST_URIS])
+
+
+def confirmed(texts: Iterable[bytes]) -> list[tuple[ReportUri, ...]]:
+    """What the records at `<domain>._report._dmarc.<host>` say (RFC 9990 §4): one rua= for each that is one."""
+    tags = [found for text in texts if (found := _tags(text)) is not None]
+    return [report_uris(one.get("rua", "")) for one in tags]
 
 
 def _policy(word: str) -> DmarcPolicy | None:

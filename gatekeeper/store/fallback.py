@@ -80,6 +80,11 @@ class Fallback:
     def away(self) -> bool:
         return self._away_since is not None
 
+    @property
+    def primary(self) -> Store:
+        """The store itself, which raises StoreAway; for whoever cannot do with less."""
+        return self._primary
+
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         return await self._ask("spend", lambda store: store.spend(charges, now=now))
 

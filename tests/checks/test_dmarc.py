@@ -10,7 +10,7 @@ from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.dns.resolver import Status
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
-from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session
 from gatekeeper.store.memory import MemoryStore
@@ -33,10 +33,12 @@ async def inspect(
     *evidence: Any,
     address: str | None = "192.0.2.1",
     check: Dmarc | None = None,
+    chain: str = "",
 ) -> list[Finding | Missing]:
     session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo="mx.test")
     mail = Mail(session, Envelope("e", sender=Address("a", "elsewhere.test")), message_of(raw))
     mail.envelope.notebook.findings += [Finding("X", one) for one in evidence or (FAILED, UNSIGNED)]
+    mail.envelope.notebook.findings += [Finding(chain)] if chain else []
     tools = Tools(FakeResolver(zone), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
     return list(await (check or Dmarc()).inspect(mail, tools))
 
@@ -162,3 +164,77 @@ async def test_without_a_message_nothing_is_found() -> None:
     mail = Mail(Session("s", "smtp", 0.0), Envelope("e"))
     tools = Tools(FakeResolver(), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
     assert list(await Dmarc().inspect(mail, tools)) == []
+
+
+# Mail that was sent on (RFC 9989 §7.4).
+
+LISTED = "List-Id: <talk.lists.test>\nFrom: Joe <joe@example.com>\n\n"
+BY_LIST = DkimResults((DkimResult(DkimCode.PASS, "lists.test"), DkimResult(DkimCode.FAIL, "example.com")), 2)
+LIST_SENT = SpfResult(SpfCode.PASS, "lists.test", SpfIdentity.MAILFROM)
+
+
+@pytest.mark.parametrize(
+    "field", ["List-Id: <a.lists.test>", "List-Post: <mailto:a@lists.test>", "Resent-From: a@b.test"]
+)
+@pytest.mark.parametrize("evidence", [(FAILED, BY_LIST), (LIST_SENT, UNSIGNED)])
+async def test_what_a_list_vouches_for_is_marked_and_not_refused(field: str, evidence: tuple[Any, ...]) -> None:
+    (found,) = await inspect(record("p=reject"), f"{field}\n{FROM}", *evidence)
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.policy, found.evidence.override) == (
+        "DMARC_QUARANTINE",
+        "reject",
+        "mailing_list",
+    )
+    assert "sent on" in found.text
+
+
+@pytest.mark.parametrize(
+    ("raw", "evidence"),
+    [
+        (LISTED, (FAILED, UNSIGNED)),  # nobody vouches for the list
+        (LISTED, (FAILED, DkimResults((DkimResult(DkimCode.FAIL, "lists.test"),), 1))),
+        (FROM, (LIST_SENT, BY_LIST)),  # no list
+        ("X-List: x\n" + FROM, (LIST_SENT, BY_LIST)),
+        ("From: joe@example.com, eve@evil.test\nList-Id: <a.lists.test>\n\n", (LIST_SENT, BY_LIST)),
+    ],
+)
+async def test_what_only_claims_to_be_from_a_list_is_refused(raw: str, evidence: tuple[Any, ...]) -> None:
+    assert "DMARC_REJECT" in rules(await inspect(record("p=reject"), raw, *evidence))
+
+
+@pytest.mark.parametrize("policy", ["reject", "quarantine"])
+async def test_a_trusted_sealer_s_word_takes_the_place_of_the_policy(policy: str) -> None:
+    (found,) = await inspect(record(f"p={policy}"), FROM, FAILED, UNSIGNED, chain="ARC_TRUSTED")
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.code, found.evidence.override) == (
+        "DMARC_ARC", DmarcCode.FAIL, Override.TRUSTED_FORWARDER,
+    )  # fmt: skip
+    assert "sealer" in found.text
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule"),
+    [("ARC_PASS", "DMARC_QUARANTINE"), ("ARC_TEMPERROR", "DMARC_QUARANTINE"), ("ARC_FAIL", "DMARC_REJECT")],
+)
+async def test_a_stranger_s_chain_only_softens(chain: str, rule: str) -> None:
+    assert rules(await inspect(record("p=reject"), FROM, FAILED, UNSIGNED, chain=chain)) == [rule]
+    assert rules(await inspect(record("p=quarantine"), FROM, FAILED, UNSIGNED, chain=chain)) == ["DMARC_QUARANTINE"]
+    check = Dmarc(soften=False)
+    assert rules(await inspect(record("p=reject"), FROM, FAILED, UNSIGNED, chain=chain, check=check)) == [
+        "DMARC_REJECT"
+    ]
+
+
+async def test_a_chain_changes_nothing_about_what_passes_or_asks_for_nothing() -> None:
+    for tags, evidence, rule in (("p=reject", ALIGNED, "DMARC_PASS"), ("p=none", FAILED, "DMARC_FAIL")):
+        (found,) = await inspect(record(tags), FROM, evidence, UNSIGNED, chain="ARC_TRUSTED")
+        assert isinstance(found, Finding)
+        assert (found.rule, found.evidence.override) == (rule, None)
+
+
+async def test_nothing_is_softened_where_that_is_off_or_the_policy_is_milder() -> None:
+    check = Dmarc(soften=False)
+    assert rules(await inspect(record("p=reject"), LISTED, LIST_SENT, BY_LIST, check=check)) == ["DMARC_REJECT"]
+    (found,) = await inspect(record("p=quarantine"), LISTED, LIST_SENT, BY_LIST)
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.override) == ("DMARC_QUARANTINE", None)

@@ -46,7 +46,7 @@ async def inspect(
     ],
 )
 async def test_each_result_is_a_rule_with_the_result_as_evidence(record: str, rule: str, code: SpfCode) -> None:
-    (found,) = await inspect({("example.com", "TXT"): [record.encode()]})
+    (found, _) = await inspect({("example.com", "TXT"): [record.encode()]})
     assert isinstance(found, Finding)
     assert found.rule == rule
     assert isinstance(found.evidence, SpfResult)
@@ -55,7 +55,7 @@ async def test_each_result_is_a_rule_with_the_result_as_evidence(record: str, ru
 
 
 async def test_without_an_answer_every_other_rule_is_missing() -> None:
-    found, missing = await inspect({("example.com", "TXT"): Status.TIMEOUT})
+    found, missing, _ = await inspect({("example.com", "TXT"): Status.TIMEOUT})
     assert isinstance(found, Finding)
     assert found.rule == "SPF_TEMPERROR"
     assert isinstance(missing, Missing)
@@ -96,17 +96,36 @@ async def test_a_borrowed_name_is_found_beside_the_sender() -> None:
     assert own.text == "SPF fail for 192.0.2.1 at mx.example.net (not ours)"
 
 
-@pytest.mark.parametrize("record", ["v=spf1 +all", "v=spf1 ~all", "v=spf1 what", ""])
-async def test_only_a_fail_of_the_client_s_name_is_found(record: str) -> None:
-    found = await inspect({("example.com", "TXT"): [b"v=spf1 +all"], ("mx.example.net", "TXT"): [record.encode()]})
-    assert len(found) == 1
+@pytest.mark.parametrize(
+    ("record", "rule"),
+    [
+        ("v=spf1 +all", "SPF_HELO_PASS"),
+        ("v=spf1 -all", "SPF_HELO_FAIL"),
+        ("v=spf1 ~all", "SPF_HELO_SOFTFAIL"),
+        ("v=spf1 ?all", "SPF_HELO_NEUTRAL"),
+        ("", "SPF_HELO_NONE"),
+        ("v=spf1 what", "SPF_HELO_PERMERROR"),
+    ],
+)
+async def test_each_result_for_the_client_s_name_is_a_rule(record: str, rule: str) -> None:
+    zone = {("example.com", "TXT"): [b"v=spf1 +all"], ("mx.example.net", "TXT"): [record.encode()]}
+    found = await inspect(zone)
+    assert [one.rule for one in found if isinstance(one, Finding)] == ["SPF_PASS", rule]
+
+
+async def test_both_identities_are_asked_about_where_they_are_one_domain() -> None:
+    zone = {("example.com", "TXT"): [b"v=spf1 exists:%{l}.ok.test -all"], ("joe.ok.test", "A"): ["127.0.0.2"]}
+    found = await inspect(zone, helo="example.com")
+    assert [one.rule for one in found if isinstance(one, Finding)] == ["SPF_PASS", "SPF_HELO_FAIL"]
 
 
 async def test_the_client_s_name_without_an_answer_is_missing_by_itself() -> None:
     found = await inspect({("example.com", "TXT"): [b"v=spf1 +all"], ("mx.example.net", "TXT"): Status.REFUSED})
-    assert found[1:] == [
-        Missing("spf:helo", ("SPF_HELO_FAIL",), "SPF Temporary Error: no answer for mx.example.net TXT")
-    ]
+    assert [one.rule for one in found if isinstance(one, Finding)] == ["SPF_PASS", "SPF_HELO_TEMPERROR"]
+    (missing,) = [one for one in found if isinstance(one, Missing)]
+    assert missing.name == "spf:helo"
+    assert "SPF_HELO_FAIL" in missing.rules
+    assert "SPF_HELO_TEMPERROR" not in missing.rules
 
 
 async def test_the_client_s_name_is_not_asked_about_where_that_is_off() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,10 +14,18 @@ from gatekeeper.checks.spf import Spf
 from gatekeeper.dns.resolver import Status
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, evaluate
-from gatekeeper.mailauth.dmarc_record import Found, considered, organizational_domain, record_of, walk
+from gatekeeper.mailauth.dmarc_record import (
+    Found,
+    considered,
+    organizational_domain,
+    record_of,
+    registered_domain,
+    walk,
+)
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Address, Envelope, Finding, Mail, Session
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.wire.address import normal_domain
 from tests.support.corpora import corpora
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
@@ -89,3 +98,13 @@ async def test_rspamd_s_cases_end_as_rspamd_says() -> None:
         rules = {finding.rule for finding in mail.findings() if finding.rule.startswith("DMARC")}
         assert rules == OTHERWISE.get(case["name"], wanted[0]), (case["name"], list(mail.findings()))
     assert tried == 16
+
+
+def test_the_public_suffix_list_s_own_cases() -> None:
+    text = (corpora("dmarc") / "publicsuffix__list/tests/test_psl.txt").read_text()
+    cases = re.findall(r"^checkPublicSuffix\('([^']*)', (?:'([^']*)'|null)\);", text, re.MULTILINE)
+    assert len(cases) == 77
+    for name, expected in cases:
+        domain = normal_domain(name)  # as every name is before it is asked about
+        found = registered_domain(domain) if domain is not None else None
+        assert found == (normal_domain(expected) if expected else None), name

@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 from gatekeeper.mailauth.dmarc_record import (
     DmarcPolicy,
     Found,
+    ReportUri,
+    confirmed,
     considered,
     is_public_suffix,
     organizational_domain,
     record_of,
     registered_domain,
+    report_uris,
     walk,
 )
+from tests.support.cost import cost_of
 
 NONE, QUARANTINE, REJECT = DmarcPolicy.NONE, DmarcPolicy.QUARANTINE, DmarcPolicy.REJECT
 
@@ -154,3 +158,60 @@ def test_what_somebody_registered(name: str, registered: str | None) -> None:
 def test_any_texts_are_a_record_or_none(texts: list[bytes]) -> None:
     record = record_of(texts)
     assert record is None or record.policy in DmarcPolicy
+
+
+@pytest.mark.parametrize(
+    ("text", "uris"),
+    [
+        ("mailto:a@b.test", [("mailto:a@b.test", None)]),
+        (" mailto:a@b.test!10m , mailto:c@d.test!50K,x", [("mailto:a@b.test", 10 * 2**20), ("mailto:c@d.test", 51200)]),
+        ("mailto:a@b.test!1g,mailto:a@b.test!1T", [("mailto:a@b.test", 2**30), ("mailto:a@b.test", 2**40)]),
+        ("mailto:a@b.test!7", [("mailto:a@b.test", 7)]),
+        ("mailto:a@b.test!0", [("mailto:a@b.test", None)]),
+        ("mailto:a@b.test!10x,mailto:a@b.test!", []),
+        ("https://b.test/x?y=z", [("https://b.test/x?y=z", None)]),
+        ("nobody,:x,,mailto: a@b.test", []),
+    ],
+)
+def test_where_reports_are_wanted(text: str, uris: list[tuple[str, int | None]]) -> None:
+    assert [(one.uri, one.limit) for one in report_uris(text)] == uris
+
+
+def test_not_too_many_are_read() -> None:
+    assert len(report_uris("mailto:a@b.test," * 10_000)) == 10
+
+
+@pytest.mark.parametrize(
+    ("tags", "options", "wrong"),
+    [
+        (b"p=none; fo=1:d:s", "1:d:s", ()),
+        (b"p=none; fo=2", "0", ("fo",)),
+        (b"p=none; adkim=x; aspf=; t=maybe; psd=q; sp=no", "0", ("sp", "adkim", "aspf", "t", "psd")),
+        (b"p=none; rua=nobody,mailto:a@b.test", "0", ("rua",)),
+        (b"p=none; ri=86400; unknown=x", "0", ()),
+    ],
+)
+def test_what_cannot_be_read_is_named_and_has_its_default(tags: bytes, options: str, wrong: tuple[str, ...]) -> None:
+    record = record_of([b"v=DMARC1; " + tags])
+    assert record is not None
+    assert (record.failure_options, record.wrong) == (options, wrong)
+    assert (record.strict_dkim, record.strict_spf, record.testing, record.suffix) == (False, False, False, None)
+
+
+def test_the_name_of_the_version_in_any_case() -> None:
+    assert record_of([b"V=DMARC1; p=none"]) is not None
+
+
+def test_a_record_that_confirms_a_destination() -> None:
+    assert confirmed([b"v=spf1 -all"]) == []
+    assert confirmed([b"v=DMARC1"]) == [()]
+    assert confirmed([b"v=DMARC1; rua=mailto:a@b.test", b"v=DMARC1;"]) == [(ReportUri("mailto:a@b.test"),), ()]
+
+
+@pytest.mark.parametrize("unit", [b"a=b;", b"rua=mailto:a@b.test,", b" ", b"v=DMARC1;", b"=", b"\xff"])
+def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
+    def read(octets: int) -> None:
+        for _ in range(60):
+            record_of([b"v=DMARC1; p=none; rua=" + unit * (octets // len(unit))])
+
+    assert cost_of(lambda: read(8000)) / cost_of(lambda: read(1000)) < 16  # in proportion it is 8, and 64 if squared

@@ -22,6 +22,7 @@ from gatekeeper.mailauth.spf import (
     printable,
 )
 from gatekeeper.model import Address
+from tests.support.cost import cost_of
 from tests.support.fake_resolver import FakeResolver, Zone
 
 
@@ -341,3 +342,17 @@ def test_what_is_shown_of_a_stranger_s_words_is_short_and_printable(text: str) -
     shown = printable(text)
     assert len(shown) <= 400
     assert not shown or (shown.isascii() and shown.isprintable())
+
+
+@pytest.mark.parametrize("unit", [b"ip4:192.0.2.9 ", b"a:x.test ", b"? ", b"x" * 14, b"exp=%{i} "])
+def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
+    import asyncio
+
+    def evaluated(times: int) -> None:
+        forget()
+        resolver = FakeResolver({("example.com", "TXT"): [b"v=spf1 " + unit * times + b"-all"]})
+        asyncio.run(check_host(resolver, claim()))
+
+    assert (
+        cost_of(lambda: evaluated(560)) / cost_of(lambda: evaluated(70)) < 16
+    )  # in proportion it is 8, and 64 if squared

@@ -37,14 +37,15 @@ def analyze() -> str:
     return found
 
 
-def test_the_service_is_hardened(analyze: str):
+@pytest.mark.parametrize("name", sorted(unit.name for unit in UNITS.glob("*.service")))
+def test_the_service_is_hardened(analyze: str, name: str):
     ran = subprocess.run(
-        [analyze, "security", "--offline=true", "--no-pager", str(UNITS / "gatekeeper.service")],
+        [analyze, "security", "--offline=true", "--no-pager", str(UNITS / name)],
         capture_output=True,
         text=True,
         check=False,
     )
-    score = re.search(r"Overall exposure level for gatekeeper\.service: ([0-9.]+)", ran.stdout)
+    score = re.search(rf"Overall exposure level for {re.escape(name)}: ([0-9.]+)", ran.stdout)
     assert score, ran.stdout + ran.stderr
     assert float(score[1]) < 2.0, ran.stdout
 
@@ -100,3 +101,18 @@ def test_the_milters_socket_stands_where_postfix_is_told_to_look():
     main = (UNITS.parent / "config" / "postfix" / "milter.main.cf").read_text()
     (path,) = read("gatekeeper-milter.socket")["Socket"]["ListenStream"]
     assert f"smtpd_milters = unix:{path.removeprefix('/var/spool/postfix/')}\n" in main
+
+
+def test_reports_use_the_same_user_and_state_and_no_privilege():
+    report = read("gatekeeper-report.service")["Service"]
+    for key in ("DynamicUser", "User", "StateDirectory", "StateDirectoryMode", "ConfigurationDirectory", "UMask"):
+        assert report[key] == SERVICE[key]
+    assert report["CapabilityBoundingSet"] == report["AmbientCapabilities"] == [""]
+    assert report["ExecStart"] == ["/opt/gatekeeper/bin/gatekeeper report dmarc"]
+
+
+def test_reports_are_not_all_sent_at_the_same_moment():
+    timer = read("gatekeeper-report.timer")["Timer"]
+    assert timer["OnCalendar"][0].endswith(" UTC")
+    assert timer["RandomizedDelaySec"] == ["3h"]
+    assert timer["FixedRandomDelay"] == timer["Persistent"] == ["yes"]

@@ -1,0 +1,1 @@
+"""What is said about mail afterwards: reports that others ask for."""
