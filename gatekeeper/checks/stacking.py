@@ -9,20 +9,18 @@ the next one. Mail that was accepted makes room. The null sender costs nothing b
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import ClassVar
 
 from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
+from gatekeeper.checks.keys import client_key, network_key
 from gatekeeper.model import (
     EXEMPT_MAILBOXES,
     Action,
     Duration,
     Finding,
-    IPAddress,
     Kind,
     Mail,
     Rule,
@@ -31,6 +29,8 @@ from gatekeeper.model import (
     setting,
 )
 from gatekeeper.store.base import Block, Charge
+
+__all__ = ["BLIND", "BLOCKED", "SLOW", "Blocked", "Probing", "Stacking", "client_key", "network_key"]
 
 SLOW = "STACKING_SLOW"
 BLIND = "STACKING_BLIND"
@@ -69,21 +69,6 @@ class _Standing:
     def wanted(self) -> bool:
         """Whether its own mail was accepted before: then it does not answer for its neighbours."""
         return self.accepted[0] > 0
-
-
-@lru_cache(maxsize=4096)  # both are asked for several times in each session
-def client_key(address: IPAddress) -> str:
-    """One client: an IPv4 address, or the /64 that an IPv6 host moves in."""
-    if address.version == 4:
-        return f"ip:{address}"
-    return f"ip:{ipaddress.ip_network((int(address), 64), strict=False)}"
-
-
-@lru_cache(maxsize=4096)
-def network_key(address: IPAddress) -> str:
-    """Its neighbourhood: a /24 or a /56."""
-    length = 24 if address.version == 4 else 56
-    return f"net:{ipaddress.ip_network((int(address), length), strict=False)}"
 
 
 @dataclass(frozen=True, slots=True)
