@@ -30,6 +30,16 @@ class Tools:
     domains: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class ReverseName:
+    """Evidence that several read: the name of the client's address; `confirmed` when the name's own addresses have the
+    client's among them.
+    """
+
+    name: str
+    confirmed: bool
+
+
 class Check(Protocol):
     """One reason to distrust, or to trust."""
 

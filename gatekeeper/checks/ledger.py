@@ -26,15 +26,18 @@ class _Account:
 
     untold: float = 0.0
     at: float = 0.0
+    noted: float = 0.0  # when it was seen to be full
     full_until: float = 0.0
     full_for: float = 0.0  # the burst that has no room until then
+    full_cost: float = 0.0  # for so much
 
     def counted(self, limit: Limit, now: float) -> float:
         return max(0.0, self.untold - limit.per_second * max(0.0, now - self.at))
 
     def full(self, limit: Limit, now: float) -> float:
         """Seconds until there is room, as far as is known; a clock that was set back knows nothing."""
-        return self.full_until - now if self.at <= now < self.full_until and limit.burst <= self.full_for else 0.0
+        known = self.noted <= now < self.full_until and limit.burst <= self.full_for and limit.cost >= self.full_cost
+        return self.full_until - now if known else 0.0
 
 
 class Ledger:
@@ -80,7 +83,8 @@ class Ledger:
                     account.untold += more
         for limit, account, wait in zip(asked, accounts, waits, strict=True):
             if wait:
-                account.at, account.full_until, account.full_for = now, now + wait, limit.burst
+                account.noted, account.full_until = now, now + wait
+                account.full_for, account.full_cost = limit.burst, limit.cost
         return waits
 
     def _account(self, key: str) -> _Account:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Final
 
-from gatekeeper.checks.base import Tools
-from gatekeeper.checks.evidence import ReverseName
+from gatekeeper.checks.base import ReverseName, Tools
 from gatekeeper.checks.keys import mailbox, sender_confirmed
 from gatekeeper.checks.list_index import Facts, ListIndex, Met
 from gatekeeper.checks.list_source import ListSource, Read, read_files, summary

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
-from gatekeeper.checks.evidence import ReverseName
+from gatekeeper.checks.base import ReverseName, Tools
 from gatekeeper.dns.lists import outside, plain
 from gatekeeper.dns.resolver import Answer, Status, ask_all
 from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, setting

@@ -12,6 +12,7 @@ from gatekeeper.cli.config import config
 from gatekeeper.cli.demo import demo
 from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
+from gatekeeper.cli.lists import lists
 from gatekeeper.cli.records import records
 from gatekeeper.cli.run import run
 from gatekeeper.cli.store import store
@@ -34,6 +35,7 @@ app.command()(demo)
 app.command()(doctor)
 app.add_typer(config, name="config")
 app.add_typer(store, name="store")
+app.add_typer(lists, name="lists")
 
 
 def _version(wanted: bool) -> None:
