@@ -91,7 +91,7 @@ class Greylist:
     name: ClassVar[str] = "greylist"
     only_in_doubt: ClassVar[bool] = True
 
-    wait: Duration = setting(180.0, "How long a sender is to wait before it tries again.")
+    wait: Duration = setting(60.0, "How long a sender is to wait before it tries again.")
     within: Duration = setting(
         86400.0, "How soon it is expected back; who comes later passes too, and is counted as late."
     )
@@ -133,7 +133,7 @@ class Greylist:
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         address, sender = mail.session.address, mail.envelope.sender
-        if address is None or sender is None or mail.session.login is not None or not outside(address):
+        if address is None or sender is None or not outside(address) or _ours(mail, tools):
             return ()
         if _away(tools.store):
             return self._paused()
@@ -291,6 +291,12 @@ class Greylist:
     @cached_property
     def _memory(self) -> _Memory:
         return _Memory()
+
+
+def _ours(mail: Mail, tools: Tools) -> bool:
+    """Whether one of ours sends it; a mail server that sends out through us does not wait for itself."""
+    recipients = [mail.recipient] if mail.recipient is not None else mail.envelope.recipients
+    return mail.session.login is not None or any(_goes_out(mail, one.address.domain, tools) for one in recipients)
 
 
 def _goes_out(mail: Mail, domain: str, tools: Tools) -> bool:

@@ -4,7 +4,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from gatekeeper.checks.keys import client_key, identities, identity_keys, mailbox, network_key, sender_confirmed, signers
+from gatekeeper.checks.keys import (
+    client_key,
+    identities,
+    identity_keys,
+    mailbox,
+    network_key,
+    sender_confirmed,
+    signers,
+)
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult

@@ -48,13 +48,13 @@ def mail(
     signed: str = "",
 ) -> Mail:
     local, _, domain = sender.rpartition("@")
-    made = Mail(Session("s", "smtp", 0.0, address=ip_address(address), helo=helo), Envelope("e", Address(local, domain)))
+    made = Mail(
+        Session("s", "smtp", 0.0, address=ip_address(address), helo=helo), Envelope("e", Address(local, domain))
+    )
     if name:
         made.session.notebook.findings.append(Finding("RDNS", ReverseName(name, confirmed)))
     if spf:
-        made.envelope.notebook.findings.append(
-            Finding("SPF_PASS", SpfResult(SpfCode.PASS, spf, SpfIdentity.MAILFROM))
-        )
+        made.envelope.notebook.findings.append(Finding("SPF_PASS", SpfResult(SpfCode.PASS, spf, SpfIdentity.MAILFROM)))
     if signed:
         sign(made, signed)
     if to:
@@ -201,7 +201,9 @@ async def test_postmaster_hears_from_whom_the_operator_denies(tmp_path):
     one.stage = Stage.MAIL
     policy = Policy(Settings(), site.check.rules(), domains=frozenset({"example.org"}))
     found = await site.check.inspect(one, site.tools)
-    assert policy.decide(found, thresholds=policy.thresholds(Address("postmaster", "example.org"))).action is Action.ACCEPT
+    assert (
+        policy.decide(found, thresholds=policy.thresholds(Address("postmaster", "example.org"))).action is Action.ACCEPT
+    )
 
 
 def test_a_bad_file_stops_the_start_with_the_line_and_the_mend(tmp_path, monkeypatch):

@@ -143,7 +143,9 @@ async def test_bytes_are_counted_as_they_come():
     assert not await site.passes(Stage.MESSAGE, mail(size=6000))
     assert await site.passes(Stage.MESSAGE, mail(size=1000))
     site.now += 3600
-    assert await site.passes(Stage.MESSAGE, mail(size=50_000))  # more than all of it has its turn when nothing else came
+    assert await site.passes(
+        Stage.MESSAGE, mail(size=50_000)
+    )  # more than all of it has its turn when nothing else came
 
 
 async def test_the_answer_says_when_and_the_same_each_time():

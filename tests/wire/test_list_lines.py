@@ -37,7 +37,10 @@ JAN_1 = 1_798_761_600.0  # 2027-01-01T00:00Z
             ListEntry("deny", "address", "192.0.2.7/32", reason="floods", until=JAN_1),
         ),
         ("deny address 192.0.2.7 until 2027-01-01T00:00", ListEntry("deny", "address", "192.0.2.7/32", until=JAN_1)),
-        ("deny address 192.0.2.7 until 2027-01-01T01:00+01:00", ListEntry("deny", "address", "192.0.2.7/32", until=JAN_1)),
+        (
+            "deny address 192.0.2.7 until 2027-01-01T01:00+01:00",
+            ListEntry("deny", "address", "192.0.2.7/32", until=JAN_1),
+        ),
         ("", None),
         ("   # nothing", None),
     ],
@@ -89,7 +92,11 @@ def test_an_end_is_written_so_that_it_is_read_again():
     assert write_until(JAN_1) == "2027-01-01T00:00:00Z"
 
 
-@given(st.one_of(st.text(max_size=200), st.from_regex(r"(deny|allow|exempt) (address|name|helo|sender|recipient) [!-~]{1,40}")))
+@given(
+    st.one_of(
+        st.text(max_size=200), st.from_regex(r"(deny|allow|exempt) (address|name|helo|sender|recipient) [!-~]{1,40}")
+    )
+)
 def test_whatever_stands_there_is_an_entry_that_can_be_written_or_a_bad_line(text):
     try:
         entry = parse_line(text)
