@@ -587,7 +587,8 @@ async def test_what_a_check_does_not_foresee_holds_no_refusal_back():
 
 async def test_a_check_does_not_stand_where_it_has_nothing_to_do():
     idler = Idler("idler", lambda _: (), ())
-    made = table_of({Stage.CONNECT: [[Idler]], Stage.MAIL: [[Idler]]}, {Idler: idler})  # type: ignore[dict-item]  # as above
+    classes: Any = {Stage.CONNECT: [[Idler]], Stage.MAIL: [[Idler]]}
+    made: Any = table_of(classes, {Idler: idler})  # type: ignore[dict-item]  # name is an instance's here
     assert made == {Stage.CONNECT: [], Stage.MAIL: [[idler]]}
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gatekeeper.log import line
+from gatekeeper.wire.list_lines import BadLine, parse_line
 from tests.support.dns_server import Fault
 from tests.support.next_hop import FakeNextHop
 from tests.support.smtp_client import SmtpClient
@@ -71,7 +73,8 @@ async def test_1_6_nothing_is_acknowledged_and_then_dropped(w: Worker, said: str
     async with w.client(OTHER) as client:
         assert (await client.mail()) == said  # the one answer is that of who takes the mail, or nobody's 250
     [record] = await w.records()
-    assert (record.next_hop is not None) and (record.next_hop.code == int(said[:3]))
+    assert record.next_hop is not None
+    assert record.next_hop.code == int(said[:3])
 
 
 # --- 2.1: relaying ----------------------------------------------------------------------------------------------------
@@ -175,13 +178,13 @@ async def test_2_4_refusals_do_not_flood_the_log(tmp_path: Path, caplog: pytest.
 
 async def test_2_4_what_strangers_say_cannot_forge_a_line(w: Worker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gatekeeper")
-    async with w.client(OTHER, helo="x\x1b[2Jmail_accepted") as client:
-        await client("MAIL FROM:<s@example.net>")
-        await client("RCPT TO:<elsewhere@example.com>")
-    from gatekeeper.log import printable
-
-    for one in caplog.records:
-        assert "\x1b" not in printable(str(getattr(one, "facts", "")))
+    async with w.client(OTHER, helo='x" id=forged client=203.0.113.1') as client:
+        await client.mail()
+    [facts] = logged(caplog, "mail_accepted")
+    words = line("mail_accepted", facts).split(' helo="x')[0].split()
+    assert f"client={OTHER}" in words
+    assert "client=203.0.113.1" not in words
+    assert facts["helo"] not in line("mail_accepted", facts)  # its quote is not one
 
 
 # --- 2.5: lists -------------------------------------------------------------------------------------------------------
@@ -258,8 +261,6 @@ async def test_2_6_our_own_domain_as_sender_is_not_refused(w: Worker) -> None:
 
 
 def test_2_6_the_null_sender_cannot_even_be_listed() -> None:
-    from gatekeeper.wire.list_lines import BadLine, parse_line
-
     with pytest.raises(BadLine):
         parse_line("deny sender <>")
 

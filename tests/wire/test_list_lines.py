@@ -100,8 +100,7 @@ def test_an_end_is_written_so_that_it_is_read_again():
 def test_whatever_stands_there_is_an_entry_that_can_be_written_or_a_bad_line(text):
     try:
         entry = parse_line(text)
-    except BadLine as wrong:
-        assert str(wrong)
+    except BadLine:
         return
     if entry is not None:
         assert parse_line(write_line(entry)) == entry
