@@ -4,7 +4,7 @@ Most programs that send spam never try again; every mail server does. So that no
 doubt is asked about (`[policy] greylist`), and who is known is not: who came back once, who has sent wanted mail
 before, whom our users have written to. Recipients do not matter. A sender is known by the domains that SPF or a
 signature show to be behind the mail, so that one who sends from many addresses is put off once at most; only without
-any by its network and envelope sender.
+any by its network and envelope sender. A client that came back once is known whatever it sends: it has a queue.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ SWEEP_EVERY: Final = 60.0
 SWEPT: Final = 8
 """Of the 256 parts of those that are waited for, how many are looked through at a time."""
 SWEPT_MOST: Final = 2000
+_TAGGED: Final = re.compile(r"\A(?:prvs|btv1|msprvs1)=[^=]*=+(.+)\Z")
+_EXTENSION: Final = re.compile(r"(?<=.)(?:\+|[-._][^-._+=]*=).*\Z")
+_NUMBERS: Final = re.compile(r"[0-9]+")
 MARGIN: Final = 7200.0
 """How long before its end a note is looked at as that of somebody who never came."""
 
@@ -138,7 +142,7 @@ class Greylist:
         if _away(tools.store):
             return self._paused()
         network, now = network_key(plain(address)), tools.clock()
-        whom = identity_keys(mail) or (f"{network} {mailbox(sender)}",)
+        whom = identity_keys(mail) or (f"{network} {_stem(mailbox(sender))}",)
         found = await self._met(mail, whom, network, tools, now)
         if found is None:
             # So that no network can fill the store, beyond a number it is one sender. Those who were met before are not
@@ -155,7 +159,8 @@ class Greylist:
 
     async def _met(self, mail: Mail, whom: tuple[str, ...], network: str, tools: Tools, now: float) -> Finding | None:
         """What is known of these identities; None for nobody we have met."""
-        digests = {_digest(one): one for one in (*whom, network)}
+        client = _client(mail)
+        digests = {_digest(one): one for one in (*whom, network, client)}
         sender = mail.envelope.sender
         wrote = "" if sender is None or sender.null else WROTE + _digest(mailbox(sender))
         keys = [prefix + digest for digest in digests for prefix in (WAITING, CAME_BACK)]
@@ -179,9 +184,7 @@ class Greylist:
 
     async def _history(self, mail: Mail, whom: tuple[str, ...], tools: Tools, now: float) -> str:
         """Who of them has sent wanted mail for some time; "" for nobody."""
-        asked = [one for one in whom if one.startswith("dom:")]
-        if mail.session.address is not None:
-            asked.append(client_key(plain(mail.session.address)))
+        asked = [*(one for one in whom if one.startswith("dom:")), _client(mail)]
         for one, history in zip(asked, await tools.store.history(asked), strict=True):
             wanted = history.accepted >= max(self.known_messages, 5 * history.refused)
             if wanted and history.first <= now - self.known_since:
@@ -202,7 +205,7 @@ class Greylist:
             return self._waits(tuple(waiting), mail, first=first, now=now, again=True)
         late = now > first + self.within
         text = json.dumps({"first": first, "came": now})
-        known = dict.fromkeys([*waiting, *whom])
+        known = dict.fromkeys([*waiting, *whom, _client(mail)])
         await store.put_notes([Note(NOTES, CAME_BACK + _digest(one), text, now + self.remember) for one in known])
         await store.drop_notes(NOTES, [note.key for note in waiting.values()])
         _count("late" if late else "passed")
@@ -304,6 +307,17 @@ def _goes_out(mail: Mail, domain: str, tools: Tools) -> bool:
     if mail.session.login is not None:
         return domain not in tools.domains
     return bool(tools.domains) and bool(domain) and domain not in tools.domains
+
+
+def _client(mail: Mail) -> str:
+    return "" if mail.session.address is None else client_key(plain(mail.session.address))
+
+
+def _stem(mailbox: str) -> str:
+    """A sender without what differs from mail to mail (VERP, BATV, SRS): its numbers, and what follows a "+" or "="."""
+    local, _, domain = mailbox.rpartition("@")
+    local = _TAGGED.sub(r"\1", local)
+    return f"{_NUMBERS.sub('#', _EXTENSION.sub('', local) or local)}@{domain}"
 
 
 def _digest(whom: str) -> str:

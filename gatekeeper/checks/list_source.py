@@ -33,6 +33,10 @@ FOREVER: Final = 4_000_000_000.0
 ADDED: Final = "added"
 
 
+class TooMany(Exception):
+    """No more can be added by command. The text is for the operator, with the mend."""
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """What the files say: the entries of the good lines, and what is wrong with the others, as "FILE:LINE: ..."."""
@@ -125,8 +129,14 @@ async def added_entries(store: Store, *, now: float) -> list[Added]:
 
 
 async def put_added(store: Store, entry: ListEntry, *, by: str, now: float, token: str) -> Added:
-    """Add it, in front of all others and in the place of one about the same; `token` is new each time."""
-    old = [one.key for one in await added_entries(store, now=now) if _same(one.entry, entry)]
+    """Add it, in front of all others and in the place of one about the same; `token` is new each time.
+
+    Raises TooMany.
+    """
+    there = await added_entries(store, now=now)
+    old = [one.key for one in there if _same(one.entry, entry)]
+    if len(there) - len(old) >= ADDED_MOST:
+        raise TooMany(f"{ADDED_MOST} entries have been added: put them into a file that [checks.operator_lists] names")
     added = Added(f"{round(now * 1000):015d}-{token}", replace(entry, place=ADDED), by, now)
     await store.put_notes([note_of(added)])
     if old:

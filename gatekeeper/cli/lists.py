@@ -84,7 +84,7 @@ def add(
 
     Example: gatekeeper lists add 192.0.2.7 --reason "floods our forms" --until 2d
     """
-    from gatekeeper.checks.list_source import put_added
+    from gatekeeper.checks.list_source import TooMany, put_added
     from gatekeeper.records.standing import Shown, plain_entry
     from gatekeeper.wire import list_lines
 
@@ -101,7 +101,10 @@ def add(
     if entry.ended(now):
         fail(f"{until} is past: give an end that is to come")
     by, token = _who(), secrets.token_hex(8)
-    added = from_store(settings, lambda store: put_added(store, entry, by=by, now=now, token=token))
+    try:
+        added = from_store(settings, lambda store: put_added(store, entry, by=by, now=now, token=token))
+    except TooMany as wrong:
+        fail(str(wrong))
     if as_json:
         typer.echo(json.dumps(plain_entry(Shown(added.entry, added))))
     else:

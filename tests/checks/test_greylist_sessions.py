@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from gatekeeper.model import Action, Address, Mail, Recipient, Stage, Verdict
 from gatekeeper.servers.peers import Peers
 from tests.support.worker import Worker, worker
 
@@ -97,6 +99,25 @@ async def test_an_answer_to_our_users_is_not_put_off_nor_what_they_write(w: Work
     await w.parts.gate.flush()
     assert (await sent(w, "192.0.2.7", "friend@none.example"))[:3] == "250"
     assert (await sent(w, "192.0.2.7", "stranger@none.example"))[:3] == "451"
+
+
+async def test_where_no_message_is_seen_it_is_asked_at_each_recipient(tmp_path: Path, clock: Clock) -> None:
+    scores = SETTINGS + "SPF_NEUTRAL = 3.5\n"
+    async with worker(tmp_path, zone=ZONE, settings=scores, clock=clock) as w:
+
+        async def asked(name: str) -> Verdict:
+            gate = w.parts.gate
+            session = gate.session("policy_service")
+            session.address, session.helo, session.shows_messages = ip_address("192.0.2.7"), "mail.example.net", False
+            mail = Mail(session, gate.envelope(session))
+            mail.envelope.sender = Address("a", "none.example")
+            mail.recipient = Recipient(Address(name, "example.org"))
+            return await gate.judge(Stage.RCPT, mail)
+
+        assert (await asked("one")).action is Action.GREYLIST
+        assert (await asked("postmaster")).action is Action.ACCEPT
+        clock.now += 61
+        assert (await asked("two")).action is Action.ACCEPT
 
 
 async def test_a_record_says_who_was_put_off_and_who_came_back(w: Worker, clock: Clock) -> None:

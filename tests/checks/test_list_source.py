@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from gatekeeper import metrics
+from gatekeeper.checks import list_source
 from gatekeeper.checks.list_source import (
     ADDED,
     FILE_MOST,
     NOTES,
     ListSource,
+    TooMany,
     added_entries,
     added_of,
     drop_added,
@@ -165,3 +167,16 @@ def test_a_note_that_is_not_understood_is_passed_over(text):
 async def test_a_note_is_read_as_it_was_written():
     added = await put_added(FakeStore(), DENY, by="ann", now=NOW, token="1")
     assert added_of(note_of(added)) == added
+
+
+async def test_what_can_be_added_is_bounded(monkeypatch):
+    monkeypatch.setattr(list_source, "ADDED_MOST", 5)
+    store = FakeStore()
+    for n in range(5):
+        await put_added(store, ListEntry("deny", "name", f"{n}.example"), by="", now=NOW + n, token=str(n))
+    with pytest.raises(TooMany, match="put them into a file"):
+        await put_added(store, ListEntry("deny", "name", "x.example"), by="", now=NOW, token="x")
+    await put_added(
+        store, ListEntry("allow", "name", "3.example"), by="", now=NOW + 9, token="y"
+    )  # in the old one's place
+    assert len(await added_entries(store, now=NOW)) == 5

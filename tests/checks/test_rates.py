@@ -1,5 +1,6 @@
 """Limits on rates: whose they are, when they count, and what is answered."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -12,6 +13,8 @@ from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Recipient, Session, Stage
 from gatekeeper.policy import Policy, Settings
 from gatekeeper.store.base import StoreAway
+from gatekeeper.store.fallback import Fallback
+from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.list_lines import ListEntry
 from tests.support.fake_resolver import FakeResolver
 from tests.support.fake_store import FakeStore
@@ -217,6 +220,15 @@ async def test_without_the_store_it_is_missing():
     site.store.away = True
     with pytest.raises(StoreAway):
         await site.at(Stage.MAIL, mail())
+
+
+async def test_when_the_store_goes_in_the_middle_memory_counts_on_from_nothing():
+    site = Site(limit(most=3))
+    fallback = Fallback(site.store, MemoryStore())
+    site.tools = replace(site.tools, store=fallback)
+    assert [await site.passes(Stage.MAIL, mail()) for _ in range(2)] == [True, True]
+    site.store.away = True
+    assert [await site.passes(Stage.MAIL, mail()) for _ in range(5)] == [True, True, True, False, False]
 
 
 async def test_what_a_check_has_nothing_to_do_at_costs_nothing():
