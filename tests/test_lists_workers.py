@@ -57,6 +57,11 @@ class Running:
         await store.block(block)
         await store.close()
 
+    async def unblock(self) -> None:
+        store = open_store(Settings(url=f"sqlite:{self.directory / 'state.db'}"))
+        await store.unblock(f"ip:{CLIENT}")
+        await store.close()
+
     async def ask(self) -> tuple[int, str]:
         """Which worker took a connection of the client, and what it was answered in the end."""
         async with SmtpClient(self.port) as client:
@@ -152,6 +157,10 @@ async def test_a_block_is_shown_and_its_removal_counts_for_every_worker(
     assert shown["evidence"]  # of the record of one of the attempts
     assert shown["until"] == pytest.approx(now + 3600)
     assert (await running.command("lists", "remove", CLIENT))[0] == 0
+    await running.until_all_say("250")
+    await running.store(Block(f"ip:{CLIENT}", now, now + 3600, "STACKING_BLOCKED"))
+    await running.until_all_say("421")
+    await running.unblock()  # what the command does, without the time that a program takes to start
     free = await running.until_all_say("250")
     with capsys.disabled():
         print(f" [blocked everywhere after {blocked:.2f} s, free after {free:.2f} s]", end="")
