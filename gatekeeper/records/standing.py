@@ -17,6 +17,8 @@ from gatekeeper.wire.list_lines import ABOUT, ListEntry
 
 BEFORE = 900.0
 """Seconds before a block in which the record is looked for that brought it, where the block does not name it."""
+EXPLAINED = 500
+"""Blocks whose evidence is looked up; of more, only the rule is told."""
 ALL_KNOWN = frozenset(ABOUT)
 
 
@@ -70,7 +72,9 @@ class Removed:
 
 async def blocks(store: Store, about: Mapping[str, str], *, now: float) -> list[Standing]:
     """Every automatic block, the latest end first. `about` is each rule's sentence. Raises StoreAway."""
-    return [await _standing(store, block, about) for block in await store.blocks(now=now)]
+    found = await store.blocks(now=now)
+    shown = [await _standing(store, block, about) for block in found[:EXPLAINED]]
+    return [*shown, *(_told(block, about, None) for block in found[EXPLAINED:])]
 
 
 async def entries(store: Store, in_files: Sequence[ListEntry], *, now: float) -> list[Shown]:
@@ -148,7 +152,10 @@ def _keys(pattern: str) -> list[str]:
 
 
 async def _standing(store: Store, block: Block, about: Mapping[str, str]) -> Standing:
-    record = await _record(store, block)
+    return _told(block, about, await _record(store, block))
+
+
+def _told(block: Block, about: Mapping[str, str], record: Record | None) -> Standing:
     evidence = "" if record is None else _evidence(record, block.reason)
     return Standing(
         key=block.key,
@@ -162,7 +169,7 @@ async def _standing(store: Store, block: Block, about: Mapping[str, str]) -> Sta
 
 
 async def _record(store: Store, block: Block) -> Record | None:
-    """The record that the block names, or the last one before it that has its reason."""
+    """The record that the block names, or the one of about the same time that has its reason."""
     try:
         if block.record and (named := await find_one(store, block.record)) is not None:
             return named
@@ -172,7 +179,8 @@ async def _record(store: Store, block: Block) -> Record | None:
     if kind not in ("ip", "net"):
         return None
     query = RecordQuery(address=whom, since=block.since - BEFORE, until=block.since + BEFORE, limit=200)
-    return next((one for one in await find(store, query) if _evidence(one, block.reason)), None)
+    found = [one for one in await find(store, query) if _evidence(one, block.reason)]
+    return min(found, key=lambda one: abs(one.time - block.since), default=None)
 
 
 def _evidence(record: Record, rule: str) -> str:

@@ -61,9 +61,19 @@ async def test_a_block_is_shown_with_the_evidence_of_the_record_it_names():
 async def test_a_block_that_names_no_record_is_shown_with_the_last_that_led_to_it(key, found):
     store = MemoryStore()
     await store.block(replace(BLOCK, key=key))
-    others = record("1", time=NOW - 5000), record("3", address="198.51.100.1")
+    others = record("1", time=NOW - 5000), record("3", address="198.51.100.1"), record("4", time=NOW + 60)
     await store.put_records([stored(one) for one in (*others, record("2", time=NOW + 1))])
     assert (await shown(store)).record == found
+
+
+async def test_of_very_many_blocks_only_some_are_explained(monkeypatch):
+    monkeypatch.setattr(standing, "EXPLAINED", 2)
+    store = MemoryStore()
+    for n in range(5):
+        await store.block(replace(BLOCK, key=f"ip:192.0.2.{n}"))
+        await store.put_records([stored(record(str(n), address=f"192.0.2.{n}"))])
+    shown = await standing.blocks(store, ABOUT, now=NOW + 1)
+    assert [bool(one.evidence) for one in shown] == [True, True, False, False, False]
 
 
 async def test_a_record_that_is_gone_leaves_the_block_explained_by_its_rule():
