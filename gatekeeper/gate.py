@@ -9,9 +9,10 @@ from itertools import zip_longest
 from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
-from gatekeeper.checks.base import Check, Settles, Tools
+from gatekeeper.checks.base import Check, Foresees, Idles, Learns, OnlyInDoubt, Settles, Tools
+from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
-from gatekeeper.checks.stacking import client_key, helo_key, network_key
+from gatekeeper.checks.stacking import helo_key
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
 from gatekeeper.mailauth import authres
@@ -110,7 +111,7 @@ class Gate(Protocol):
         ...
 
 
-Row = tuple[Notebook, Check]
+Row = tuple[Stage, Notebook, Check]
 Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
 _PASSED: Final = frozenset({Action.ACCEPT.word, Action.TAG.word})
@@ -146,18 +147,18 @@ class LiveGate:
         self._evidence = evidence  # for DMARC reports
         checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
         self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
+        self._learning: list[tuple[Check, Learns]] = [(c, c) for c in checks if isinstance(c, Learns)]
+        self._foreseeing: dict[str, Foresees] = {c.name: c for c in checks if isinstance(c, Foresees)}
+        self._doubters = frozenset(c.name for c in checks if isinstance(c, OnlyInDoubt))
         self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
         metrics.CHECK_FAILURES.declare(self._rules_of)
         for rules in self._rules_of.values():
             metrics.FINDINGS.declare(rules)
-        self._at_data = self._rules_at(Stage.DATA)
-        self._after_rcpt = tuple(dict.fromkeys((*self._at_data, *self._rules_at(Stage.MESSAGE))))
+        at_data = [check for wave in table.get(Stage.DATA, ()) for check in wave]
+        at_message = [check for wave in table.get(Stage.MESSAGE, ()) for check in wave]
+        self._at_data = tuple(at_data)
+        self._after_rcpt = tuple(dict.fromkeys((*at_data, *at_message)))
         self._histories: dict[str, list[int]] = {}
-
-    def _rules_at(self, stage: Stage) -> tuple[str, ...]:
-        return tuple(
-            rule for wave in self._table.get(stage, ()) for check in wave for rule in self._rules_of[check.name]
-        )
 
     # -- what a server begins with
 
@@ -202,7 +203,7 @@ class LiveGate:
                 continue
             notebook.done.add(earlier)
             if self._table.get(earlier):
-                due.append([[(notebook, check) for check in wave] for wave in self._table[earlier]])
+                due.append([[(earlier, notebook, check) for check in wave] for wave in self._table[earlier]])
         if len(due) == 1:
             return [list(wave) for wave in due[0]]
         return [[row for part in wave for row in part] for wave in zip_longest(*due, fillvalue=())]
@@ -211,21 +212,25 @@ class LiveGate:
         tools = self._tools_for(mail.envelope)
         for n, wave in enumerate(waves):
             if self._enough(mail, waves[n:], begun=n > 0):
-                for notebook, check in (row for later in waves[n:] for row in later):
-                    notebook.not_run.append(check.name)
+                for _, notebook, check in (row for later in waves[n:] for row in later):
+                    if check.name not in self._doubters:
+                        notebook.not_run.append(check.name)
                 return
-            await self._run_wave(wave, mail, tools, deadline)
+            if any(check.name in self._doubters for _, _, check in wave) and not self._in_doubt(mail):
+                wave = [row for row in wave if row[2].name not in self._doubters]  # noqa: PLW2901  # the same wave
+            if wave:
+                await self._run_wave(wave, mail, tools, deadline)
 
     async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
         """Every check of a wave side by side; what is late when time is up counts as missing."""
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._inspect(check, mail, tools)) for _, check in wave]
+        tasks = [loop.create_task(self._inspect(check, _at(stage, mail), tools)) for stage, _, check in wave]
         try:
             await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
         finally:
             for task in tasks:
                 task.cancel()  # does nothing to one that has ended
-        for (notebook, check), task in zip(wave, tasks, strict=True):
+        for (_, notebook, check), task in zip(wave, tasks, strict=True):
             if task.done() and not task.cancelled():
                 found = task.result()
             else:
@@ -259,7 +264,7 @@ class LiveGate:
         recipients = [mail.recipient] if mail.recipient else mail.envelope.recipients
         if not recipients:
             return any(self._decides(f) for f in mail.findings())
-        remaining = [rule for wave in left for _, check in wave for rule in self._rules_of[check.name]]
+        remaining = [rule for wave in left for _, _, check in wave for rule in self._foreseen(check, mail)]
         for recipient in recipients:
             findings = _findings(mail, recipient)
             thresholds = self._policy.thresholds(recipient.address)
@@ -273,6 +278,25 @@ class LiveGate:
             if action is None or not action.refuses:
                 return False
         return True
+
+    def _in_doubt(self, mail: Mail) -> bool:
+        """Whether greylisting may be asked: for somebody the mail is in doubt, and for nobody it passes as it is."""
+        if not self._policy.greylists or (mail.session.shows_messages and mail.stage < Stage.MESSAGE):
+            return False
+        recipients: list[Recipient | None] = [mail.recipient] if mail.recipient else [*mail.envelope.recipients]
+        doubtful = False
+        for recipient in recipients or [None]:
+            findings, missing = _findings(mail, recipient), _missing(mail, recipient)
+            thresholds = self._policy.thresholds(recipient.address if recipient else None)
+            if self._policy.in_doubt(findings, thresholds=thresholds, missing=missing):
+                doubtful = True
+            elif not self._policy.decide(findings, thresholds=thresholds, missing=missing).action.refuses:
+                return False
+        return doubtful
+
+    def _foreseen(self, check: Check, mail: Mail) -> Sequence[str]:
+        foresees = self._foreseeing.get(check.name)
+        return self._rules_of[check.name] if foresees is None else foresees.foresee(mail)
 
     def _decides(self, finding: Finding, thresholds: Thresholds | None = None) -> bool:
         rule = self._policy.rules.get(finding.rule)
@@ -302,7 +326,8 @@ class LiveGate:
 
     def _later(self, mail: Mail) -> tuple[str, ...]:
         """The rules that can still be found once the recipients are known."""
-        return self._after_rcpt if mail.session.shows_messages else self._at_data
+        checks = self._after_rcpt if mail.session.shows_messages else self._at_data
+        return tuple([rule for check in checks for rule in self._foreseen(check, mail)])
 
     def _differs(self, mail: Mail, recipient: Recipient, verdict: Verdict) -> bool:
         """Whether a recipient's refusal would differ from that of those before it: one answer cannot tell two outcomes.
@@ -406,10 +431,16 @@ class LiveGate:
         metrics.MESSAGES[record.action].inc()
         if self._evidence is not None and verdict is not None and record.action in _FOR_GOOD:
             self._evidence.note(mail, verdict.action)
-        if record.action in _PASSED and mail.stage >= Stage.DATA:
+        passed = record.action in _PASSED and mail.stage >= Stage.DATA
+        if passed:
             self._remember(mail.session, accepted=1)
+            if record.action == Action.ACCEPT.word:  # what is marked as spam speaks for no domain
+                self._note(identity_keys(mail), accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:
             self._remember(mail.session, refused=1)
+            self._note(identity_keys(mail), refused=1)
+        for _, learns in self._learning:
+            learns.learn(mail, self._tools, passed=passed)
 
     async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
@@ -429,10 +460,13 @@ class LiveGate:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
 
     def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
-        if session.address is None:
-            return
-        helo = helo_key(session.helo)
-        for key in (client_key(session.address), network_key(session.address), *([helo] if helo else [])):
+        if session.address is not None:
+            helo = helo_key(session.helo)
+            keys = (client_key(session.address), network_key(session.address), *([helo] if helo else []))
+            self._note(keys, accepted=accepted, refused=refused)
+
+    def _note(self, keys: Sequence[str], *, accepted: int = 0, refused: int = 0) -> None:
+        for key in keys:
             counts = self._histories.get(key)
             if counts is None:
                 if len(self._histories) >= _HISTORY_CLIENTS:
@@ -455,6 +489,11 @@ class LiveGate:
             # Asked together, they share a transaction of the store; not all at once, so that others have their turn.
             some, left = left[:_HISTORY_TOGETHER], left[_HISTORY_TOGETHER:]
             await asyncio.gather(*(self._bring(key, *histories[key]) for key in some))
+        for check, learns in self._learning:
+            try:
+                await learns.flush(self._tools)
+            except StoreAway as error:
+                log.traceback_once("check_failed", error, check=check.name)
 
     async def _bring(self, key: str, accepted: int, refused: int) -> None:
         try:
@@ -469,6 +508,11 @@ class LiveGate:
 def _held(verdict: Verdict) -> Verdict:
     """The same refusal, kept back: more is to come."""
     return replace(verdict, action=Action.ACCEPT, held=verdict.action, reason="", code=None, enhanced="")
+
+
+def _at(stage: Stage, mail: Mail) -> Mail:
+    """The mail as it is handed to a check that stands at this stage, which may be one that a server skipped."""
+    return mail if mail.stage == stage else replace(mail, stage=stage)
 
 
 def _notebook(stage: Stage, mail: Mail) -> Notebook:
@@ -497,9 +541,14 @@ def _not_run(mail: Mail, recipient: Recipient | None) -> list[str]:
 
 
 def table_of(table: Mapping[Stage, Sequence[Sequence[type[Check]]]], checks: Mapping[type[Check], Check]) -> Table:
-    """The table with each class replaced by its configured check, without those that are switched off."""
+    """The table with each class replaced by its configured check, without those that have nothing to do there."""
+
+    def busy(check: Check | None, stage: Stage) -> bool:
+        return check is not None and not (isinstance(check, Idles) and check.idle_at(stage))
+
     left = {
-        stage: [[checks[kind] for kind in wave if kind in checks] for wave in waves] for stage, waves in table.items()
+        stage: [[checks[kind] for kind in wave if busy(checks.get(kind), stage)] for wave in waves]
+        for stage, waves in table.items()
     }
     return {stage: [wave for wave in waves if wave] for stage, waves in left.items()}
 

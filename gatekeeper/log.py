@@ -59,6 +59,9 @@ EVENTS: Final[dict[str, str]] = {
     "dmarc_report": "What became of a DMARC aggregate report to one address.",
     "dmarc_destination_dead": "An address refused a DMARC report, or it came back; it is sent none for a while.",
     "check_late": "A check did not end in time; it counts for nothing and stands in `missing`.",
+    "greylist_never_back": "Senders that greylisting had put off never tried again; how many, and some of them.",
+    "lists_changed": "The operator's lists have changed and are in force.",
+    "lists_refused": "A file of the operator's lists has become wrong; what it said before stays in force.",
     # the world around us
     "next_hop_away": "The next hop could not be reached, or went away.",
     "next_hop_back": "The next hop answers again.",

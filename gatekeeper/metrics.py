@@ -157,6 +157,29 @@ STACKING_TRAPS = Children(
     ("former", "hot"),
 )
 
+GREYLIST = Children(
+    Counter(
+        "gatekeeper_greylist",
+        "Mail in doubt, by what greylisting made of it: put off (new, early) or let through (passed, late, known, "
+        "history, correspondent, paused); and never, those who did not come back.",
+        ["step"],
+        registry=REGISTRY,
+    ),
+    ("new", "early", "passed", "late", "known", "history", "correspondent", "paused", "never"),
+)
+LIST_ENTRIES = Gauge(
+    "gatekeeper_list_entries",
+    "Entries of the operator's lists that are in force.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+LIST_PROBLEMS = Gauge(
+    "gatekeeper_list_problems",
+    "Lines of the operator's lists that are not understood; what stood there before stays in force.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 FINDINGS = Children(

@@ -72,6 +72,7 @@ class Kind(enum.Enum):
     FORM = "form"  # how the client or the message is made
     IDENTITY = "identity"  # who it is shown to be from
     CONTENT = "content"  # what it says
+    OPERATOR = "operator"  # the operator's own lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,10 @@ class Rule:
     `score` is the default in points, at most three decimals. `about` is one sentence for humans. `decides` is the
     action this rule takes by itself, whatever the score. `enhanced` is the RFC 3463 subject and detail ("7.23") used
     when this rule is the main reason of a refusal. `delay` is how many seconds the server waits before it answers.
-    `reply_code` overrides the basic code of a refusal that this rule decides (452, 421 ...).
+    `reply_code` overrides the basic code of a refusal that this rule decides (452, 421 ...). A rule that decides
+    GREYLIST does so only while the score lies in the band that is greylisted. `exempts` are the kinds of rule that do
+    not count where this one is found. `tells` is whether a refusal gives the finding's own text although the rule is of
+    kind RATE, where all refusals read alike.
     """
 
     name: str
@@ -92,6 +96,8 @@ class Rule:
     enhanced: str = "7.1"
     delay: float = 0.0
     reply_code: int | None = None
+    exempts: frozenset[Kind] = frozenset()
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,11 +387,15 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Where `tag` and `reject` begin for a recipient, in thousandths, and which kinds of rule do not count for it."""
+    """Where `tag` and `reject` begin for a recipient, in thousandths, and which kinds of rule do not count for it.
+
+    `greylist` is where doubt begins, which ends at `reject`; None where nothing is greylisted.
+    """
 
     tag: int
     reject: int
     exempt: frozenset[Kind] = frozenset()
+    greylist: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,11 @@ from gatekeeper.checks.base import Check
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.checks.dnsbl import Dnsbl
+from gatekeeper.checks.greylist import Greylist
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.operator_lists import OperatorLists
+from gatekeeper.checks.rates import Rates
 from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
@@ -25,12 +28,12 @@ from gatekeeper.model import Stage
 Waves = tuple[tuple[type[Check], ...], ...]
 
 TABLE: Final[dict[Stage, Waves]] = {
-    Stage.CONNECT: ((Stacking,),),
+    Stage.CONNECT: ((OperatorLists, Stacking, Rates),),
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
-    Stage.MAIL: ((Spf,),),
-    Stage.RCPT: ((Stacking,),),
+    Stage.MAIL: ((Spf,), (OperatorLists, Rates)),
+    Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: (),
-    Stage.MESSAGE: ((Headers, Dkim), (Dmarc,)),
+    Stage.MESSAGE: ((Headers, Dkim), (Dmarc, OperatorLists, Rates), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -27,7 +27,7 @@ from gatekeeper.model import (
     setting,
 )
 
-EXEMPT_KINDS = frozenset({Kind.LIST, Kind.RATE})
+EXEMPT_KINDS = frozenset({Kind.LIST, Kind.RATE, Kind.OPERATOR})
 """What does not count against mail to postmaster and abuse."""
 
 OTHER_POLICY = Rule(
@@ -57,6 +57,11 @@ class Settings:
 
     tag: float = setting(5.0, "Mark a message as spam when its score reaches this.")
     reject: float = setting(10.0, "Refuse a message when its score reaches this.")
+    greylist: float | None = setting(
+        None,
+        "Put mail off once (451) whose score lies from here up to `reject`, unless its sender is known; nothing is "
+        "greylisted where this is left out.",
+    )
     scores: Mapping[str, float] = field(
         default_factory=dict, metadata={"about": "RULE = score, over the rule's default; at most three decimals."}
     )
@@ -71,6 +76,12 @@ class Settings:
                 raise ValueError(f"tag and reject{where} must be numbers")
             if tag > reject:
                 raise ValueError(f"tag ({tag}){where} is above reject ({reject}): make tag the smaller one")
+        lowest = min([self.reject, *(self._or(f.reject, self.reject) for f in self.for_)])
+        if self.greylist is not None and not (math.isfinite(self.greylist) and 0 < self.greylist <= lowest):
+            raise ValueError(
+                f"greylist ({self.greylist}) must be above 0 and at most the lowest reject ({lowest}); "
+                "leave it out to greylist nothing"
+            )
         for f in self.for_:
             if not f.recipients:
                 raise ValueError('[[policy.for]] names no recipients: give addresses or "@example.org"')
@@ -103,14 +114,17 @@ class Policy:
             if name in self.rules:
                 self.rules[name] = replace(self.rules[name], score=score)
         self._millis = {r.name: millis(r.score) for r in self.rules.values()}
-        self._general = Thresholds(millis(settings.tag), millis(settings.reject))
+        doubt = None if settings.greylist is None else millis(settings.greylist)
+        self._general = Thresholds(millis(settings.tag), millis(settings.reject), greylist=doubt)
         self._exempt = replace(self._general, exempt=EXEMPT_KINDS)
+        self.greylists = doubt is not None
         self._domains = domains
         self._own: dict[str, Thresholds] = {}
         for own in reversed(settings.for_):  # of two that name the same recipient the first one counts
             thresholds = Thresholds(
                 self._general.tag if own.tag is None else millis(own.tag),
                 self._general.reject if own.reject is None else millis(own.reject),
+                greylist=doubt,
             )
             for recipient in own.recipients:
                 self._own[recipient.lower()] = thresholds
@@ -141,24 +155,31 @@ class Policy:
     ) -> Verdict:
         """The verdict on these findings.
 
-        A rule that decides alone wins over any score; of several, the first found. A reject stands only if it would
-        stand whatever the missing answers were; otherwise it is a defer (RFC 2505 §2.9). Missing evidence never
-        makes an accept or a tag worse.
+        A rule that decides alone wins over any score; of several, the first found. One that greylists decides only in
+        doubt, and after all others. A reject stands only if it would stand whatever the missing answers were; otherwise
+        it is a defer (RFC 2505 §2.9). Missing evidence never makes an accept or a tag worse. The verdict's thresholds
+        are those that counted: a finding may exempt from kinds of rule.
         """
-        thresholds = thresholds or self._general
+        findings = list(findings)
+        thresholds = self._exempted(thresholds or self._general, findings)
         found: dict[str, Finding] = {}
         decider: Rule | None = None
+        greylists: Rule | None = None
         delay = 0.0
         for finding in findings:
             rule = self.rules.get(finding.rule)
             if rule is None or finding.rule in found or rule.kind in thresholds.exempt:
                 continue
             found[finding.rule] = finding
-            if rule.decides is not None and decider is None:
+            if rule.decides is Action.GREYLIST:
+                greylists = greylists or rule
+            elif rule.decides is not None and decider is None:
                 decider = rule
             delay = max(delay, rule.delay)
         contributions = tuple([Contribution(name, self._millis[name]) for name in found])
         total = sum([c.millis for c in contributions])
+        if decider is None and greylists is not None and self._doubtful(total, found, thresholds):
+            decider = greylists
         open_rules = self._open(missing, found, thresholds)
         if decider is not None and decider.decides is not None:
             action = decider.decides
@@ -191,11 +212,13 @@ class Policy:
         """The action that stands whatever the `remaining` rules still find; None while they could change it."""
         found = {f.rule: f for f in findings}
         left = [r for r in (self.rules.get(n) for n in remaining if n not in found) if r]
-        left = [r for r in left if r.kind not in thresholds.exempt]
         verdict = self.decide(found.values(), thresholds=thresholds, missing=missing)
+        thresholds = verdict.thresholds
+        left = [r for r in left if r.kind not in thresholds.exempt]
         if verdict.decided_by is not None:
             return verdict.action
-        if any(r.decides is not None for r in left):
+        greylists = any(r.decides is Action.GREYLIST for r in left)
+        if any(r.decides not in (None, Action.GREYLIST) for r in left):
             return None
         scores = [self._millis[r.name] for r in left]
         open_rules = self._open(missing, found, thresholds)
@@ -203,7 +226,33 @@ class Policy:
             self._weigh(verdict.millis + sum(s for s in scores if s < 0), open_rules, thresholds)[0],
             self._weigh(verdict.millis + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
         }
+        if greylists and verdict.action < Action.DEFER:
+            return None
         return verdict.action if len(outcomes) == 1 else None
+
+    def in_doubt(self, findings: Iterable[Finding], *, thresholds: Thresholds, missing: Sequence[Missing] = ()) -> bool:
+        """Whether greylisting may be asked about this mail: nothing decides it, and its score lies in the band.
+
+        A welcome list (of kind LIST, with a score below 0) leaves no doubt that its sender tries again.
+        """
+        verdict = self.decide(findings, thresholds=thresholds, missing=missing)
+        if verdict.decided_by is not None or verdict.action.refuses or Kind.RATE in verdict.thresholds.exempt:
+            return False
+        return self._doubtful(verdict.millis, [c.rule for c in verdict.contributions], verdict.thresholds)
+
+    def _doubtful(self, total: int, found: Iterable[str], thresholds: Thresholds) -> bool:
+        if thresholds.greylist is None or not thresholds.greylist <= total < thresholds.reject:
+            return False
+        return not any(self.rules[name].kind is Kind.LIST and self._millis[name] < 0 for name in found)
+
+    def _exempted(self, thresholds: Thresholds, findings: Iterable[Finding]) -> Thresholds:
+        """With what these findings exempt from, besides what the recipient is exempt from."""
+        kinds = thresholds.exempt
+        for finding in findings:
+            rule = self.rules.get(finding.rule)
+            if rule is not None and rule.exempts and rule.kind not in thresholds.exempt:
+                kinds |= rule.exempts
+        return thresholds if kinds == thresholds.exempt else replace(thresholds, exempt=kinds)
 
     def may_pass(self, verdict: Verdict, later: Iterable[str]) -> bool:
         """Whether a refusal by score could still be undone by what the `later` rules find, once they are asked."""
@@ -279,6 +328,7 @@ class Policy:
         else:
             # What refuses a probing client must read the same whatever it asked for, so that is the rule's own
             # sentence; otherwise the evidence is what the sender needs to mend it.
-            reason = main.about if main.kind is Kind.RATE else (found[main.name].text or main.about)
+            alike = main.kind is Kind.RATE and not main.tells
+            reason = main.about if alike else (found[main.name].text or main.about)
             detail = main.enhanced
         return replace(verdict, code=code, enhanced=f"{basic}.{detail}", reason=for_peer(reason))

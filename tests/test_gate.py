@@ -490,3 +490,116 @@ def test_the_table_is_built_from_the_checks_that_are_switched_on():
     one: Any = One()
     kinds: dict[Any, Check] = {One: one}
     assert table_of({Stage.MAIL: ((One, Two), (Two,))}, kinds) == {Stage.MAIL: [[one]]}  # type: ignore[dict-item]  # these are fakes
+
+
+# --- stages, foresight, doubt, learning -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Doubter(Fake):
+    """A check that is asked in doubt alone."""
+
+    only_in_doubt: bool = True
+
+    def foresee(self, mail: Mail) -> Sequence[str]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Seer(Fake):
+    """A check that says what it may still find."""
+
+    foreseen: tuple[str, ...] = ()
+
+    def foresee(self, mail: Mail) -> Sequence[str]:
+        return self.foreseen
+
+
+@dataclass(frozen=True)
+class Idler(Fake):
+    def idle_at(self, stage: Stage) -> bool:
+        return stage is Stage.CONNECT
+
+
+@dataclass(frozen=True)
+class Learner(Fake):
+    learned: list[bool] = field(default_factory=list, compare=False)
+    flushed: list[bool] = field(default_factory=list, compare=False)
+
+    def learn(self, mail: Mail, tools: Tools, *, passed: bool) -> None:
+        self.learned.append(passed)
+
+    async def flush(self, tools: Tools) -> None:
+        self.flushed.append(True)
+        raise StoreAway("away")
+
+
+WAIT = Rule("WAIT", 0.0, "wait", kind=Kind.RATE, decides=Action.GREYLIST)
+SPAMMY = Rule("SPAMMY", 4.0, "spammy")
+
+
+async def test_a_check_is_told_the_stage_where_it_stands_when_stages_are_caught_up_on():
+    at_connect, at_mail, at_rcpt = (check(name) for name in ("one", "two", "three"))
+    g = gate({Stage.CONNECT: [[at_connect]], Stage.MAIL: [[at_mail]], Stage.RCPT: [[at_rcpt]]})
+    mail = mail_at(g)
+    await named(g, mail, "alice")
+    assert (at_connect.asked, at_mail.asked, at_rcpt.asked) == ([Stage.CONNECT], [Stage.MAIL], [Stage.RCPT])
+    assert mail.stage is Stage.RCPT
+
+
+@pytest.mark.parametrize(
+    ("score", "asked", "action"), [(1.0, 0, Action.ACCEPT), (4.0, 1, Action.GREYLIST), (12.0, 0, Action.REJECT)]
+)
+async def test_greylisting_is_asked_about_mail_in_doubt_only(score, asked, action):
+    doubter = check("doubter", WAIT, kind=Doubter)
+    rule = Rule("SCORED", score, "scored")
+    table = {Stage.MESSAGE: [[check("scored", rule)], [doubter]]}
+    g = gate(table, policy=PolicySettings(greylist=3.0))
+    mail = mail_at(g)
+    await named(g, mail, "alice")
+    verdict = await g.judge(Stage.MESSAGE, with_message(mail))
+    assert (len(doubter.asked), verdict.action) == (asked, action)
+    assert verdict.not_run == ()
+
+
+async def test_nobody_waits_for_mail_that_passes_for_somebody():
+    doubter = check("doubter", WAIT, kind=Doubter)
+    g = gate(
+        {Stage.MESSAGE: [[check("spammy", SPAMMY)], [doubter]]},
+        policy=PolicySettings(greylist=3.0),
+    )
+    mail = mail_at(g)
+    await named(g, mail, "alice")
+    await named(g, mail, "postmaster")  # shares the transaction, although it is exempt from waiting
+    assert [str(r.address) for r in mail.envelope.recipients] == ["alice@example.org", "postmaster@example.org"]
+    assert (await g.judge(Stage.MESSAGE, with_message(mail))).action is Action.ACCEPT
+    assert doubter.asked == []
+
+
+async def test_what_a_check_does_not_foresee_holds_no_refusal_back():
+    allow = Rule("ALLOW", 0.0, "let in", decides=Action.ACCEPT)
+    bad = check("bad", Rule("BAD", 12.0, "bad"))
+    for foreseen, action in (((), Action.REJECT), (("ALLOW",), Action.ACCEPT)):
+        seer = Seer("seer", lambda _: (), (allow,), foreseen=foreseen)
+        g = gate({Stage.MAIL: [[bad]], Stage.MESSAGE: [[seer]]})
+        [verdict] = await named(g, mail_at(g), "alice")
+        assert verdict.action is action
+
+
+async def test_a_check_does_not_stand_where_it_has_nothing_to_do():
+    idler = Idler("idler", lambda _: (), ())
+    classes: Any = {Stage.CONNECT: [[Idler]], Stage.MAIL: [[Idler]]}
+    made: Any = table_of(classes, {Idler: idler})  # type: ignore[dict-item]  # name is an instance's here
+    assert made == {Stage.CONNECT: [], Stage.MAIL: [[idler]]}
+
+
+async def test_checks_learn_from_how_mail_ended_and_a_store_that_is_away_harms_nobody():
+    learner = Learner("learner", lambda _: (), ())
+    g = gate({Stage.MESSAGE: [[learner]]})
+    mail = mail_at(g)
+    await named(g, mail, "alice")
+    verdict = await g.judge(Stage.MESSAGE, with_message(mail))
+    await g.finish(mail, verdict, reply=OK, next_hop=OK)
+    assert learner.learned == [True]
+    await g.flush()
+    assert learner.flushed == [True]

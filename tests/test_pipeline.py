@@ -90,12 +90,19 @@ def test_no_rule_of_content_reaches_tag_by_itself():
     assert [rule.name for rule in everything() if rule.kind is Kind.CONTENT and rule.score >= Settings().tag] == []
 
 
-def test_only_session_defences_and_the_authors_own_domain_decide_alone():
+def test_only_session_defences_the_operator_and_the_authors_own_domain_decide_alone():
     assert {r.name for r in everything() if r.decides is not None} == {
         "STACKING_BLIND",
         "STACKING_BLOCKED",
         "STACKING_TRAP",
         "DMARC_REJECT",
+        "RATE_MESSAGES",
+        "RATE_RECIPIENTS",
+        "RATE_BYTES",
+        "RATE_CONNECTIONS",
+        "GREYLIST_WAIT",
+        "OPERATOR_DENY",
+        "OPERATOR_ALLOW",
     }
 
 

@@ -243,3 +243,85 @@ def test_settings_that_contradict_themselves_are_refused(bad):
 def test_for_peer_leaves_plain_text_alone():
     assert for_peer("192.0.2.5 is on zen.example") == "192.0.2.5 is on zen.example"
     assert replace(POLICY.decide([]), millis=5).score == 0.005
+
+
+# --- doubt, and exemptions --------------------------------------------------------------------------------------------
+
+WAIT = Rule("WAIT", 0.0, "not known", kind=Kind.RATE, decides=Action.GREYLIST, tells=True)
+EXEMPT = Rule("EXEMPT", 0.0, "exempt", kind=Kind.IDENTITY, exempts=frozenset({Kind.LIST, Kind.RATE}))
+OPERATOR = Rule("OPERATOR", 0.0, "denied", kind=Kind.OPERATOR, decides=Action.REJECT)
+DNSWL = Rule("DNSWL", -1.0, "a welcome list", kind=Kind.LIST)
+DOUBTFUL = Policy(Settings(greylist=3.0), [*RULES, WAIT, EXEMPT, OPERATOR, DNSWL], domains=frozenset({"example.org"}))
+
+
+@pytest.mark.parametrize(
+    ("rules", "doubt", "action"),
+    [
+        ([], False, Action.ACCEPT),
+        (["SMALL"], False, Action.ACCEPT),  # below the band
+        (["SPF_FAIL"], True, Action.GREYLIST),
+        (["LISTED"], True, Action.GREYLIST),  # what would be tagged too
+        (["LISTED", "SPF_FAIL"], False, Action.REJECT),  # above it
+        (["SPF_FAIL", "GOOD"], True, Action.GREYLIST),
+        (["SPF_FAIL", "DNSWL"], False, Action.ACCEPT),  # a welcome list leaves no doubt
+        (["SPF_FAIL", "WELCOME", "LISTED"], True, Action.GREYLIST),  # which that one is not: its kind is another
+        (["SPF_FAIL", "ALLOW"], False, Action.ACCEPT),
+        (["SPF_FAIL", "FLOOD"], False, Action.DEFER),
+        (["SPF_FAIL", "EXEMPT"], False, Action.ACCEPT),
+    ],
+)
+def test_greylisting_is_for_doubt_alone(rules, doubt, action):
+    assert DOUBTFUL.in_doubt(found(*rules), thresholds=DOUBTFUL.thresholds(ALICE)) is doubt
+    assert DOUBTFUL.decide(found("WAIT", *rules), thresholds=DOUBTFUL.thresholds(ALICE)).action is action
+
+
+def test_a_greylisting_is_answered_in_its_findings_words():
+    verdict = DOUBTFUL.decide(found("SPF_FAIL", "WAIT"))
+    assert (verdict.code, verdict.enhanced, verdict.reason) == (451, "4.7.1", "WAIT text")
+    assert verdict.decided_by == "WAIT"
+
+
+def test_nothing_is_greylisted_where_no_band_is_set():
+    assert not POLICY.in_doubt(found("SPF_FAIL"), thresholds=POLICY.thresholds(ALICE))
+    assert Policy(Settings(), [*RULES, WAIT]).decide(found("SPF_FAIL", "WAIT")).action is Action.ACCEPT
+
+
+def test_postmaster_is_never_asked_to_wait():
+    thresholds = DOUBTFUL.thresholds(Address("postmaster", "example.org"))
+    assert not DOUBTFUL.in_doubt(found("SPF_FAIL"), thresholds=thresholds)
+    assert DOUBTFUL.decide(found("SPF_FAIL", "WAIT"), thresholds=thresholds).action is Action.ACCEPT
+
+
+def test_an_exemption_reaches_lists_and_rates_and_not_the_operators_own_word():
+    assert DOUBTFUL.decide(found("EXEMPT", "LISTED", "SPF_FAIL", "BLOCKED")).action is Action.ACCEPT
+    assert DOUBTFUL.decide(found("BLOCKED", "EXEMPT")).action is Action.ACCEPT  # whichever is found first
+    assert DOUBTFUL.decide(found("EXEMPT", "OPERATOR")).action is Action.REJECT
+    assert DOUBTFUL.decide(found("EXEMPT")).thresholds.exempt == frozenset({Kind.LIST, Kind.RATE})
+
+
+def test_missing_evidence_of_what_is_exempt_is_not_waited_for():
+    verdict = DOUBTFUL.decide(found("EXEMPT", "SPF_FAIL"), missing=lost("LISTED"))
+    assert not verdict.incomplete
+
+
+def test_a_refusal_for_good_is_settled_though_greylisting_is_left():
+    strict = DOUBTFUL.thresholds(ALICE)
+    assert (
+        DOUBTFUL.settled(found("LISTED", "SPF_FAIL"), thresholds=strict, missing=[], remaining=["WAIT"])
+        is Action.REJECT
+    )
+    assert DOUBTFUL.settled(found("SPF_FAIL"), thresholds=strict, missing=[], remaining=["WAIT"]) is None
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, 10.5, float("nan"), float("inf")])
+def test_a_band_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="leave it out to greylist nothing"):
+        Settings(greylist=wrong)
+
+
+def test_a_recipients_own_reject_is_the_end_of_its_band():
+    own = Policy(Settings(greylist=3.0, for_=(For(("alice@example.org",), reject=6.0),)), [*RULES, WAIT])
+    assert own.in_doubt(found("SPF_FAIL"), thresholds=own.thresholds(ALICE))
+    assert not own.in_doubt(found("LISTED"), thresholds=own.thresholds(ALICE))
+    with pytest.raises(ValueError, match="lowest reject"):
+        Settings(greylist=7.0, for_=(For(("alice@example.org",), reject=6.0),))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from gatekeeper.dns.resolver import Resolver
-from gatekeeper.model import Finding, Mail, Missing, Rule, Session
+from gatekeeper.model import Finding, Mail, Missing, Rule, Session, Stage
 from gatekeeper.store.base import Store
 
 
@@ -28,6 +28,16 @@ class Tools:
     clock: Callable[[], float]
     hostname: str
     domains: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReverseName:
+    """Evidence that several read: the name of the client's address; `confirmed` when the name's own addresses have the
+    client's among them.
+    """
+
+    name: str
+    confirmed: bool
 
 
 class Check(Protocol):
@@ -56,4 +66,44 @@ class Settles(Protocol):
         """Tell the store what `session.counters` has beyond `session.settled`. Called when a transaction or the
         session has ended; may be called when there is nothing to tell.
         """
+        ...
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A check that knows of a mail which of its rules it may still find once all recipients are known (DATA, MESSAGE).
+
+    Without it, all of them. What it leaves out may be found all the same, where that makes no refusal milder and does
+    not matter to who can share a transaction.
+    """
+
+    def foresee(self, mail: Mail) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class OnlyInDoubt(Protocol):
+    """A check that is asked only about mail that the policy holds to be in doubt; about other mail it has no say."""
+
+    only_in_doubt: ClassVar[bool]
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A check that learns from how mail ended."""
+
+    def learn(self, mail: Mail, tools: Tools, *, passed: bool) -> None:
+        """A transaction has ended; `passed` is whether its message was taken. What it remembers is bounded."""
+        ...
+
+    async def flush(self, tools: Tools) -> None:
+        """Bring what was learned to the store; called every second, and at the end. Raises StoreAway."""
+        ...
+
+
+@runtime_checkable
+class Idles(Protocol):
+    """A check that, with its settings, has nothing to do at some of the stages where it stands."""
+
+    def idle_at(self, stage: Stage) -> bool:
+        """Asked once, at start."""
         ...

@@ -6,23 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import ReverseName, Tools
 from gatekeeper.dns.lists import outside, plain
 from gatekeeper.dns.resolver import Answer, Status, ask_all
 from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.address import normal_domain
 
+__all__ = ["ReverseDns", "ReverseName"]
+
 NONE = "RDNS_NONE"
 UNCONFIRMED = "RDNS_UNCONFIRMED"
 CONFIRMED = "RDNS_CONFIRMED"
-
-
-@dataclass(frozen=True, slots=True)
-class ReverseName:
-    """The name of the client's address; `confirmed` when the name's own addresses have the client's among them."""
-
-    name: str
-    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from gatekeeper.cli.config import config
 from gatekeeper.cli.demo import demo
 from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
+from gatekeeper.cli.lists import lists
 from gatekeeper.cli.records import records
 from gatekeeper.cli.report import report
 from gatekeeper.cli.run import run
@@ -36,6 +37,7 @@ app.command()(doctor)
 app.add_typer(config, name="config")
 app.add_typer(store, name="store")
 app.add_typer(report, name="report")
+app.add_typer(lists, name="lists")
 
 
 def _version(wanted: bool) -> None:

@@ -25,7 +25,9 @@ def records(
     recipient: Annotated[str, typer.Option(help='Mail to whom: an address, or "@example.org".')] = "",
     address: Annotated[str, typer.Option(help="The client: an IP address or a network.")] = "",
     queue_id: Annotated[str, typer.Option(help="The next hop's queue id.")] = "",
-    action: Annotated[str, typer.Option(help="What became of it: accept, tag, defer, reject, drop, abandoned.")] = "",
+    action: Annotated[
+        str, typer.Option(help="What became of it: accept, tag, greylist, defer, reject, drop, abandoned.")
+    ] = "",
     since: Annotated[str, typer.Option(metavar="WHEN", help='From then on: "2h" (ago), "2026-11-02T10:30".')] = "",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Until then.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most, the newest first.")] = 50,

@@ -47,6 +47,7 @@ SHIPPED: Final[MappingProxyType[str, Any]] = MappingProxyType(
         "servers.http.listen": ("127.0.0.1:8025",),
         "policy.tag": 5.0,
         "policy.reject": 10.0,
+        "policy.greylist": 3.0,
         "store.url": "sqlite:/var/lib/gatekeeper/state.db",
     }
 )
@@ -63,6 +64,13 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
         "relay_domains": ("example.org", "example.net"),
         "dns.nameservers": ("127.0.0.1:53",),
         "policy.for": ({"recipients": ("sales@example.org", "@example.net"), "tag": 4.0, "reject": 12.0},),
+        "checks.operator_lists.files": ("/etc/gatekeeper/lists/*.list",),
+        "checks.rates.limits": (
+            {"what": "messages", "per": ("address",), "most": 10_000, "within": 3600.0},
+            {"what": "messages", "per": ("network", "sender"), "most": 5_000, "within": 3600.0},
+            {"what": "messages", "per": ("recipient",), "most": 3_000, "within": 3600.0},
+            {"what": "bytes", "per": ("authenticated_domain",), "size": 10 * 1024**3, "within": 86400.0},
+        ),
         "checks.dnsbl.lists": (
             {"zone": "zen.spamhaus.org", "name": "ZEN", "score": 4.0},
             {

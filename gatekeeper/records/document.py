@@ -211,6 +211,7 @@ def _plain_decision(decision: Decision | None) -> dict[str, Any] | None:
         "tag": decision.thresholds.tag,
         "reject": decision.thresholds.reject,
         "exempt": sorted(kind.value for kind in decision.thresholds.exempt),
+        **({} if decision.thresholds.greylist is None else {"greylist": decision.thresholds.greylist}),
         "contributions": [[one.rule, one.millis] for one in decision.contributions],
         "missing": list(decision.missing),
         "not_run": list(decision.not_run),
@@ -226,7 +227,9 @@ def _read_decision(read: Mapping[str, Any] | None) -> Decision | None:
     return Decision(
         action=read["action"],
         millis=read["millis"],
-        thresholds=Thresholds(read["tag"], read["reject"], frozenset(Kind(kind) for kind in read["exempt"])),
+        thresholds=Thresholds(
+            read["tag"], read["reject"], frozenset(Kind(kind) for kind in read["exempt"]), read.get("greylist")
+        ),
         contributions=tuple([Contribution(rule, millis) for rule, millis in read["contributions"]]),
         missing=tuple(read["missing"]),
         not_run=tuple(read["not_run"]),

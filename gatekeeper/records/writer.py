@@ -214,6 +214,8 @@ def log_line(record: Record) -> tuple[str, dict[str, Any]]:
     return event, {
         "id": record.id,
         "client": record.client.address,
+        "port": record.client.port,
+        "name": record.client.name or _confirmed_name(record),
         "helo": record.client.helo,
         "from": None if record.sender is None else record.sender or "<>",
         "to": shown or None,
@@ -231,6 +233,14 @@ def log_line(record: Record) -> tuple[str, dict[str, Any]]:
         "folded": record.folded or None,
         "duration": record.duration,
     }
+
+
+def _confirmed_name(record: Record) -> str | None:
+    """The client's name as DNS has it both ways, where that was looked up."""
+    for one in record.findings:
+        if one.evidence is not None and one.evidence.get("type") == "ReverseName" and one.evidence.get("confirmed"):
+            return str(one.evidence.get("name"))
+    return None
 
 
 def _first_line(record: Record) -> str:

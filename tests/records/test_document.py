@@ -173,3 +173,19 @@ def test_points_have_no_more_decimals_than_they_need(millis, text):
 def test_points_are_exact(millis):
     assert round(float(points(millis)) * 1000) == millis
     assert len(points(millis).partition(".")[2]) <= 3
+
+
+def test_where_doubt_begins_is_kept():
+    decision = Decision(action="greylist", millis=4000, thresholds=Thresholds(5000, 10_000, greylist=3000))
+    record = Record(
+        id="1",
+        time=1.0,
+        duration=0.0,
+        server="smtp",
+        session="s",
+        client=ClientFacts(),
+        action="greylist",
+        reply=Reply.of(451, "4.7.1 later"),
+        decision=decision,
+    )
+    assert from_document(to_document(record)) == record

@@ -10,7 +10,7 @@ import pytest
 from gatekeeper import log, metrics
 from gatekeeper.model import Contribution, Reply, Thresholds
 from gatekeeper.records import writer
-from gatekeeper.records.document import ClientFacts, Decision, Record, RecordedRecipient, from_document
+from gatekeeper.records.document import ClientFacts, Decision, Record, RecordedFinding, RecordedRecipient, from_document
 from gatekeeper.records.writer import MOST_FOLDS, Recorder, Settings, log_line
 from gatekeeper.store.base import RecordQuery, StoredRecord
 from gatekeeper.store.fallback import Fallback
@@ -368,6 +368,19 @@ class TestLogLine:
 
     def test_a_session_without_mail_has_another(self):
         assert log_line(record(action="drop", recipients=(), sender=None))[0] == "session_refused"
+
+    def test_the_port_and_the_name_that_dns_confirms_stand_there(self):
+        """Who is behind NAT can be told by the port alone (RFC 2505 §3.4)."""
+        client = ClientFacts(address="192.0.2.7", port=4321)
+        confirmed = {"type": "ReverseName", "name": "mail.example.net", "confirmed": True}
+        for evidence, name in (
+            (confirmed, "mail.example.net"),
+            ({**confirmed, "confirmed": False}, None),
+            (None, None),
+        ):
+            found = (RecordedFinding("RDNS", "text", evidence),)
+            facts = log_line(record(client=client, findings=found))[1]
+            assert (facts["port"], facts["name"]) == (4321, name)
 
     def test_the_null_sender_is_shown(self):
         assert log_line(record(sender=""))[1]["from"] == "<>"

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,10 @@ async def worker(
     settings: str = "",
     top: str = OURS,
     dns_timeout: str = "10s",
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Worker]:
     """`settings` are further sections of the configuration file, `top` further keys above them. Nothing waits for
-    `dns_timeout` but a test whose nameserver is silent.
+    `dns_timeout` but a test whose nameserver is silent. `clock` is what the checks go by.
     """
     async with FakeNextHop() as hop, DnsServer(zone) as dns:
         file = directory / "gatekeeper.toml"
@@ -84,7 +86,7 @@ async def worker(
             f"{settings}\n"
         )
         configuration = config.load(str(file))
-        parts = app.assemble(configuration, store or MemoryStore())
+        parts = app.assemble(configuration, store or MemoryStore(), clock=clock)
         next_hop = app._next_hop(configuration, workers=1)
         assert next_hop is not None
         server = app._servers(configuration, parts, next_hop, 1)["smtp"]

@@ -2,6 +2,6 @@
 
 from gatekeeper.checks.stacking.check import Stacking
 from gatekeeper.checks.stacking.evidence import BLIND, BLOCKED, SLOW, Blocked, Probing
-from gatekeeper.checks.stacking.keys import client_key, helo_key, network_key
+from gatekeeper.checks.stacking.keys import helo_key
 
-__all__ = ["BLIND", "BLOCKED", "SLOW", "Blocked", "Probing", "Stacking", "client_key", "helo_key", "network_key"]
+__all__ = ["BLIND", "BLOCKED", "SLOW", "Blocked", "Probing", "Stacking", "helo_key"]

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Final
 
 from gatekeeper.checks.base import Tools
+from gatekeeper.checks.keys import client_key, network_key
 from gatekeeper.checks.stacking.evidence import BLIND, BLOCKED, SLOW, Probing
-from gatekeeper.checks.stacking.keys import client_key, helo_key, network_key
+from gatekeeper.checks.stacking.keys import helo_key
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.model import IPAddress, Session
 from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
+from gatekeeper.checks.keys import client_key, network_key
 from gatekeeper.checks.stacking import evidence
 from gatekeeper.checks.stacking.accounts import STANDING, Accounts, Client, Cost, Standing, keep
 from gatekeeper.checks.stacking.crowd import Crowd
@@ -33,7 +34,7 @@ from gatekeeper.checks.stacking.evidence import (
     Probing,
 )
 from gatekeeper.checks.stacking.flights import AT_ONCE, Flights
-from gatekeeper.checks.stacking.keys import client_key, name_key, network_key
+from gatekeeper.checks.stacking.keys import name_key
 from gatekeeper.checks.stacking.near import TakenNames
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.checks.stacking.traps import Traps

@@ -43,7 +43,7 @@ class Place:
     async def known(self, address: str, *, accepted: int = 50, refused: int = 0, days: float = 2.0) -> None:
         """That client has a past: messages accepted and refused, first seen some days ago."""
         at = ip_address(address)
-        from gatekeeper.checks.stacking import client_key, network_key
+        from gatekeeper.checks.keys import client_key, network_key
 
         for key in (client_key(at), network_key(at)):
             await self.store.remember(key, accepted=0, refused=0, now=self.now - days * 86400)

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 import pytest
 
 from gatekeeper.checks.base import Tools
-from gatekeeper.checks.stacking import BLIND, BLOCKED, SLOW, Blocked, Probing, Stacking, client_key, network_key
+from gatekeeper.checks.keys import client_key, network_key
+from gatekeeper.checks.stacking import BLIND, BLOCKED, SLOW, Blocked, Probing, Stacking
 from gatekeeper.model import Action, Address, Envelope, Kind, Mail, Recipient, Session, Stage
 from gatekeeper.store.base import StoreAway
 from gatekeeper.store.memory import MemoryStore

@@ -2,7 +2,8 @@
 
 from ipaddress import ip_address
 
-from gatekeeper.checks.stacking.keys import HELO_LIMIT, client_key, helo_key, name_key, network_key
+from gatekeeper.checks.keys import client_key, network_key
+from gatekeeper.checks.stacking.keys import HELO_LIMIT, helo_key, name_key
 from gatekeeper.model import Address
 
 
