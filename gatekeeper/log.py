@@ -64,6 +64,8 @@ EVENTS: Final[dict[str, str]] = {
     "record_unreadable": "A record of another program version was found and left out.",
     "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
     "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred.",
+    "overload": "There is more to do than one worker can; from now on some or all clients are put off.",
+    "overload_eased": "There is less to do; fewer clients are put off, or none any more.",
     "accept_failed": "No connection could be taken, for want of files or memory; it is tried again in a moment.",
     "sessions_cut_off": "Sessions were still open when the time to drain was over.",
     "milter_protocol_error": "A mail server did not keep to the milter protocol; its connection is closed.",

@@ -2,7 +2,8 @@
 
 The checks of one wave run side by side; a check that needs another's evidence stands in a later wave. Findings of
 CONNECT and HELO live as long as the session's facts, of RCPT with one recipient, the others with the transaction.
-Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question.
+Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question. Who was made to wait for the
+greeting has had time for it: checks with `ahead` are run then, and if they refuse it for all, the others are not.
 
 To add a check: write `checks/NAME.py`, add its class here, run `make reference` (docs/adding-a-check.md).
 """
@@ -17,7 +18,9 @@ from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.checks.dnsbl import Dnsbl
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.manners import Manners
 from gatekeeper.checks.reverse_dns import ReverseDns
+from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
 from gatekeeper.model import Stage
@@ -27,9 +30,9 @@ Waves = tuple[tuple[type[Check], ...], ...]
 TABLE: Final[dict[Stage, Waves]] = {
     Stage.CONNECT: ((Stacking,),),
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
-    Stage.MAIL: ((Spf,),),
+    Stage.MAIL: ((Spf, SenderDomain),),
     Stage.RCPT: ((Stacking,),),
-    Stage.DATA: (),
+    Stage.DATA: ((Manners,),),
     Stage.MESSAGE: ((Headers, Dkim), (Dmarc,)),
 }
 
