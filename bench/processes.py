@@ -35,14 +35,19 @@ class Gatekeeper:
 
 
 @contextlib.contextmanager
-def gatekeeper(directory: Path, *, next_hop: int, nameserver: str, checks: bool) -> Iterator[Gatekeeper]:
-    """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving."""
+def gatekeeper(
+    directory: Path, *, next_hop: int, nameserver: str, checks: bool, more: str = "", proxied: int = 0
+) -> Iterator[Gatekeeper]:
+    """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving.
+
+    `more` stands in its [servers.smtp]; at the port `proxied` a PROXY header is required.
+    """
     directory.mkdir()
     port, http = free_port(), free_port()
     config = directory / "gatekeeper.toml"
-    config.write_text(
-        _settings(directory, port=port, http=http, next_hop=next_hop, nameserver=nameserver, checks=checks)
-    )
+    text = _settings(directory, port=port, http=http, next_hop=next_hop, nameserver=nameserver, checks=checks)
+    entrance = f'proxy_listen = ["127.0.0.1:{proxied}"]\n' if proxied else ""
+    config.write_text(text.replace("connections = 100000\n", f"connections = 100000\n{entrance}{more}"))
     with (directory / "log").open("wb") as log:
         command = (sys.executable, "-m", "gatekeeper", "run", "-c", str(config))
         with _running(command, log) as process:
@@ -71,6 +76,7 @@ workers = 1
 drain = "1s"
 """
     if checks:
+        text += "[gate]\ndrop_listed = true\n"  # as postscreen does; it changes nothing for those on no list
         lists = (
             f'[[checks.dnsbl.lists]]\nzone = "{zone}"\nname = "L{n}"\nscore = 4.0\n' for n, zone in enumerate(LISTS)
         )
@@ -167,3 +173,12 @@ def machine_cpu() -> float:
 def rss(pid: int) -> int:
     """Octets of resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def tree(root: int) -> list[int]:
+    """That process and all that came from it and live."""
+    parents = {pid: stat[1] for pid in _pids() if (stat := _stat(pid))}
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == str(pid)]
+    return found
