@@ -36,14 +36,23 @@ class Gatekeeper:
 
 @contextlib.contextmanager
 def gatekeeper(
-    directory: Path, *, next_hop: int, nameserver: str, checks: bool, only: str = "", smtp: str = ""
+    directory: Path,
+    *,
+    next_hop: int,
+    nameserver: str,
+    checks: bool,
+    only: str = "",
+    smtp: str = "",
+    proxied: int = 0,
 ) -> Iterator[Gatekeeper]:
     """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving. `only` is the section of the one
-    check that is on all the same, `smtp` are further settings of the SMTP server.
+    check that is on all the same, `smtp` are further settings of the SMTP server; at the port `proxied` a PROXY header
+    is required.
     """
     directory.mkdir()
     port, http = free_port(), free_port()
     config = directory / "gatekeeper.toml"
+    entrance = f'proxy_listen = ["127.0.0.1:{proxied}"]\n' if proxied else ""
     config.write_text(
         _settings(
             directory,
@@ -53,7 +62,7 @@ def gatekeeper(
             nameserver=nameserver,
             checks=checks,
             only=only,
-            smtp=smtp,
+            smtp=entrance + smtp,
         )
     )
     with (directory / "log").open("wb") as log:
@@ -87,6 +96,7 @@ workers = 1
 drain = "1s"
 """
     if checks:
+        text += "[gate]\ndrop_listed = true\n"  # as postscreen does; it changes nothing for those on no list
         lists = (
             f'[[checks.dnsbl.lists]]\nzone = "{zone}"\nname = "L{n}"\nscore = 4.0\n' for n, zone in enumerate(LISTS)
         )
@@ -191,3 +201,12 @@ def machine_cpu() -> float:
 def rss(pid: int) -> int:
     """Octets of resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def tree(root: int) -> list[int]:
+    """That process and all that came from it and live."""
+    parents = {pid: stat[1] for pid in _pids() if (stat := _stat(pid))}
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == str(pid)]
+    return found

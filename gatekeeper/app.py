@@ -41,6 +41,7 @@ from gatekeeper.servers.canary import Canary, NothingKnown
 from gatekeeper.servers.checking import Told, check
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
+from gatekeeper.servers.overload import Level, Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
@@ -133,6 +134,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         servers = _servers(configuration, parts, next_hop, start.workers)
         smtp = servers.get("smtp")
         guard = smtp.guard if isinstance(smtp, SmtpServer) else None
+        overload = smtp.overload if isinstance(smtp, SmtpServer) else None
         if next_hop is not None and guard is not None:
             await _look_at_next_hop(next_hop, guard)
         async with _until_told_to_stop(start) as stopping:
@@ -143,11 +145,13 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
                     listeners += taken
                     await server.start(taken, entrance)
             _ready(start)
-            works = (
+            works = [
                 *parts.works(),
-                _keep_watch(next_hop, guard),
+                _keep_watch(next_hop, guard, overload),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
-            )
+            ]
+            if overload is not None:
+                works.append(overload.run())
             async with _alongside(*works) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
@@ -232,7 +236,7 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
         raise Unfit(str(relay)) from relay
 
 
-async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> None:
+async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overload: Overload | None = None) -> None:
     """Repeat the relay probe until it is answered, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
     pause, due = 1.0, loop.time()
@@ -242,6 +246,7 @@ async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> Non
             pause, due = min(pause * 2, 60.0), loop.time() + pause
         metrics.READY["relay_probe"].set(guard is None or guard.sure)
         metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
+        metrics.READY["room"].set(overload is None or overload.level < Level.OVERWHELMED)
         await asyncio.sleep(WATCH_SECONDS)
 
 

@@ -9,7 +9,18 @@ from itertools import zip_longest
 from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
-from gatekeeper.checks.base import Check, Foresees, Idles, Learns, OnlyInDoubt, Settles, Tools
+from gatekeeper.checks.base import (
+    Check,
+    Foresees,
+    Glances,
+    Idles,
+    Learns,
+    Narrows,
+    OnlyInDoubt,
+    RunsAhead,
+    Settles,
+    Tools,
+)
 from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import helo_key
@@ -26,6 +37,7 @@ from gatekeeper.model import (
     Duration,
     Envelope,
     Finding,
+    IPAddress,
     Mail,
     Missing,
     Notebook,
@@ -52,6 +64,11 @@ class Settings:
     )
     before_data: Duration = setting(10.0, "The longest that judging takes at each stage before the message.")
     at_message: Duration = setting(30.0, "The longest that judging a message takes.")
+    drop_listed: bool = setting(
+        False,
+        "Whether strangers whom lists refuse for all are dropped (421) at the end of the greeting: cheaper, "
+        "but nobody learns whom they wrote to, and postmaster does not hear from them.",
+    )
     dns_questions: int = setting(100, "How many DNS questions one transaction may cost beyond what is cached.")
 
 
@@ -72,6 +89,18 @@ class Gate(Protocol):
         Before RCPT only `DROP` is ever the action; another refusal is `held` and given at RCPT, or at MESSAGE where
         what a message shows could still undo it. Never raises; takes at most 10 s before DATA and 30 s at MESSAGE. At
         MESSAGE `verdict.recipients` has each recipient's own.
+        """
+        ...
+
+    async def familiar(self, addresses: Sequence[IPAddress]) -> list[bool]:
+        """Whether each one's own mail, or that of its network, was accepted before. Never raises."""
+        ...
+
+    def turn_away(self, mail: Mail) -> Reply | None:
+        """The answer to a client whose session by its own facts is to be dropped, or None.
+
+        Nobody is asked, so it costs next to nothing. The record is kept; the server closes. What is found and does
+        not drop is kept for later stages.
         """
         ...
 
@@ -116,6 +145,10 @@ Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
 _PASSED: Final = frozenset({Action.ACCEPT.word, Action.TAG.word})
 _FOR_GOOD: Final = _PASSED | {Action.REJECT.word}
+NEIGHBOURS_WORTH: Final = 10
+"""How many times more accepted than refused mail makes a client known by its network alone."""
+_POSTPONED: Final = "postponed"
+_AHEAD: Final = "ahead"
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
 _HISTORY_TOGETHER: Final = 200
@@ -150,6 +183,8 @@ class LiveGate:
         self._learning: list[tuple[Check, Learns]] = [(c, c) for c in checks if isinstance(c, Learns)]
         self._foreseeing: dict[str, Foresees] = {c.name: c for c in checks if isinstance(c, Foresees)}
         self._doubters = frozenset(c.name for c in checks if isinstance(c, OnlyInDoubt))
+        self._ahead = [c for wave in table.get(Stage.HELO, ()) for c in wave if isinstance(c, RunsAhead) and c.ahead]
+        self._glancing: list[Glances] = [c for c in checks if isinstance(c, Glances)]
         self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
         metrics.CHECK_FAILURES.declare(self._rules_of)
         for rules in self._rules_of.values():
@@ -172,6 +207,35 @@ class LiveGate:
         session.notebook = Notebook()
         session.memo.clear()
 
+    async def familiar(self, addresses: Sequence[IPAddress]) -> list[bool]:
+        try:
+            async with asyncio.timeout(self._settings.before_data):
+                histories = await self._tools.store.history(
+                    [key for address in addresses for key in (client_key(address), network_key(address))]
+                )
+        except (StoreAway, TimeoutError):
+            return [False] * len(addresses)
+        return [
+            own.accepted > 0 or network.accepted > NEIGHBOURS_WORTH * network.refused
+            for own, network in zip(histories[::2], histories[1::2], strict=True)
+        ]
+
+    def turn_away(self, mail: Mail) -> Reply | None:
+        notebook = mail.session.notebook
+        known = {finding.rule for finding in notebook.findings}
+        for check in self._glancing:
+            for finding in check.glance(mail.session):
+                if finding.rule not in known:
+                    notebook.findings.append(finding)
+                    metrics.FINDINGS[finding.rule].inc()
+        verdict = self._policy.decide(_findings(mail, None))
+        if verdict.action is not Action.DROP:
+            return None
+        reply = self.reply(verdict, mail)
+        if not self._recorder.counts(mail.envelope.memo.get("refusal", "")):
+            self._keep_refusal(mail, verdict, reply)
+        return reply
+
     # -- judging
 
     async def judge(self, stage: Stage, mail: Mail) -> Verdict:
@@ -181,6 +245,8 @@ class LiveGate:
         if stage != Stage.RCPT:
             mail.recipient = None
         waves = self._due(stage, mail)
+        if self._refused_anyway(mail, waves):
+            waves = []
         if waves:
             limit = self._settings.at_message if stage == Stage.MESSAGE else self._settings.before_data
             loop = asyncio.get_running_loop()
@@ -189,6 +255,37 @@ class LiveGate:
             if self._counts:
                 metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
         return self._decide(stage, mail)
+
+    def _refused_anyway(self, mail: Mail, waves: list[list[Row]]) -> bool:
+        """Whether what is due need not be run, since lists asked while the greeting paused refuse this client for all.
+
+        Before a recipient is named it is kept, and run as soon as there is one for whom it could change something:
+        postmaster, or one with thresholds of its own.
+        """
+        book = mail.session.notebook
+        kept: list[list[Row]] = mail.session.memo.get(_POSTPONED, [])
+        if self._settings.gather == "all" or mail.stage > Stage.RCPT or not (kept or book.findings):
+            return False
+        if mail.stage == Stage.RCPT and not kept:
+            return False
+        recipient = mail.recipient
+        remaining = [rule for wave in (*kept, *waves) for _, _, check in wave for rule in self._possible(check)]
+        anyway = self._policy.refused_anyway(
+            _findings(mail, recipient),
+            thresholds=self._policy.thresholds(recipient.address if recipient else None),
+            missing=_missing(mail, recipient),
+            remaining=(*remaining, *self._later(mail)),
+        )
+        if recipient is not None and anyway:
+            recipient.notebook.not_run += [check.name for wave in (*kept, *waves) for _, _, check in wave]
+        elif anyway:
+            mail.session.memo[_POSTPONED] = [*kept, *waves]
+        else:
+            mail.session.memo.pop(_POSTPONED, None)
+            books = (book, mail.envelope.notebook)  # what was due in an earlier transaction is not due any more
+            still = [[row for row in wave if any(row[1] is one for one in books)] for wave in kept]
+            waves[:0] = [wave for wave in still if wave]
+        return anyway
 
     def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
         """The waves still to run for this stage and those a server skipped; equal waves of several stages together."""
@@ -202,8 +299,14 @@ class LiveGate:
             if earlier in notebook.done:
                 continue
             notebook.done.add(earlier)
-            if self._table.get(earlier):
-                due.append([[(earlier, notebook, check) for check in wave] for wave in self._table[earlier]])
+            rows = [[(earlier, notebook, check) for check in wave] for wave in self._table.get(earlier, ())]
+            if earlier == Stage.HELO and mail.session.memo.get(_AHEAD):
+                rows = [[row for row in wave if row[2] not in self._ahead] for wave in rows]
+            if rows:
+                due.append(rows)
+        if stage == Stage.CONNECT and mail.session.familiar is False and self._ahead:
+            mail.session.memo[_AHEAD] = True
+            due.append([[(Stage.HELO, mail.session.notebook, check) for check in self._ahead]])
         if len(due) == 1:
             return [list(wave) for wave in due[0]]
         return [[row for part in wave for row in part] for wave in zip_longest(*due, fillvalue=())]
@@ -298,6 +401,9 @@ class LiveGate:
         foresees = self._foreseeing.get(check.name)
         return self._rules_of[check.name] if foresees is None else foresees.foresee(mail)
 
+    def _possible(self, check: Check) -> Sequence[str]:
+        return check.possible() if isinstance(check, Narrows) else self._rules_of[check.name]
+
     def _decides(self, finding: Finding, thresholds: Thresholds | None = None) -> bool:
         rule = self._policy.rules.get(finding.rule)
         if rule is None or rule.decides is None:
@@ -321,6 +427,8 @@ class LiveGate:
                 verdict = self._policy.other_policy()
             recipient.verdict = verdict
         elif verdict.action.refuses and verdict.action != Action.DROP:
+            if stage == Stage.CONNECT and self._settings.drop_listed and self._refused_anyway(mail, []):
+                return replace(verdict, action=Action.DROP, code=421, enhanced=f"4.{verdict.enhanced[2:]}", delay=0.0)
             verdict = replace(_held(verdict), delay=0.0)
         return verdict
 
@@ -443,11 +551,15 @@ class LiveGate:
             learns.learn(mail, self._tools, passed=passed)
 
     async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
+        if not self._recorder.counts(mail.envelope.memo.get("refusal", "")):
+            self._keep_refusal(mail, verdict, reply)
+        if verdict.action == Action.REJECT:
+            self._remember(mail.session, refused=1)
+
+    def _keep_refusal(self, mail: Mail, verdict: Verdict, reply: Reply) -> None:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
         record_id = mail.envelope.memo.pop("refusal", record.id)
         self._recorder.fold(replace(record, id=record_id))
-        if verdict.action == Action.REJECT:
-            self._remember(mail.session, refused=1)
 
     async def leave(self, session: Session) -> None:
         await self.settle(session)

@@ -211,9 +211,9 @@ JUDGE_SECONDS = Children(
 
 # --- the process -----------------------------------------------------------------------------------------------------
 
-PARTS = ("store", "next_hop", "relay_probe")
+PARTS = ("store", "next_hop", "relay_probe", "room")
 """What a worker needs to serve; `relay_probe` is ready when the next hop has refused to relay for strangers, or when
-`relay_domains` makes the question needless."""
+`relay_domains` makes the question needless; `room` as long as overload does not put off everybody."""
 READY = Children(
     Gauge(
         "gatekeeper_ready",
@@ -489,4 +489,51 @@ HTTP_CHECKS = Children(
         registry=REGISTRY,
     ),
     ("judged", "unauthorised", "too_large", "slow", "busy", "unreadable"),
+)
+
+
+# --- the greeting, the slow lane, overload ---------------------------------------------------------------------------
+
+GREETINGS = Children(
+    Counter(
+        "gatekeeper_greetings",
+        "Clients that had to wait for the whole greeting or were spared it, by what became of them.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("familiar", "passed", "waited", "early", "not_smtp", "left", "no_room", "closed"),
+)
+SLOWED = Children(
+    Counter(
+        "gatekeeper_slowed",
+        "Answers that a doubtful client was made to wait for, and those for which the slow lane had no place.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("waited", "no_place"),
+)
+OVERLOAD_LEVEL = Gauge(
+    "gatekeeper_overload_level",
+    "Whom the worker that has it worst puts off: 0 nobody, 1 clients without history, 2 everybody.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+OVERLOAD_SHARE = Children(
+    Gauge(
+        "gatekeeper_overload_share",
+        "How much of the most that there may be is taken, in the worker that has it worst, by what.",
+        ["cause"],
+        registry=REGISTRY,
+        multiprocess_mode="livemax",
+    ),
+    ("loop_delay", "memory", "spool", "sessions", "accept_queue"),
+)
+PUT_OFF = Children(
+    Counter(
+        "gatekeeper_put_off",
+        "Clients answered 421 or 451 for overload: unknown ones, known ones, and unknown ones that were only idling.",
+        ["who"],
+        registry=REGISTRY,
+    ),
+    ("unknown", "familiar", "idle"),
 )

@@ -257,6 +257,10 @@ class Session:
     login: str | None = None
     trusted: bool = False  # named by `trust`; its word about others is taken, nothing else follows
     shows_messages: bool = True  # whether messages will be seen; where not, DATA is the last stage
+    familiar: bool | None = None  # whether its own mail, or its network's, was accepted before
+    spoke_early: str | None = None  # the beginning of what it said before the greeting was complete
+    pipelined: str | None = None  # the command behind which it went on without its answer (RFC 2920 §3.1)
+    speaks: str | None = None  # what it spoke in the place of SMTP: "http", "tls", "ssh" ...
     counters: Counters = field(default_factory=Counters)
     settled: Counters = field(default_factory=Counters)  # the part of `counters` the store already knows
     named: list[Named] = field(default_factory=list)  # recipients heard of since then; see `hear`

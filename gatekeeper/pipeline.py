@@ -2,7 +2,8 @@
 
 The checks of one wave run side by side; a check that needs another's evidence stands in a later wave. Findings of
 CONNECT and HELO live as long as the session's facts, of RCPT with one recipient, the others with the transaction.
-Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question.
+Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question. Who was made to wait for the
+greeting has had time for it: checks with `ahead` are run then, and if they refuse it for all, the others are not.
 
 To add a check: write `checks/NAME.py`, add its class here, run `make reference` (docs/adding-a-check.md).
 """
@@ -18,9 +19,11 @@ from gatekeeper.checks.dnsbl import Dnsbl
 from gatekeeper.checks.greylist import Greylist
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.manners import Manners
 from gatekeeper.checks.operator_lists import OperatorLists
 from gatekeeper.checks.rates import Rates
 from gatekeeper.checks.reverse_dns import ReverseDns
+from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
 from gatekeeper.model import Stage
@@ -30,9 +33,9 @@ Waves = tuple[tuple[type[Check], ...], ...]
 TABLE: Final[dict[Stage, Waves]] = {
     Stage.CONNECT: ((OperatorLists, Stacking, Rates),),
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
-    Stage.MAIL: ((Spf,), (OperatorLists, Rates)),
+    Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
-    Stage.DATA: (),
+    Stage.DATA: ((Manners,),),
     Stage.MESSAGE: ((Headers, Dkim), (Dmarc, OperatorLists, Rates), (Greylist,)),
 }
 

@@ -254,6 +254,29 @@ class Policy:
                 kinds |= rule.exempts
         return thresholds if kinds == thresholds.exempt else replace(thresholds, exempt=kinds)
 
+    def refused_anyway(
+        self,
+        findings: Iterable[Finding],
+        *,
+        thresholds: Thresholds,
+        missing: Sequence[Missing],
+        remaining: Iterable[str],
+    ) -> bool:
+        """Whether these findings reject, and nothing that the `remaining` rules find could let it pass."""
+        findings = tuple(findings)
+        thresholds = self._exempted(thresholds, findings)
+        found = {finding.rule for finding in findings}
+        known = [rule for name in found if (rule := self.rules.get(name)) and rule.kind not in thresholds.exempt]
+        if sum([self._millis[rule.name] for rule in known]) < thresholds.reject:
+            return False  # most are: before anything else is looked at
+        if any(rule.decides is not None for rule in known):
+            return False
+        left = {*remaining, *(name for each in missing for name in each.rules)} - found
+        open_rules = [r for name in left if (r := self.rules.get(name)) and r.kind not in thresholds.exempt]
+        best = sum([self._millis[r.name] for r in known]) + sum([min(0, self._millis[r.name]) for r in open_rules])
+        milder = any(r.decides is Action.ACCEPT or r.exempts for r in open_rules)
+        return best >= thresholds.reject and not milder
+
     def may_pass(self, verdict: Verdict, later: Iterable[str]) -> bool:
         """Whether a refusal by score could still be undone by what the `later` rules find, once they are asked."""
         if verdict.decided_by is not None:

@@ -41,6 +41,7 @@ ZONE = {
     ("sel._domainkey.good.example", "TXT"): [" ".join(f'"{_TEXT[i : i + 200]}"' for i in range(0, len(_TEXT), 200))],
     ("bank.example", "TXT"): ['"v=spf1 -all"'],
     ("_dmarc.bank.example", "TXT"): ['"v=DMARC1; p=reject"'],
+    ("elsewhere.example", "A"): ["198.51.100.30"],
     ("66.2.0.192.bl.example", "A"): ["127.0.0.2"],
     ("67.2.0.192.bl.example", "A"): ["127.0.0.2"],
     ("67.2.0.192.bl2.example", "A"): ["127.0.0.3"],
@@ -215,7 +216,7 @@ async def test_dns_that_fails_makes_no_refusal_permanent_unless_it_would_stand_w
         w.dns.faults.update({"67.2.0.192.in-addr.arpa": Fault.SERVFAIL})
         async with w.client(WORST, helo="mail.bank.example") as smtp:
             for author, answer in (("unheard.example", "451 4.7.1"), ("bank.example", "550 5.7.1")):
-                await smtp("MAIL FROM:<a@unheard.example>")
+                await smtp("MAIL FROM:<a@elsewhere.example>")
                 await smtp("RCPT TO:<one@example.org>")
                 await smtp("DATA")
                 # 12 on lists, but a name in DNS may be worth -3; what DMARC decides stands whatever the name is

@@ -35,6 +35,7 @@ from gatekeeper.records.record import Record
 from gatekeeper.store.base import StoreAway
 from gatekeeper.store.memory import MemoryStore
 from tests.support.fake_resolver import FakeResolver
+from tests.support.fake_store import FakeStore
 
 OK = Reply.of(250, "2.0.0 Ok: queued as 4ABC")
 
@@ -79,6 +80,9 @@ class Recorder:
 
     def refusal_id(self, key: str, now: float) -> str:
         return f"fold({key})"
+
+    def counts(self, refusal_id: str) -> bool:
+        return False
 
     def fold(self, record: Record) -> None:
         self.folded.append(record)
@@ -603,3 +607,120 @@ async def test_checks_learn_from_how_mail_ended_and_a_store_that_is_away_harms_n
     assert learner.learned == [True]
     await g.flush()
     assert learner.flushed == [True]
+
+
+# --- strangers -------------------------------------------------------------------------------------------------------
+
+
+class Rude(Fake):
+    """A check that sees at a glance."""
+
+    def glance(self, session: Session) -> Sequence[Finding]:
+        return [Finding(rule.name) for rule in self.of] if session.spoke_early else []
+
+
+class Ahead(Fake):
+    """A check that is run while a stranger waits for its greeting."""
+
+    ahead: ClassVar[bool] = True
+
+
+def stranger(live: LiveGate, *, familiar: bool | None = False) -> Mail:
+    mail = mail_at(live)
+    mail.session.familiar = familiar
+    return mail
+
+
+async def test_a_client_is_known_by_its_own_mail_or_by_that_of_a_good_neighbourhood():
+    store = MemoryStore()
+    live = gate({}, store=store)
+    own, good, bad, nobody = (ip_address(f"{n}.0.2.5") for n in (192, 193, 194, 195))
+    await store.remember("ip:192.0.2.5", accepted=1, refused=50, now=0.0)
+    await store.remember("net:193.0.2.0/24", accepted=11, refused=1, now=0.0)
+    await store.remember("net:194.0.2.0/24", accepted=10, refused=1, now=0.0)
+    assert await live.familiar([own, good, bad, nobody]) == [True, True, False, False]
+    assert await live.familiar([]) == []
+
+
+async def test_while_the_store_is_away_nobody_is_known():
+    store = FakeStore()
+    store.away = True
+    assert await gate({}, store=store).familiar([ip_address("192.0.2.5")]) == [False]
+
+
+async def test_what_a_glance_shows_turns_away_at_once_with_one_record():
+    live = gate({Stage.DATA: [[check("manners", DROP, kind=Rude)]]})
+    mail = mail_at(live)
+    assert live.turn_away(mail) is None
+    mail.session.spoke_early = "EHLO"
+    reply = live.turn_away(mail)
+    assert reply is not None
+    assert reply.code == 421
+    assert [record.action for record in live._recorder.folded] == ["drop"]  # type: ignore[attr-defined]
+
+
+async def test_what_a_glance_shows_and_does_not_drop_is_kept_once():
+    live = gate({Stage.DATA: [[check("manners", SMALL, kind=Rude)]]})
+    mail = mail_at(live)
+    mail.session.spoke_early = "EHLO"
+    assert live.turn_away(mail) is None
+    assert live.turn_away(mail) is None
+    assert [finding.rule for finding in mail.session.notebook.findings] == ["SMALL"]
+
+
+async def test_lists_are_asked_while_a_stranger_waits_and_of_nobody_else():
+    lists, others = check("list", LISTED, kind=Ahead), check("others", SMALL)
+    live = gate({Stage.HELO: [[lists, others]]})
+    await live.judge(Stage.CONNECT, stranger(live, familiar=True))
+    await live.judge(Stage.CONNECT, stranger(live, familiar=None))
+    assert lists.asked == []
+    mail = stranger(live)
+    assert (await live.judge(Stage.CONNECT, mail)).held is Action.REJECT
+    assert (lists.asked, others.asked) == ([Stage.HELO], [])
+
+
+async def test_when_lists_refuse_for_all_nothing_else_is_asked_until_somebody_is_exempt():
+    lists, others, sender = check("list", LISTED, kind=Ahead), check("others", SMALL), check("sender", SMALL)
+    at_rcpt = check("rate", SMALL)
+    live = gate({Stage.HELO: [[lists, others]], Stage.MAIL: [[sender]], Stage.RCPT: [[at_rcpt]]})
+    mail = stranger(live)
+    await live.judge(Stage.CONNECT, mail)
+    assert (await live.judge(Stage.MAIL, mail)).held is Action.REJECT
+    [verdict] = await named(live, mail, "alice")
+    assert verdict.action is Action.REJECT
+    assert set(verdict.not_run) == {"others", "sender", "rate"}
+    assert (others.asked, sender.asked, at_rcpt.asked) == ([], [], [])
+    [verdict] = await named(live, mail, "postmaster")
+    assert verdict.action is Action.ACCEPT
+    assert (others.asked, sender.asked, at_rcpt.asked) == ([Stage.HELO], [Stage.MAIL], [Stage.RCPT])
+    assert lists.asked == [Stage.HELO]
+
+
+async def test_what_was_kept_of_an_earlier_transaction_is_not_asked_for_in_the_next():
+    lists, others, sender = check("list", LISTED, kind=Ahead), check("others", SMALL), check("sender", SMALL)
+    live = gate({Stage.HELO: [[lists, others]], Stage.MAIL: [[sender]], Stage.RCPT: []})
+    mail = stranger(live)
+    await live.judge(Stage.CONNECT, mail)
+    await live.judge(Stage.MAIL, mail)
+    again = Mail(mail.session, live.envelope(mail.session))
+    await live.judge(Stage.MAIL, again)
+    await named(live, again, "postmaster")
+    assert (len(others.asked), len(sender.asked)) == (1, 1)
+
+
+@pytest.mark.parametrize("later", [WELCOME, ALLOW])
+async def test_where_something_could_still_save_it_everything_is_asked(later):
+    lists, others = check("list", LISTED, kind=Ahead), check("others", later, found=[])
+    live = gate({Stage.HELO: [[lists, others]], Stage.RCPT: []})
+    mail = stranger(live)
+    await live.judge(Stage.CONNECT, mail)
+    await live.judge(Stage.MAIL, mail)
+    assert others.asked == [Stage.HELO]
+
+
+@pytest.mark.parametrize(("drop", "action"), [(True, Action.DROP), (False, Action.ACCEPT)])
+async def test_who_is_refused_for_all_is_dropped_at_the_greeting_where_that_is_set(drop, action):
+    live = gate({Stage.HELO: [[check("list", LISTED, kind=Ahead)]]}, settings=Settings(drop_listed=drop))
+    verdict = await live.judge(Stage.CONNECT, stranger(live))
+    assert verdict.action is action
+    assert not drop or (verdict.code, verdict.enhanced) == (421, "4.7.1")

@@ -97,7 +97,7 @@ ALL_READY = "m.READY.declare(m.PARTS); [m.READY[part].set(1) for part in m.PARTS
         ([""], ("worker",)),  # the controller: it declares nothing
         (["", ALL_READY], ()),
         ([ALL_READY, ALL_READY], ()),
-        ([ALL_READY, "m.READY.declare(m.PARTS)"], ("next_hop", "relay_probe", "store")),
+        ([ALL_READY, "m.READY.declare(m.PARTS)"], ("next_hop", "relay_probe", "room", "store")),
         ([ALL_READY, ALL_READY + "; m.READY['store'].set(0)"], ("store",)),
     ],
 )

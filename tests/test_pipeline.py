@@ -7,6 +7,7 @@ import pytest
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.manners import Manners
 from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.model import Address, Envelope, Finding, Kind, Mail, Rule, Session, Stage
 from gatekeeper.pipeline import CHECKS, TABLE
@@ -16,7 +17,7 @@ from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
 
 NOW = 1_800_000_000.0
-OF_FORM = (Helo, ReverseDns, Headers)
+OF_FORM = (Helo, ReverseDns, Headers, Manners)
 """Checks of how a client or a message is made. Wanted mail of sloppy senders breaks any of these rules."""
 ONE_OF = (
     {rule.name for rule in Helo().rules()},
@@ -90,7 +91,7 @@ def test_no_rule_of_content_reaches_tag_by_itself():
     assert [rule.name for rule in everything() if rule.kind is Kind.CONTENT and rule.score >= Settings().tag] == []
 
 
-def test_only_session_defences_the_operator_and_the_authors_own_domain_decide_alone():
+def test_only_session_defences_the_operator_and_domains_that_say_so_or_are_none_decide_alone():
     assert {r.name for r in everything() if r.decides is not None} == {
         "STACKING_BLIND",
         "STACKING_BLOCKED",
@@ -103,6 +104,10 @@ def test_only_session_defences_the_operator_and_the_authors_own_domain_decide_al
         "GREYLIST_WAIT",
         "OPERATOR_DENY",
         "OPERATOR_ALLOW",
+        "SPOKE_EARLY",
+        "PIPELINED_EARLY",
+        "NOT_SMTP",
+        "SENDER_NULL_MX",
     }
 
 

@@ -59,6 +59,22 @@ class Check(Protocol):
 
 
 @runtime_checkable
+class RunsAhead(Protocol):
+    """A check of HELO that needs the client's address alone, and is run while a stranger waits for its greeting."""
+
+    ahead: ClassVar[bool]
+
+
+@runtime_checkable
+class Glances(Protocol):
+    """A check that sees at once, from what the server knows of the session and without asking anybody."""
+
+    def glance(self, session: Session) -> Sequence[Finding]:
+        """What the session's own facts show by now. May be called often."""
+        ...
+
+
+@runtime_checkable
 class Settles(Protocol):
     """A check that keeps account of clients over sessions."""
 
@@ -78,6 +94,13 @@ class Foresees(Protocol):
     """
 
     def foresee(self, mail: Mail) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class Narrows(Protocol):
+    """A check that knows which of its rules it can find at all at present, whoever comes. Without it, all of them."""
+
+    def possible(self) -> Sequence[str]: ...
 
 
 @runtime_checkable

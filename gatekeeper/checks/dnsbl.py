@@ -32,6 +32,7 @@ class Dnsbl:
     """[checks.dnsbl]"""
 
     name: ClassVar[str] = "dnsbl"
+    ahead: ClassVar[bool] = True
 
     lists: tuple[DnsList, ...] = setting((), "The lists that are asked about the client's address.")
 

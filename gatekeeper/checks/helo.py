@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -17,6 +18,7 @@ NOT_FQDN = "HELO_NOT_FQDN"
 IS_OURS = "HELO_IS_OURS"
 LITERAL_MISMATCH = "HELO_LITERAL_MISMATCH"
 BARE_IP = "HELO_BARE_IP"
+DYNAMIC = "HELO_DYNAMIC"
 
 # At most one of these is ever found. All rules of form together, those of reverse DNS and of the header too, stay
 # below the default of `tag` (tests/test_pipeline.py).
@@ -26,7 +28,18 @@ _RULES = (
     Rule(IS_OURS, 1.5, "The client comes from outside and says a name of ours."),
     Rule(LITERAL_MISMATCH, 1.0, "The client's HELO is an address that is not the client's."),
     Rule(BARE_IP, 1.2, "The client's HELO is an address without brackets."),
+    Rule(DYNAMIC, 0.5, "The client's HELO is a name such as providers give to lines of customers."),
 )
+# Weak evidence, and worth as little: rented servers have such names too, and mail from home is no crime. Words that
+# stand in them, beside a number; each as a whole part between dots, hyphens and digits.
+_POOL_WORDS = frozenset(
+    (
+        *("adsl", "broadband", "cable", "client", "cpe", "cust", "customer", "dhcp", "dial", "dialup"),
+        *("dsl", "dyn", "dynamic", "dynip", "fttb", "ftth", "pool", "ppp", "pppoe", "user", "vdsl", "wlan"),
+    )
+)
+_PARTS = re.compile(r"[a-z]+")
+_NUMBERS = re.compile(r"[0-9]+")
 # What resolvers answer by themselves, or never (RFC 6761 §6.3); "localdomain" is what Linux systems came with.
 _LOCAL = ("localhost", "localdomain")
 
@@ -76,7 +89,28 @@ def _fault(helo: str, session: Session, tools: Tools) -> tuple[str, str] | None:
         return NOT_FQDN, f"HELO {helo} is no fully qualified name"
     if (domain == tools.hostname.lower() or domain in tools.domains) and _from_outside(session):
         return IS_OURS, f"HELO {helo} is a name of ours, and came from {session.address}"
+    if session.address is not None and _dynamic(domain, plain(session.address)):
+        return DYNAMIC, f"HELO {helo} is a name such as providers give to lines of customers"
     return None
+
+
+def _dynamic(domain: str, address: IPAddress) -> bool:
+    """Whether the name spells the client's own address, or has a number beside a word for many lines."""
+    digits = domain.replace(".", "").replace("-", "")
+    packed = address.packed.hex()
+    if packed in digits:
+        return True
+    if address.version == 4:
+        octets = [str(octet) for octet in address.packed]
+        numbers = [number.lstrip("0") or "0" for number in _NUMBERS.findall(domain)]
+        for wanted in (octets, octets[::-1]):
+            if any(numbers[n : n + 4] == wanted for n in range(len(numbers) - 3)):
+                return True
+        if "".join(octet.zfill(3) for octet in octets) in digits:
+            return True
+    host, _, rest = domain.partition(".")
+    numbered = any(sign.isdigit() for sign in host)
+    return numbered and "." in rest and not _POOL_WORDS.isdisjoint(_PARTS.findall(domain))
 
 
 def _from_outside(session: Session) -> bool:

@@ -71,6 +71,11 @@ class OperatorLists:
         """Only a sender that a line lets in, and that is not yet shown to be behind the mail, can still be let in."""
         return (ALLOW, EXEMPT) if self.name in mail.envelope.memo else ()
 
+    def possible(self) -> Sequence[str]:
+        """What its lines can do to a client whose address has been looked at."""
+        actions = {entry.action for entry in self._source.index.entries if entry.about != "address"}
+        return [_RULES[action] for action in sorted(actions)]
+
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding]:
         now = tools.clock()
         index = await self._source.fresh(tools.store, now=now)

@@ -95,6 +95,10 @@ class Transaction(Protocol):
         """
         ...
 
+    async def park(self) -> None:
+        """Let go of the connection, if there is one, for the client is made to wait: the next step opens another."""
+        ...
+
     async def abort(self) -> None:
         """Give the transaction up (RSET, or close). May be called twice, and after `send`."""
         ...

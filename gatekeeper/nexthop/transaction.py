@@ -269,6 +269,10 @@ class LateTransaction:
         if connection is not None:
             self._pool.discard(connection)
 
+    async def park(self) -> None:
+        self._begin()
+        self._let_go()
+
     async def abort(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()

@@ -103,6 +103,15 @@ class Recorder:
         self._folds[key] = self._folded[fold.id] = fold
         return fold.id
 
+    def counts(self, refusal_id: str) -> bool:
+        """Count one more under the id of a refusal whose record is there already; False where it has yet to be made."""
+        fold = self._folded.get(refusal_id)
+        if fold is None or fold.record is None:
+            return False
+        fold.more += 1
+        metrics.RECORDS_FOLDED.inc()
+        return True
+
     def fold(self, record: Record) -> None:
         """Keep a record made with a `refusal_id`: the first is put at once, so that it can be found; others count."""
         fold = self._folded.get(record.id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import math
 import struct
 import termios
 from collections.abc import Awaitable, Callable
@@ -146,15 +147,20 @@ class Conversation:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    async def line(self, patience: float, *, interruptible: bool = False) -> bytes:
+    async def line(self, patience: float, *, whole_within: float = math.inf, interruptible: bool = False) -> bytes:
         """The next line without its LF. What was said before is sent when there is none yet.
 
-        Raises ClientGone, ClientSilent, LineTooLong, Interrupted.
+        One that has begun must be whole after `whole_within` seconds: whoever sends an octet now and then does not
+        hold us for long. Raises ClientGone, ClientSilent, LineTooLong, Interrupted.
         """
         deadline = self._loop.time() + patience
+        begun = False
         while (line := self.line_here()) is None:
             if interruptible and self._interrupted:
                 raise Interrupted
+            if not begun and (self._buffer or self._skipping):
+                begun = True
+                deadline = min(deadline, self._loop.time() + whole_within)
             await self._more(deadline)
         return line
 
@@ -182,6 +188,11 @@ class Conversation:
         """Whether a whole line that begins with `verb` (upper case, with its blank) is here already."""
         begins = bytes(self._buffer[: len(verb)]).upper() == verb
         return begins and self._buffer.find(b"\n", 0, self._line_limit) >= 0
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the client has sent more than was read so far."""
+        return bool(self._buffer)
 
     async def text(self, deadline: float) -> bytes:
         """All that is here, or the next that comes until `deadline` (of the loop's clock).

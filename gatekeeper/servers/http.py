@@ -35,6 +35,7 @@ WHY_UNREADY: Mapping[str, str] = MappingProxyType(
         "store": "the store does not answer; memory takes over",
         "next_hop": "the next hop has not answered",
         "relay_probe": "the next hop has not yet refused to relay for strangers",
+        "room": "there is so much to do that everybody is put off",
     }
 )
 """What /readyz says for each part that is not ready."""

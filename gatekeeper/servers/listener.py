@@ -48,6 +48,11 @@ class Admission:
     def open(self) -> int:
         return self._open
 
+    @property
+    def taken(self) -> float:
+        """The share of all connections that is open."""
+        return self._open / self._connections
+
     def full(self) -> bool:
         return self._open >= self._connections
 

@@ -121,6 +121,11 @@ class Relay:
                 metrics.RELAY_IN_DOUBT["next_hop"].inc()
         return Outcome(answer, next_hop=answer)
 
+    async def park(self) -> None:
+        """Hold no connection while the client is made to wait."""
+        if self._transaction is not None:
+            await self._transaction.park()
+
     async def abandon(self) -> None:
         """The mail is not passed on. May be called twice."""
         transaction, self._transaction = self._transaction, None

@@ -93,6 +93,10 @@ class SessionServer(abc.ABC, Generic[S]):
         if refusal is not None:
             say_and_close(connection, refusal)
             return None
+        return self.entrant(address, port)
+
+    def entrant(self, address: IPAddress | None, port: int | None) -> asyncio.Protocol:
+        """What a connection begins with: its session, unless something comes before that."""
         # It is an asyncio.Protocol too, which a typing.Protocol has no way to say.
         return cast("asyncio.Protocol", self.session(address, port))
 
@@ -114,7 +118,7 @@ class SessionServer(abc.ABC, Generic[S]):
         self._sessions.add(session)
         metrics.SESSIONS.inc()
 
-    def closed(self, session: S, address: IPAddress | None) -> None:
+    def closed(self, session: object, address: IPAddress | None) -> None:
         """`address` is that of the connection; a session that was never opened is closed too."""
         self._admission.leave(self._counted(address))
         if session in self._sessions:

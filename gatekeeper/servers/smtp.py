@@ -7,6 +7,7 @@ aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Final, cast
 from aiosmtpd.smtp import SMTP
 
 from gatekeeper import log, metrics
+from gatekeeper.dns.lists import outside
 from gatekeeper.gate import Gate
 from gatekeeper.mailauth.dkim import body_hashes
 from gatekeeper.message.edit import Edit, Insert
@@ -27,20 +29,24 @@ from gatekeeper.nexthop import Capabilities
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
-from gatekeeper.servers.listener import Listener
+from gatekeeper.servers.greeting import Greeter, Greeting
+from gatekeeper.servers.listener import Listener, say_and_close
 from gatekeeper.servers.offer import Offer
+from gatekeeper.servers.overload import Level, Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.proxy_entrance import ProxyEntrance
 from gatekeeper.servers.receiving import Limits, receive
 from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
 from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.servers.slow_lane import SlowLane
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
 from gatekeeper.servers.starttls import secure
 from gatekeeper.servers.tls import Certificate, agreed
 from gatekeeper.wire import commands, xclient
 from gatekeeper.wire.commands import CommandError
+from gatekeeper.wire.openings import ENOUGH, other_protocol
 from gatekeeper.wire.proxy import ProxyHeader
 from gatekeeper.wire.replies import encode
 
@@ -72,7 +78,8 @@ class SmtpSession(SMTP):
         self.conversation = Conversation(loop, line_limit=commands.LONG_LINE_LIMIT, patience=settings.command_timeout)
         self._server = server
         self._gate = server.gate
-        self._until = loop.time() + settings.session_total  # between mails
+        self._began = loop.time()
+        self._until = self._began + min(settings.session_total, settings.first_mail)  # between mails
         self._mail_until = 0.0  # within one, up to its DATA
         self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
         self.session.address, self.session.port = address, port
@@ -88,6 +95,8 @@ class SmtpSession(SMTP):
         self._closing = False
         self._linger = False
         self._acknowledged = -1  # octets heard when a mail was acknowledged last
+        self._parting = answers.GOING_DOWN  # what is said when there is nothing in hand and it is to end
+        self._idle_since = loop.time()
         self._commands = 0
         self._idle_commands = 0
 
@@ -101,6 +110,10 @@ class SmtpSession(SMTP):
         self._server.opened(self)
 
     def data_received(self, data: bytes) -> None:
+        if not self.conversation.heard:
+            self.session.speaks = other_protocol(data[:ENOUGH])
+            if self.session.speaks is not None:
+                self.conversation.interrupt()  # there may never be a line
         self.conversation.received(data)
 
     def eof_received(self) -> bool:
@@ -133,7 +146,8 @@ class SmtpSession(SMTP):
             self._end(answers.TIMEOUT)
             self.conversation.patience = PARTING
         except Interrupted:
-            self._end(answers.GOING_DOWN)
+            if not self._turned_away():
+                self._end(self._parting)
         except asyncio.CancelledError:  # `drain` has waited long enough; whoever can still get an answer gets one
             note = "shutdown"
             self._end(answers.GOING_DOWN)
@@ -154,6 +168,8 @@ class SmtpSession(SMTP):
     async def _welcome(self) -> None:
         """The greeting, unless the client is refused before it."""
         mail = Mail(self.session, self._gate.envelope(self.session))
+        if self.session.spoke_early is not None and self._turned_away():
+            return
         verdict = await self._gate.judge(Stage.CONNECT, mail)
         if verdict.action is Action.DROP:
             await self._refuse(verdict, mail)
@@ -168,10 +184,16 @@ class SmtpSession(SMTP):
         if left <= 0:
             self._end(answers.LONG_ENOUGH)
             return
-        patience = min(self._server.settings.command_timeout, left)
+        settings = self._server.settings
+        patience = min(settings.command_timeout, left)
+        if between:
+            self._idle_since = self.loop.time()
         try:
-            line = await self.conversation.line(patience, interruptible=between)
+            line = await self.conversation.line(patience, whole_within=settings.line_timeout, interruptible=between)
+            if self.session.speaks is not None and self._turned_away():
+                return
             command = self._split(line)
+            self._look_ahead(command.verb)
             await COMMANDS.get(command.verb, SmtpSession.smtp_unknown)(self, command.argument)
         except LineTooLong:
             self._error(answers.LINE_TOO_LONG)
@@ -184,6 +206,25 @@ class SmtpSession(SMTP):
             self._end(answers.TOO_MUCH_IDLING)
         elif self._commands % TURN == 0:
             await asyncio.sleep(0)
+
+    def _look_ahead(self, verb: str) -> None:
+        """Note a client that has not waited where it must: what stands behind was sent without the answer."""
+        if (
+            self.conversation.ahead
+            and self.session.pipelined is None
+            and (verb in ENDS_A_GROUP or not (self.session.extended or verb == "QUIT"))
+            and self._server.judges_manners_of(self._peer)
+            and not self._helo_told
+        ):
+            self.session.pipelined = verb
+
+    def _turned_away(self) -> bool:
+        """Whether it is dropped for what its session shows by itself."""
+        reply = self._gate.turn_away(self._mail or Mail(self.session, self._gate.envelope(self.session)))
+        if reply is not None:
+            self.session.blocked = True
+            self._end(reply)
+        return reply is not None
 
     def _split(self, line: bytes) -> commands.CommandLine:
         if line.endswith(b"\r"):
@@ -279,13 +320,23 @@ class SmtpSession(SMTP):
         envelope = self._gate.envelope(self.session)
         envelope.sender, envelope.parameters = given.address, given.parameters
         mail = Mail(self.session, envelope)
+        if self.session.pipelined is not None:
+            self._mail = mail
+            away = self._turned_away()
+            self._mail = None
+            if away:
+                return
+        if await self._put_off():
+            self._say(answers.BUSY_AT_MAIL)
+            return
         verdict = await self._gate.judge(Stage.MAIL, mail)
         await self._slow(verdict)
         if verdict.action is Action.DROP:
             await self._refuse(verdict, mail)
             return
         self._mail, self._relay, self._utf8 = mail, Relay(self._server.next_hop, mail), given.utf8
-        self._mail_until = self.loop.time() + self._server.settings.data_total
+        self._mail_until = self.loop.time() + self._server.settings.envelope_total
+        self._until = self._began + self._server.settings.session_total  # it has come for mail
         self._say(answers.SENDER_OK)
 
     async def smtp_RCPT(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -469,9 +520,26 @@ class SmtpSession(SMTP):
             raise CommandError(503, "5.5.1 Say MAIL first")
         return self._mail, self._relay
 
+    async def _put_off(self) -> bool:
+        """Whether there is too much to do for this client's mail."""
+        level = self._server.overload.level
+        if level is Level.CALM:
+            return False
+        address = self.session.address
+        if self.session.familiar is None and address is not None and outside(address):
+            self.session.familiar = (await self._gate.familiar([address]))[0]
+        return self._server.no_room_for(familiar=self.session.familiar is not False) is not None
+
     async def _slow(self, verdict: Verdict) -> None:
-        if verdict.delay > 0:
-            await self.conversation.pause(verdict.delay)
+        """Make the client wait, as far as there is a place for it, without keeping the next hop from others.
+
+        A server that tells us of many clients by XFORWARD does not wait: it would be one of its own processes.
+        """
+        if verdict.delay <= 0 or self._forwarded is not None:
+            return
+        if self._relay is not None and verdict.delay > HELD_FOR:
+            await self._relay.park()
+        await self._server.slow_lane.wait(self.conversation, verdict.delay)
 
     def _reply(self, verdict: Verdict, mail: Mail) -> Reply:
         """The answer of a refusing verdict. After a drop the session is closed.
@@ -581,6 +649,20 @@ class SmtpSession(SMTP):
         """Let it end as soon as it has no mail in hand."""
         self.conversation.interrupt()
 
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether it is a client's whose mail was never accepted, in this session neither."""
+        return self.session.familiar is False and not self.session.counters.messages
+
+    def idle(self) -> float:
+        """Seconds since it began to wait for a command between mails; 0 while it has something in hand."""
+        return self.loop.time() - self._idle_since if self._mail is None else 0.0
+
+    def give_way(self) -> None:
+        """Let it end for want of room, as soon as it has no mail in hand."""
+        self._parting = answers.BUSY
+        self.conversation.interrupt()
+
 
 def _is_slowed(answer: Recipient | Reply) -> bool:
     """Whether its client is made to wait: then what it learns must count before it learns more."""
@@ -605,6 +687,12 @@ COMMANDS: Final[Mapping[str, Method]] = {
     "QUIT": SmtpSession.smtp_QUIT,
 }
 """Whatever is not here is not offered, whatever the base could do: no AUTH, no BDAT."""
+ENDS_A_GROUP: Final = frozenset({"EHLO", "HELO", "DATA", "VRFY", "EXPN", "ETRN", "NOOP"})
+"""Commands behind which nothing may stand until they are answered (RFC 2920 §3.1)."""
+HELD_FOR: Final = 1.0
+"""Seconds for which a client that is made to wait may keep a connection to the next hop."""
+GIVES_WAY: Final = 10.0
+"""Seconds for which an unknown client may be silent while there is no room for others."""
 
 
 class SmtpServer(SessionServer[SmtpSession]):
@@ -655,6 +743,14 @@ class SmtpServer(SessionServer[SmtpSession]):
         self.greeting = Reply.of(220, f"{hostname} ESMTP")
         self.certificate = None if settings.tls is None else Certificate(settings.tls)
         self.tls_required = settings.tls is not None and settings.tls.required
+        self._exempt = Peers(settings.greeting_exempt)
+        self._greeter = Greeter(
+            self, hostname=hostname, delay=settings.greeting_delay, passed_for=settings.greeting_passed_for
+        )
+        self.slow_lane = SlowLane(math.ceil(settings.slowed_at_once / workers))
+        self.overload = Overload(
+            settings.overload, spool=self._spool_taken, sessions=lambda: self._admission.taken, relieve=self._relieve
+        )
         self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
         self._offer: Offer | None = None
         self._offered_for: Capabilities | None = None
@@ -686,6 +782,26 @@ class SmtpServer(SessionServer[SmtpSession]):
             )
         return self._offer
 
+    # --- when there is too much to do --------------------------------------------------------------------------------
+
+    def no_room_for(self, *, familiar: bool) -> bytes | None:
+        """The last word to a client that is put off now, or None."""
+        level = self.overload.level
+        if level is Level.CALM or (familiar and level is Level.STRAINED):
+            return None
+        metrics.PUT_OFF["familiar" if familiar else "unknown"].inc()
+        return encode(answers.BUSY)
+
+    def _relieve(self) -> None:
+        for session in self._sessions:
+            if session.unfamiliar and session.idle() > GIVES_WAY:
+                metrics.PUT_OFF["idle"].inc()
+                session.give_way()
+
+    def _spool_taken(self) -> float:
+        memory, disk = self.settings.spool_memory, self.settings.spool_disk
+        return max(1 - self.spool.memory_left / memory, 1 - self.spool.disk_left / disk)
+
     # --- how they come in --------------------------------------------------------------------------------------------
 
     @property
@@ -697,22 +813,63 @@ class SmtpServer(SessionServer[SmtpSession]):
             case "proxy_listen":
                 return Listener(sockets, self._behind_proxies.take)
             case "tls_listen":
-                return Listener(sockets, self._take, certificate=self.certificate)
+                return Listener(sockets, self._take_tls, certificate=self.certificate)
         return super()._listener(sockets, entrance)
+
+    async def start(self, sockets: Sequence[socket.socket], entrance: str = "listen") -> None:
+        await super().start(sockets, entrance)
+        self.overload.listens(sockets)
+
+    def judges_manners_of(self, address: IPAddress | None) -> bool:
+        """Whether such a client is held to waiting for its turn: not our own machines, nor whoever is trusted."""
+        return address is not None and outside(address) and address not in self.trust and address not in self._exempt
+
+    def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
+        if self.overload.level is Level.OVERWHELMED:
+            metrics.CONNECTIONS.inc()
+            say_and_close(connection, self.no_room_for(familiar=True) or b"")
+            return None
+        return super()._take(connection, address, port)
+
+    def _take_tls(
+        self, connection: socket.socket, address: IPAddress | None, port: int | None
+    ) -> asyncio.Protocol | None:
+        """Without a pause in the greeting: whoever has come through a handshake does not talk without listening."""
+        taken = self._take(connection, address, port)
+        return taken if taken is None or not isinstance(taken, Greeting) else self.session(address, port)
+
+    def entrant(self, address: IPAddress | None, port: int | None) -> asyncio.Protocol:
+        return self._greeted(address, port, lambda: self.session(address, port))
+
+    def _greeted(
+        self, address: IPAddress | None, port: int | None, make: Callable[[], SmtpSession]
+    ) -> SmtpSession | Greeting:
+        """What a connection begins with: a greeting, where the client is one of those that may have to wait."""
+        if address is None or not self.settings.greeting_delay or not self.judges_manners_of(address):
+            return make()
+        return Greeting(self._greeter, address, port, make)
 
     def session(self, address: IPAddress | None, port: int | None) -> SmtpSession:
         return SmtpSession(self, address, port)
 
-    def proxied(self, header: ProxyHeader, address: IPAddress | None, port: int | None) -> SmtpSession:
-        """The session of the client that a PROXY header names. Its words are its own: the proxy's trust is not its."""
+    def proxied(self, header: ProxyHeader, address: IPAddress | None, port: int | None) -> SmtpSession | Greeting:
+        """What the client begins with that a PROXY header names.
+
+        Its words are its own: the proxy's trust is not its.
+        """
         if header.local:
             return self.session(address, port)
         source = header.source
-        made = self.session(None, None) if source is None else self.session(source.address, source.port or None)
-        made.session.trusted = made.session.trusted and source is not None
-        made.session.tls = header.tls
-        return made
+
+        def make() -> SmtpSession:
+            made = self.session(None, None) if source is None else self.session(source.address, source.port or None)
+            made.session.trusted = made.session.trusted and source is not None
+            made.session.tls = header.tls
+            return made
+
+        return make() if source is None else self._greeted(source.address, source.port or None, make)
 
     async def stop_accepting(self) -> None:
         await super().stop_accepting()
         self._behind_proxies.close()
+        self._greeter.close()

@@ -7,6 +7,7 @@ from typing import Literal
 
 from gatekeeper.model import Duration, Size, setting
 from gatekeeper.nexthop import NextHopUrl
+from gatekeeper.servers.overload import Settings as Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.tls import Settings as TlsSettings
 from gatekeeper.wire.address import normal_domain
@@ -52,25 +53,35 @@ class Settings:
     connections_per_network: int = setting(
         200, "Sessions at once from one network (/24 for IPv4, /56 for IPv6), over all workers."
     )
+    greeting_delay: Duration = setting(
+        6.0, 'How long clients without history wait for the end of the greeting; "0s": nobody waits.'
+    )
+    greeting_exempt: tuple[str, ...] = setting(
+        (), "Networks whose clients never wait for the greeting, nor those of trust, nor private addresses."
+    )
+    greeting_passed_for: Duration = setting(86400.0, "How long a client that has waited does not wait again.")
+    slowed_at_once: int = setting(500, "Answers that doubtful clients may be waiting for at once, over all workers.")
     errors: int = setting(20, "Protocol errors after which a session is closed.")
     idle_commands: int = setting(
         100, "Commands that bring no mail (NOOP, RSET, VRFY ...) after which a session is closed."
     )
     command_timeout: Duration = setting(300.0, "How long a client may be silent between commands.")
+    line_timeout: Duration = setting(60.0, "How long a command may take from its first octet to its last.")
+    first_mail: Duration = setting(900.0, "How long a session may last before its first mail begins.")
+    envelope_total: Duration = setting(1800.0, "How long naming the sender and recipients of one mail may take.")
     proxy_timeout: Duration = setting(5.0, "How long a proxy may take for its PROXY header.")
     data_timeout: Duration = setting(180.0, "How long it may be silent in the middle of a message.")
     data_rate: Size = setting(
         128, "The least octets per second of a message, over its whole length, on top of data_timeout."
     )
-    data_total: Duration = setting(
-        3600.0, "The longest that one message may take to arrive; naming its recipients may take as long."
-    )
+    data_total: Duration = setting(3600.0, "The longest that one message may take to arrive.")
     session_total: Duration = setting(7200.0, "How long a session may last before its next message must use another.")
     spool: str = setting(
         "", "Directory for messages above 256KiB while they pass; the system's temporary one if empty."
     )
     spool_memory: Size = setting(256 << 20, "Memory that the messages in one worker may take together.")
     spool_disk: Size = setting(4 << 30, "The same for the spool.")
+    overload: Overload = setting(Overload(), "When there is more to do than can be done, and who is put off then.")
     tls: TlsSettings | None = setting(None, "STARTTLS for clients; without this section mail comes in the clear.")
 
     def __post_init__(self) -> None:
@@ -80,6 +91,9 @@ class Settings:
             raise ValueError("tls_listen needs a certificate: add a section [servers.smtp.tls]")
         Peers(self.trust)
         Peers(self.ours)
+        Peers(self.greeting_exempt)
+        if self.greeting_delay < 0 or self.greeting_delay > 60:  # RFC 5321 §4.5.3.2.1 lets clients wait five minutes
+            raise ValueError('greeting_delay must be at most "60s": clients have other mail to send, too')
         if normal_domain(self.relay_probe_domain) is None:
             raise ValueError(
                 f'relay_probe_domain {self.relay_probe_domain!r} is not a domain; try "relay-test.invalid"'
@@ -95,10 +109,21 @@ class Settings:
             "connections_per_network",
             "errors",
             "idle_commands",
+            "slowed_at_once",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
-        for name in ("command_timeout", "proxy_timeout", "data_timeout", "data_total", "session_total"):
+        for name in (
+            "command_timeout",
+            "line_timeout",
+            "first_mail",
+            "envelope_total",
+            "proxy_timeout",
+            "data_timeout",
+            "data_total",
+            "session_total",
+            "greeting_passed_for",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f'{name} must be longer than nothing, as in "5m"')
         self._not_itself()

@@ -15,7 +15,12 @@ from tests.support.worker import Worker, worker
 SETTINGS = "[policy]\ngreylist = 3.0\n[policy.scores]\nDKIM_NONE = 3.5\nFROM_MISSING = 0.0\nDATE_MISSING = 0.0\n"
 """What is not signed is in doubt."""
 POOL = [f"198.51.{n}.{n + 1}" for n in range(20)]
-ZONE = {("pool.example", "TXT"): ['"v=spf1 ip4:198.51.0.0/16 -all"'], ("none.example", "TXT"): ['"v=spf1 ?all"']}
+ZONE = {
+    ("pool.example", "TXT"): ['"v=spf1 ip4:198.51.0.0/16 -all"'],
+    ("pool.example", "A"): ["198.51.100.1"],
+    ("none.example", "TXT"): ['"v=spf1 ?all"'],
+    ("none.example", "A"): ["198.51.100.2"],
+}
 
 
 class Clock:

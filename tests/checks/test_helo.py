@@ -118,3 +118,38 @@ def test_any_text_breaks_one_rule_that_exists_or_none(helo):
 def test_form_alone_stays_well_below_a_tag():
     worst = sum(max(rule.score for rule in check.rules()) for check in (Helo(), ReverseDns()))
     assert worst <= 3.0
+
+
+@pytest.mark.parametrize(
+    ("helo", "address"),
+    [
+        ("198-51-100-7.isp.test", "198.51.100.7"),
+        ("host7.100.51.198.isp.test", "198.51.100.7"),
+        ("x-198-051-100-007.isp.test", "198.51.100.7"),
+        ("c6336407.isp.test", "198.51.100.7"),
+        ("cpe-198051100007.isp.test", "198.51.100.7"),
+        ("dyn-12.pool.isp.test", "198.51.100.7"),
+        ("a12.dsl.isp.test", "198.51.100.7"),
+        ("20010db8000000000000000000000009.ip6.isp.test", "2001:db8::9"),
+    ],
+)
+async def test_names_of_customers_lines_are_weak_evidence(helo, address):
+    assert await rules(helo, address) == ["HELO_DYNAMIC"]
+    score = {rule.name: rule.score for rule in Helo().rules()}
+    assert score["HELO_DYNAMIC"] == min(score.values())
+
+
+@pytest.mark.parametrize(
+    ("helo", "address"),
+    [
+        ("mx7.example.com", "198.51.100.7"),
+        ("mail-ed1-f51.google.test", "198.51.100.7"),
+        ("o1.ptr1234.sendgrid.test", "198.51.100.7"),
+        ("198-51-100-8.isp.test", "198.51.100.7"),
+        ("pool.example.com", "198.51.100.7"),
+        ("mx1.dynamics.test", "198.51.100.7"),
+        ("198-51-100-7.isp.test", None),
+    ],
+)
+async def test_names_of_servers_are_not_taken_for_them(helo, address):
+    assert await rules(helo, address) == []

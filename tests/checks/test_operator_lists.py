@@ -222,3 +222,11 @@ def test_a_bad_file_stops_the_start_with_the_line_and_the_mend(tmp_path, monkeyp
 def test_a_path_is_whole():
     with pytest.raises(ConfigurationError, match="whole path"):
         read('[checks.operator_lists]\nfiles = ["a.list"]\n', "f.toml")
+
+
+def test_what_its_lines_can_do_once_the_address_is_known(tmp_path):
+    path = tmp_path / "local.list"
+    path.write_text("deny address 192.0.2.0/24\n")
+    assert list(OperatorLists(files=(str(path),)).possible()) == []
+    path.write_text("deny address 192.0.2.0/24\nallow sender @example.net\n")
+    assert list(OperatorLists(files=(str(path),)).possible()) == ["OPERATOR_ALLOW"]

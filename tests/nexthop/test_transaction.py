@@ -251,6 +251,19 @@ async def test_wanted_is_asked_when_everything_but_the_end_has_gone():
         assert asked == [len(LARGE)]
 
 
+async def test_a_parked_transaction_holds_no_connection_and_goes_on():
+    async with FakeNextHop() as fake, client_of(fake) as hop:
+        transaction = hop.transaction(CLIENT, MAIL)
+        await transaction.park()  # nothing is open yet
+        assert await transaction.recipients([ONE]) == [OK]
+        await transaction.park()
+        assert transaction._connection is None  # type: ignore[attr-defined]
+        assert await transaction.recipients([TWO]) == [OK]
+        await transaction.park()
+        assert await transaction.send([TEXT], wanted=yes) == QUEUED
+    assert [message.recipients for message in fake.messages] == [["one@example.org", "two@example.org"]]
+
+
 async def test_abort_resets_and_the_connection_serves_the_next():
     async with FakeNextHop() as fake, client_of(fake) as hop:
         transaction = hop.transaction(CLIENT, MAIL)

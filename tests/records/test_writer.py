@@ -114,6 +114,18 @@ async def test_a_bug_in_one_turn_does_not_end_the_others(running: Kept, monkeypa
     assert "records_lost" in [line.msg for line in caplog.records]
 
 
+async def test_another_of_a_refusal_is_counted_without_a_record_of_its_own(kept: Kept):
+    refusal = kept.recorder.refusal_id("a flood", NOW)
+    assert not kept.recorder.counts(refusal)  # there is none to be counted in
+    kept.recorder.fold(record(refusal))
+    assert kept.recorder.counts(refusal)
+    assert kept.recorder.counts(refusal)
+    assert not kept.recorder.counts("never heard of")
+    await kept.recorder.flush()
+    [found] = await kept.store.find_records(RecordQuery(id=refusal))
+    assert from_document(found.document).folded == 2
+
+
 async def test_what_has_no_room_is_dropped_and_counted():
     kept = Kept(queue=2)
     before = dropped("queue_full")

@@ -83,6 +83,27 @@ async def test_lines_come_one_by_one_however_they_arrive():
     assert [await talk.line(10), await talk.line(10), talk.line_here()] == [b"two", b"three\r", None]
 
 
+async def test_a_line_that_has_begun_must_get_whole_however_patiently_octets_drip():
+    talk, _ = conversation()
+    waiting = asyncio.ensure_future(talk.line(1000, whole_within=0.02))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        talk.received(b"x")
+    with pytest.raises(ClientSilent):
+        await waiting
+    whole = asyncio.ensure_future(talk.line(1000, whole_within=0.02))
+    talk.received(b"\n")
+    assert await whole == b"xxx"
+
+
+async def test_it_tells_whether_the_client_is_ahead():
+    talk, _ = conversation()
+    assert not talk.ahead
+    talk.received(b"one\ntwo\n")
+    await talk.line(10)
+    assert talk.ahead
+
+
 async def test_what_was_said_is_sent_in_one_write_before_waiting():
     talk, transport = conversation()
     talk.received(b"a\nb\n")

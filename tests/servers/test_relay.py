@@ -56,6 +56,9 @@ class Transaction:
             raise self.final
         return self.final
 
+    async def park(self) -> None:
+        self.parked = True
+
     async def abort(self) -> None:
         self.aborted += 1
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from gatekeeper.model import Action, Stage
@@ -294,3 +297,53 @@ async def test_counters_say_what_the_client_did():
         assert counters.refused == 2
         heard = [(one.address.local, one.heard.value) for one in p.gate.sessions[0].named]
         assert heard[:5] == [("a", "known"), ("b", "known"), ("no", "unknown"), ("a", "abandoned"), ("b", "abandoned")]
+
+
+# --- made to wait ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_is_made_to_wait_holds_no_connection_to_the_next_hop(monkeypatch):
+    monkeypatch.setattr("gatekeeper.servers.smtp.HELD_FOR", 0.0)
+    async with proxy() as p, p.client() as client:
+        await client.say(HELLO, MAIL, RCPT)
+        p.gate.say(Stage.RCPT, Action.ACCEPT, delay=30.0)
+        client.send("RCPT TO:<two@example.org>\r\n")
+        while not p.server.slow_lane.slowed:  # noqa: ASYNC110 - there is nothing to wait for but the loop
+            await asyncio.sleep(0)
+        relay: Any = next(iter(p.server._sessions))._relay
+        assert relay._transaction._connection is None
+        client.reset()
+        await p.gate.until("left")
+    assert p.server.slow_lane.slowed == 0
+
+
+async def test_where_too_many_wait_already_the_others_are_answered_at_once():
+    async with proxy(slowed_at_once=1) as p, p.client() as first, p.client() as second:
+        p.gate.say(Stage.RCPT, Action.ACCEPT, delay=30.0)
+        for client in (first, second):
+            await client.say(HELLO, MAIL)
+        first.send(f"{RCPT}\r\n")
+        while not p.server.slow_lane.slowed:  # noqa: ASYNC110 - there is nothing to wait for but the loop
+            await asyncio.sleep(0)
+        assert (await second(RCPT))[:3] == "250"
+
+
+async def test_a_server_that_tells_of_many_clients_by_xforward_does_not_wait():
+    async with proxy(trust=("127.0.0.1/32",)) as p, p.client() as client:
+        p.gate.say(Stage.RCPT, Action.ACCEPT, delay=30.0)
+        await client.say(HELLO, "XFORWARD ADDR=192.0.2.7", MAIL)
+        assert (await client(RCPT))[:3] == "250"
+
+
+async def test_ten_thousand_octets_one_at_a_time_do_not_hold_a_session():
+    async with proxy(line_timeout=0.05) as p, p.client() as client:
+        client.send(b"N")
+        assert (await client.reply())[:9] == "421 4.4.2"
+
+
+async def test_a_session_that_never_comes_to_the_point_ends():
+    async with proxy(first_mail=0.05, idle_commands=1_000_000) as p, p.client() as client:
+        said = await client(HELLO)
+        while said[:3] != "421":
+            said = await client("NOOP")
+        assert said[:9] == "421 4.4.2"

@@ -239,7 +239,7 @@ async def test_a_session_that_has_lasted_long_enough_ends_between_mails():
 
 
 async def test_a_client_that_names_recipients_without_end_is_cut_off_however_busy_it_is():
-    async with proxy(data_total=0.02) as p, p.client() as client:
+    async with proxy(envelope_total=0.02) as p, p.client() as client:
         await client.say(HELLO, MAIL)
         said = ""
         while said[:3] != "421":

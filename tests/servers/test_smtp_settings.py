@@ -34,6 +34,13 @@ def test_the_defaults_are_good_and_every_setting_is_explained():
         ({"message_size": 0}, "message_size must be more than nothing"),
         ({"recipients": 0}, "recipients must be at least 1"),
         ({"data_timeout": 0.0}, "data_timeout must be longer than nothing"),
+        ({"line_timeout": 0.0}, "line_timeout must be longer than nothing"),
+        ({"first_mail": 0.0}, "first_mail must be longer than nothing"),
+        ({"envelope_total": 0.0}, "envelope_total must be longer than nothing"),
+        ({"greeting_delay": 61.0}, 'greeting_delay must be at most "60s"'),
+        ({"greeting_delay": -1.0}, "greeting_delay must be"),
+        ({"greeting_exempt": ("nonsense",)}, "write a network as"),
+        ({"slowed_at_once": 0}, "slowed_at_once must be at least 1"),
     ],
 )
 def test_a_bad_setting_is_refused_with_the_mend(wrong, mend):

@@ -70,6 +70,8 @@ ANYWHERE = {
     "NOOP \x00": {"500"},
     "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": {"500"},
 }
+OTHER_PROTOCOLS = {"GET / HTTP/1.1", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"}
+"""Nobody begins a session of SMTP with these; they are told so, once."""
 REPLY = re.compile(r"([2-5][0-9][0-9][ -][ -~]*\n)*[2-5][0-9][0-9] [ -~]*")
 NEEDS_ENHANCED = re.compile(r"(2|4|5)[0-9][0-9][ -]\1\.[0-9]+\.[0-9]+ ")
 
@@ -96,6 +98,10 @@ async def test_every_command_is_answered_and_the_session_lives(state):
             client.send(line.encode("latin-1") + b"\r\n")
             answer = await client.reply()
             assert REPLY.fullmatch(answer), (state, line, answer)
+            if state == "connected" and line in OTHER_PROTOCOLS:
+                assert answer[:3] == "421"
+                assert await client.gone()
+                continue
             assert answer[:3] in codes, (state, line, answer)
             if answer[0] in "45":
                 assert NEEDS_ENHANCED.match(answer), (state, line, answer)

@@ -12,10 +12,11 @@ It checks what every server owes a gate: `finish` once per transaction, `leave` 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gatekeeper.message.edit import Edit, Insert
-from gatekeeper.model import Action, Envelope, Mail, Notebook, Reply, Session, Stage, Thresholds, Verdict
+from gatekeeper.model import Action, Envelope, IPAddress, Mail, Notebook, Reply, Session, Stage, Thresholds, Verdict
 
 THRESHOLDS = Thresholds(tag=5000, reject=10000)
 CODES = {Action.GREYLIST: 451, Action.DEFER: 451, Action.REJECT: 550, Action.DROP: 421}
@@ -50,6 +51,11 @@ class FakeGate:
     messages: list[bytes] = field(default_factory=list)
     framings: list[tuple[str, ...]] = field(default_factory=list)
     seen: list[tuple[Stage, str | None, str | None]] = field(default_factory=list)  # stage, address, HELO
+
+    known: set[str] = field(default_factory=set)  # addresses whose mail was wanted before
+    patient: bool = False  # whether bad manners are only noted
+    looked_up: list[list[str]] = field(default_factory=list)
+    turned_away: list[tuple[str | None, str | None, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._ids = 0
@@ -141,6 +147,19 @@ class FakeGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         assert not verdict.action.refuses
         return [Insert(0, name, value) for name, value in self.inserts]
+
+    async def familiar(self, addresses: Sequence[IPAddress]) -> list[bool]:
+        self.looked_up.append([str(address) for address in addresses])
+        return [str(address) in self.known for address in addresses]
+
+    def turn_away(self, mail: Mail) -> Reply | None:
+        session = mail.session
+        facts = (session.speaks, session.spoke_early, session.pipelined)
+        if facts == (None, None, None) or (self.patient and session.speaks is None):
+            return None
+        self.turned_away.append(facts)
+        self._changed.set()
+        return Reply.of(421, "4.5.1 not in order")
 
     async def finish(
         self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""

@@ -7,6 +7,24 @@ from hypothesis import strategies as st
 from gatekeeper.wire.data import DataReader
 from gatekeeper.wire.stuffing import END, Stuffer
 
+PADDED = (b"\r\n. \r\n", b"\r\n.\t\r\n", b"\r\n .\r\n", b"\r\n..\r\n")
+"""Ends only to a reader that trims; to everybody who keeps to the RFC they are lines like others."""
+LAX_ENDS = (
+    *(b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\n.\r", b"\r\n.\r", b"\r.\r", b"\r.\n", b"\r.\r\n", b"\n\n.\n\n"),
+    *(b"\r\r\n.\r\n"[:-2], b"\r\n.\r\r\n", b"\r\n\r.\r\n", b"\r\n.\n\r\n"[:-2], b"\r\n.\r\0\n", b"\n\r.\n\r"),
+    *(
+        b"\r\n\0.\r\n",
+        b"\r\n.\0\r\n",
+        b"\0\r\n.\0\n",
+        b"\r\0\n.\r\n",
+        b"\r\n\x0c.\n",
+        b"\x0b.\r",
+        b"\x85.\n",
+        b"\n\n.\r\n",
+    ),
+    *PADDED,
+)
+"""Whatever some server has taken, or might take, for the end of a message. None of them holds CRLF.CRLF."""
 HOSTILE = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"x", b"\0", b"\r\n.\r\n"]), max_size=30)
 
 
@@ -41,16 +59,23 @@ def test_data_ends_at_the_first_dot_alone_on_a_line(wire, text, rest):
     assert not reader.nul
 
 
-@pytest.mark.parametrize(
-    "ending", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\n.\r", b"\r\n.\r", b"\r.\r\n", b"\r\n\0.\r\n"]
-)
-def test_no_other_ending_ends_it(ending):
-    """CVE-2023-51764, CVE-2023-51765, CVE-2023-51766."""
-    text, reader = read(b"x" + ending + b"MAIL FROM:<evil@x>\r\n.\r\n")
+@pytest.mark.parametrize("ending", LAX_ENDS)
+@pytest.mark.parametrize("cut", range(9))
+def test_no_other_ending_ends_it_however_it_is_cut(ending, cut):
+    """CVE-2023-51764, CVE-2023-51765, CVE-2023-51766; and what goes on to the next hop is one message."""
+    wire = b"x" + ending + b"MAIL FROM:<evil@x>\r\n.\r\n"
+    pieces = [wire[: 1 + cut], wire[1 + cut :]] if cut < len(ending) else [wire[n : n + 1] for n in range(len(wire))]
+    text, reader = read(*pieces)
     assert reader.ended
     assert b"MAIL FROM:<evil@x>" in text
     assert reader.rest == b""
-    assert reader.bare_lf or reader.bare_cr or reader.nul
+    assert reader.bare_lf or reader.bare_cr or reader.nul or ending in PADDED
+    if not reader.bare_cr:
+        stuffer = Stuffer()
+        onward = stuffer.feed(text) + stuffer.finish() + END
+        assert onward.count(b"\r\n.\r\n") == 1
+        assert onward.endswith(b"\r\n.\r\n")
+        assert onward.count(b"\n") == onward.count(b"\r\n") == onward.count(b"\r")
 
 
 def test_bare_lf_becomes_crlf_and_its_dots_stay():
