@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Action, Message, Verdict, setting
 from gatekeeper.wire.address import normal_domain
+from gatekeeper.wire.auth_results import authserv_id_of
 from gatekeeper.wire.headers import Defect, Field, Header
 
 
@@ -243,50 +244,3 @@ def _line(name: bytes, value: bytes) -> bytes:
 
 def _occurrences(header: Header) -> dict[tuple[str, int], Field]:
     return {(name, nth): field for name, fields in header.by_name.items() for nth, field in enumerate(fields, 1)}
-
-
-_COMMENT_SIGN = re.compile(r"[()]|\\.")
-_VALUE = re.compile(r"""([^\x00-\x20()<>@,;:\\"/\[\]?=\x7f]+)|"((?:[^"\\]|\\.)*+)\"""")
-_VERSION = re.compile(r"[0-9]{1,9}(?![^\s;(])")
-
-
-def authserv_id_of(value: bytes) -> str | None:
-    """Who an Authentication-Results field claims to be from (RFC 8601 §2.2); None when that cannot be read.
-
-    Comments, quoting and the version number are understood, as any reader that believes the field might do.
-    """
-    try:
-        text = value.replace(b"\r\n", b"").decode().replace("\t", " ")
-    except UnicodeDecodeError:
-        return None
-    if not text.isprintable():
-        return None
-    start = _past_comments(text, 0)
-    match = None if start is None else _VALUE.match(text, start)
-    if match is None:
-        return None
-    end = _past_comments(text, match.end())
-    if end is not None and (version := _VERSION.match(text, end)) is not None and end > match.end():
-        end = _past_comments(text, version.end())
-    if end is None or (end < len(text) and text[end] != ";"):
-        return None
-    return match[1] or re.sub(r"\\(.)", r"\1", match[2]).strip() or None
-
-
-def _past_comments(text: str, position: int) -> int | None:
-    """The place after blanks and comments; None when a comment does not end."""
-    while position < len(text):
-        if text[position] == " ":
-            position += 1
-        elif text[position] == "(":
-            depth = 0
-            for sign in _COMMENT_SIGN.finditer(text, position):
-                depth += {"(": 1, ")": -1}.get(sign[0], 0)
-                if not depth and sign[0] == ")":
-                    position = sign.end()
-                    break
-            else:
-                return None
-        else:
-            break
-    return position
