@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gatekeeper.checks.arc import Arc
 from gatekeeper.checks.base import Check
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
@@ -30,7 +31,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf,),),
     Stage.RCPT: ((Stacking,),),
     Stage.DATA: (),
-    Stage.MESSAGE: ((Headers, Dkim), (Dmarc,)),
+    Stage.MESSAGE: ((Headers, Dkim, Arc), (Dmarc,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -22,6 +22,10 @@ class Canon(enum.StrEnum):
     RELAXED = "relaxed"  # changes of white space and of the case of field names survive
 
 
+BodyKind = tuple[Canon, int | None]
+"""A canonical form of the body, and how many of its octets count (l=); None for all of them."""
+
+
 def canonical_field(raw_name: bytes, value: bytes, canon: Canon) -> bytes:
     """RFC 6376 §3.4.1 and §3.4.2, without a CRLF at the end."""
     if canon is Canon.SIMPLE:
@@ -45,7 +49,7 @@ class BodyHashes:
 
     __slots__ = ("_bodies",)
 
-    def __init__(self, kinds: Iterable[tuple[Canon, int | None]]) -> None:
+    def __init__(self, kinds: Iterable[BodyKind]) -> None:
         self._bodies: dict[Canon, _Body] = {}
         for canon, limit in kinds:
             body = self._bodies.get(canon)
@@ -56,6 +60,11 @@ class BodyHashes:
     def __bool__(self) -> bool:
         """Whether anybody wants to know."""
         return bool(self._bodies)
+
+    @property
+    def kinds(self) -> set[BodyKind]:
+        """What was asked for at the start."""
+        return {(canon, limit) for canon, body in self._bodies.items() for limit in body.digests}
 
     def update(self, chunk: bytes) -> None:
         for body in self._bodies.values():

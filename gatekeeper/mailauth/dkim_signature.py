@@ -13,8 +13,12 @@ import idna
 
 from gatekeeper.mailauth.dkim_canonical import Canon
 from gatekeeper.mailauth.dkim_key import KeyType
-from gatekeeper.wire.headers import Field
+from gatekeeper.mailauth.dkimpy import NotTags, tag_list
+from gatekeeper.wire.headers import Defect, Field, Header
 
+FIELD = "dkim-signature"
+MOST_SIGNATURES = 8  # verified of one message
+MOST_FIELD = 16384  # octets of one field
 MOST_DIGITS = 15  # of t=, x= and l=
 
 NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -59,6 +63,35 @@ class Signature:
     identity_domain: str
     sent: int | None  # t=
     expires: int | None  # x=
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One DKIM-Signature field: its tags, as far as it has any, and what can be verified, or why nothing can."""
+
+    tags: Mapping[bytes, bytes]
+    signature: Signature | None = None
+    settled: Settled | None = None
+
+
+def read_signatures(header: Header, most: int = MOST_SIGNATURES) -> list[Reading]:
+    """From the top, at most so many."""
+    return [_read(field) for field in header.all(FIELD)[:most]]
+
+
+def _read(field: Field) -> Reading:
+    tags: dict[bytes, bytes] = {}
+    try:
+        if field.defects - {Defect.BLANK_BEFORE_COLON}:
+            raise Settled(DkimCode.NEUTRAL, "not a proper field")
+        if len(field.value) > MOST_FIELD:
+            raise Settled(DkimCode.NEUTRAL, "signature is too long")
+        tags = tag_list(field.value)
+        return Reading(tags, read_signature(field, tags))
+    except NotTags:
+        return Reading(tags, settled=Settled(DkimCode.NEUTRAL, "not a list of tags"))
+    except Settled as settled:
+        return Reading(tags, settled=settled)
 
 
 def read_signature(field: Field, tags: Mapping[bytes, bytes]) -> Signature:

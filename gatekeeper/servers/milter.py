@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
-from gatekeeper.mailauth.dkim import body_hashes
+from gatekeeper.mailauth.bodies import body_hashes
 from gatekeeper.message.edit import Change, Edit, Remove, value_of
 from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.servers import answers

@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP
 
 from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
-from gatekeeper.mailauth.dkim import body_hashes
+from gatekeeper.mailauth.bodies import body_hashes
 from gatekeeper.message.edit import Edit, Insert
 from gatekeeper.message.received import received_value
 from gatekeeper.model import Action, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimResult, DkimResults, body_hashes, load_key, sign, verify
+from gatekeeper.mailauth.bodies import body_hashes
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults, load_key, verify
 from gatekeeper.mailauth.dkim_canonical import Canon
 from gatekeeper.mailauth.dkim_key import UnusableKey
 from gatekeeper.mailauth.dkim_signature import DkimCode
+from gatekeeper.mailauth.dkimpy import sign
 from gatekeeper.model import BytesBody, Message
 from tests.support.dkim_signer import record, signed
 from tests.support.fake_resolver import FakeResolver
