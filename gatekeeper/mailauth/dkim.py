@@ -26,7 +26,7 @@ from gatekeeper.mailauth.dkim_signature import (
     without_signature,
 )
 from gatekeeper.mailauth.dkimpy import NotTags, tag_list
-from gatekeeper.message.header import header_of
+from gatekeeper.message.header import author_of, header_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Header
 
@@ -35,6 +35,10 @@ MOST_KEYS = 3  # tried where a name has several
 MOST_IDENTITY = 320  # characters of i= that are kept
 EXPIRY_GRACE = 300.0  # seconds for clocks that differ
 FUTURE_GRACE = 86400.0  # a signer's clock may be wrong by a time zone without its mail being lost
+SHOWN = ("to", "subject", "date", "content-type")
+"""Fields that make of a message what readers see; one that passes without them covered is told (`uncovered`)."""
+ONCE = ("sender", "reply-to", "to", "cc", "subject", "date", "content-type", "content-transfer-encoding")
+"""Fields of which there may be one (RFC 5322 §3.6, RFC 2045 §3) and which readers are shown. From is one, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class DkimResult:
     `domain` is d= in A-labels and lower case ("" when it is no name), `selector` s=, `algorithm` a=, `identity` i=.
     `signature` is the beginning of b=, for Authentication-Results (RFC 6008). `partial`: l= leaves text uncovered;
     such a signature never passes, the code is POLICY. `testing`: the key says t=y; it vouches for nothing.
+    `uncovered`, of one that passes: which of the fields that readers are shown are there and not signed. `digest`
+    tells the signature from any other, in 16 hexadecimal digits: the same one twice is the same message twice.
+    `ambiguous`: it verifies, and does not pass because two readers might see two authors; the code is POLICY.
     """
 
     code: DkimCode
@@ -56,6 +63,9 @@ class DkimResult:
     partial: bool = False
     testing: bool = False
     key_bits: int = 0
+    uncovered: tuple[str, ...] = ()
+    digest: str = ""
+    ambiguous: bool = False
 
     @property
     def vouches(self) -> bool:
@@ -81,7 +91,6 @@ async def verify(message: Message, resolver: Resolver, *, now: float, most: int 
 
     `now` is Unix time. Never raises for what a message holds.
     """
-    header = header_of(message)
     readings = signatures_of(message, most)
     results = [_described(reading) for reading in readings]
     todo = [(place, one.signature) for place, one in enumerate(readings) if one.signature is not None]
@@ -91,8 +100,8 @@ async def verify(message: Message, resolver: Resolver, *, now: float, most: int 
         canonical: Canonical = {}
         for place, signature in todo:
             keys = keys_in(answers[question_of(signature.selector, signature.domain)])
-            results[place] = _judged(results[place], signature, header, hashes, keys, now=now, canonical=canonical)
-    return DkimResults(tuple(results), len(header.all(FIELD)))
+            results[place] = _judged(results[place], signature, message, hashes, keys, now=now, canonical=canonical)
+    return DkimResults(tuple(results), len(header_of(message).all(FIELD)))
 
 
 def _described(reading: Reading) -> DkimResult:
@@ -157,17 +166,19 @@ def load_key(record: bytes) -> DkimKey:
 def _judged(
     described: DkimResult,
     signature: Signature,
-    header: Header,
+    message: Message,
     hashes: BodyHashes,
     keys: list[DkimKey] | Settled,
     *,
     now: float,
     canonical: Canonical,
 ) -> DkimResult:
+    described = replace(described, digest=hashlib.blake2b(signature.signed, digest_size=8).hexdigest())
     if isinstance(keys, Settled):
         return replace(described, code=keys.code, reason=keys.reason)
     body = hashes.digest(signature.body_canon, signature.limit)
     assert body is not None  # noqa: S101  # they were made for these very signatures
+    header = header_of(message)
     digest: bytes | None = None
     outcome = described
     for key in keys:
@@ -182,11 +193,22 @@ def _judged(
         except Settled as settled:
             outcome = replace(outcome, code=settled.code, reason=settled.reason)
             continue
-        if signature.limit is not None and signature.limit < body.length:
-            uncovered = f"{body.length - signature.limit} octets of the body are not signed"
-            return replace(outcome, code=DkimCode.POLICY, reason=uncovered, partial=True)
-        return replace(outcome, code=DkimCode.PASS)
+        return _verified(outcome, signature, message, body)
     return outcome
+
+
+def _verified(outcome: DkimResult, signature: Signature, message: Message, body: BodyHash) -> DkimResult:
+    """A signature that is the domain's: what it is worth."""
+    if signature.limit is not None and signature.limit < body.length:
+        uncovered = f"{body.length - signature.limit} octets of the body are not signed"
+        return replace(outcome, code=DkimCode.POLICY, reason=uncovered, partial=True)
+    doubts = author_of(message).ambiguities
+    if doubts:
+        why = f"two readers might see two authors: {', '.join(doubts[:3])}"
+        return replace(outcome, code=DkimCode.POLICY, reason=why, ambiguous=True)
+    header = header_of(message)
+    unsigned = tuple(name for name in SHOWN if name not in signature.names and header.all(name))
+    return replace(outcome, code=DkimCode.PASS, uncovered=unsigned)
 
 
 def check_key(signature: Signature, key: DkimKey) -> None:
@@ -212,6 +234,10 @@ def check_whole(signature: Signature, header: Header, body: BodyHash) -> None:
         # Only the last was signed, and a reader may show the first (RFC 6376 §8.15). Over-signed with as many names
         # as there are, it is what the signer saw.
         raise Settled(DkimCode.FAIL, "there are more From fields than were signed")
+    for name in ONCE:
+        signed = signature.names.count(name)
+        if signed and len(header.all(name)) > signed:
+            raise Settled(DkimCode.FAIL, f"there are more {name} fields than were signed")
     if signature.limit is not None and signature.limit > body.length:
         raise Settled(DkimCode.FAIL, "the body is shorter than what was signed")
     if body.digest != signature.body_hash:
