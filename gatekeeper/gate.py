@@ -10,14 +10,19 @@ from typing import Any, Final, Literal, Protocol
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Check, Settles, Tools
+from gatekeeper.checks.reverse_dns import ReverseName
 from gatekeeper.checks.stacking import client_key, network_key
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
 from gatekeeper.mailauth import authres
+from gatekeeper.mailauth.arc import ArcResult
+from gatekeeper.mailauth.authres import Method
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcResult
+from gatekeeper.mailauth.signing import Signer
 from gatekeeper.mailauth.spf import SpfResult
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
+from gatekeeper.message.header import author_of
 from gatekeeper.model import (
     Action,
     Duration,
@@ -78,7 +83,13 @@ class Gate(Protocol):
         ...
 
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
-        """Header edits for a message that passes."""
+        """Header edits for a message that passes; a signature of ours comes last."""
+        ...
+
+    def signs(self, session: Session) -> bool:
+        """Whether that client's mail is ours to sign. Where it is otherwise to be left alone, `envelope.exempt` says
+        so: then nothing is judged and recorded, and the edits are the signature alone.
+        """
         ...
 
     async def finish(
@@ -127,6 +138,7 @@ class LiveGate:
         settings: Settings,
         edit_settings: edit.Settings,
         counts: bool = True,
+        signer: Signer | None = None,
     ) -> None:
         """`counts` is whether what is found shows in the metrics: not for a message of our own."""
         self._counts = counts
@@ -136,6 +148,7 @@ class LiveGate:
         self._recorder = recorder
         self._settings = settings
         self._edit_settings = edit_settings
+        self._signer = signer
         checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
         self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
         self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
@@ -171,6 +184,9 @@ class LiveGate:
             raise ValueError("judging at RCPT needs mail.recipient")
         if stage != Stage.RCPT:
             mail.recipient = None
+        if mail.envelope.exempt:
+            await self._prepare(stage, mail)
+            return self._policy.decide(())
         waves = self._due(stage, mail)
         if waves:
             limit = self._settings.at_message if stage == Stage.MESSAGE else self._settings.before_data
@@ -179,7 +195,19 @@ class LiveGate:
             await self._run(waves, mail, began + limit)
             if self._counts:
                 metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
-        return self._decide(stage, mail)
+        verdict = self._decide(stage, mail)
+        if not verdict.action.refuses:
+            await self._prepare(stage, mail)
+        return verdict
+
+    async def _prepare(self, stage: Stage, mail: Mail) -> None:
+        """What a signature of ours needs to know of the body; a message goes on without one rather than not at all."""
+        if self._signer is None or stage != Stage.MESSAGE:
+            return
+        try:
+            await self._signer.prepare(mail)
+        except OSError as error:
+            log.traceback_once("signing_failed", error, id=mail.envelope.id)
 
     def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
         """The waves still to run for this stage and those a server skipped; equal waves of several stages together."""
@@ -369,19 +397,37 @@ class LiveGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         if mail.message is None:
             raise ValueError("there is no message to edit")
+        if mail.envelope.exempt:
+            return self._signatures(mail, [], results="")
         results = authres.write(
             self._tools.hostname,
             spf=mail.evidence(SpfResult),
             dkim=mail.evidence(DkimResults),
             dmarc=mail.evidence(DmarcResult),
+            arc=mail.evidence(ArcResult),
+            doubts=author_of(mail.message).ambiguities,
+            others=_iprev(mail),
         )
-        return edit.edits(
+        made = edit.edits(
             mail.message,
             verdict,
             authserv_id=self._tools.hostname,
             auth_results=results,
             settings=self._edit_settings,
+            sealing=self._signer is not None and self._signer.seals(mail),
         )
+        return [*made, *self._signatures(mail, made, results=results)]
+
+    def signs(self, session: Session) -> bool:
+        return self._signer is not None and self._signer.ours(session)
+
+    def _signatures(self, mail: Mail, made: list[Edit], *, results: str) -> list[Edit]:
+        if self._signer is None:
+            return []
+        added = self._signer.added(mail, made, results=results, now=self._tools.clock())
+        if added:
+            metrics.SIGNED["dkim" if added[-1].name == "DKIM-Signature" else "arc"].inc()
+        return added
 
     # -- what is kept
 
@@ -389,6 +435,8 @@ class LiveGate:
         self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""
     ) -> None:
         envelope = mail.envelope
+        if envelope.exempt:
+            return
         if not envelope.recipients and not any(r.by_next_hop for r in envelope.refused):
             return  # refused by us alone: `refused` has kept that
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
@@ -448,6 +496,14 @@ class LiveGate:
                 kept = self._histories.setdefault(key, [0, 0])
                 kept[0] += accepted
                 kept[1] += refused
+
+
+def _iprev(mail: Mail) -> list[Method]:
+    """Whether the client's address and its name lead to each other (RFC 8601 §2.7.3), as far as it was looked up."""
+    found, address = mail.evidence(ReverseName), mail.session.address
+    if found is None or address is None:
+        return []
+    return [Method("iprev", "pass" if found.confirmed else "fail", (("policy.iprev", str(address)),), found.name)]
 
 
 def _held(verdict: Verdict) -> Verdict:

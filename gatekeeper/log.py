@@ -52,6 +52,7 @@ EVENTS: Final[dict[str, str]] = {
     # evidence
     "check_failed": "A check raised an error; it counts for nothing and stands in `missing`.",
     "canary_late": "A message of our own did not come out of the pipeline in time; the process may be replaced.",
+    "signing_failed": "A message goes on without a signature of ours: its text could not be read again.",
     "check_late": "A check did not end in time; it counts for nothing and stands in `missing`.",
     # the world around us
     "next_hop_away": "The next hop could not be reached, or went away.",

@@ -13,6 +13,7 @@ from typing import Any, Final
 import gatekeeper.dns.resolver
 import gatekeeper.gate
 import gatekeeper.log
+import gatekeeper.mailauth.signing
 import gatekeeper.message.edit
 import gatekeeper.nexthop.settings
 import gatekeeper.policy
@@ -40,6 +41,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
         "gate": gatekeeper.gate.Settings,
         "policy": gatekeeper.policy.Settings,
         "message.edit": gatekeeper.message.edit.Settings,
+        "mailauth.signing": gatekeeper.mailauth.signing.Settings,
         "dns": gatekeeper.dns.resolver.Settings,
         "store": gatekeeper.store.opening.Settings,
         "records": gatekeeper.records.writer.Settings,
@@ -94,6 +96,13 @@ class MessageParts:
 
 
 @dataclass(frozen=True, slots=True)
+class MailAuthParts:
+    """What we vouch for."""
+
+    signing: gatekeeper.mailauth.signing.Settings
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything the operator decided, under the names of the sections.
 
@@ -108,6 +117,7 @@ class Configuration:
     gate: gatekeeper.gate.Settings
     policy: gatekeeper.policy.Settings
     message: MessageParts
+    mailauth: MailAuthParts
     dns: gatekeeper.dns.resolver.Settings
     store: gatekeeper.store.opening.Settings
     records: gatekeeper.records.writer.Settings
@@ -171,6 +181,7 @@ def read(text: str, file: str) -> Configuration:
         gate=made["gate"],
         policy=made["policy"],
         message=MessageParts(edit=made["message.edit"]),
+        mailauth=MailAuthParts(signing=made["mailauth.signing"]),
         dns=made["dns"],
         store=made["store"],
         records=made["records"],

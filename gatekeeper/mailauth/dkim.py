@@ -7,7 +7,7 @@ OpenSSL's. What ARC has in common with it (keys, header hashes, what a key is fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -26,6 +26,7 @@ from gatekeeper.mailauth.dkim_signature import (
     without_signature,
 )
 from gatekeeper.mailauth.dkimpy import NotTags, tag_list
+from gatekeeper.mailauth.dkimpy import sign as sign  # noqa: PLC0414  # for whoever looks for it here
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Header
@@ -252,11 +253,27 @@ def check_time(signature: Signature, now: float) -> None:
 
 
 def header_digest(signature: Signature, header: Header, canonical: Canonical) -> bytes:
-    """RFC 6376 §3.7: the named fields, of equal ones the last first, then the signature without its b=."""
-    canon = signature.header_canon
+    """The SHA-256 of what the signature covers of the header (RFC 6376 §3.7)."""
+    own = signature.field
+    return covered_digest(
+        header,
+        signature.names,
+        signature.header_canon,
+        own=(own.raw_name, without_signature(own.value)),
+        canonical=canonical,
+    )
+
+
+def covered_digest(
+    header: Header, names: Sequence[str], canon: Canon, *, own: tuple[bytes, bytes], canonical: Canonical
+) -> bytes:
+    """RFC 6376 §3.7: the named fields, of equal ones the last first, then the signature's own, without what b= has.
+
+    `own` is its name and value; `canonical` keeps what was made for one signature for the next.
+    """
     digest = hashlib.sha256()
     left: dict[str, int] = {}
-    for name in signature.names:
+    for name in names:
         fields = header.all(name)
         count = left.get(name, len(fields))
         if not count:
@@ -267,6 +284,5 @@ def header_digest(signature: Signature, header: Header, canonical: Canonical) ->
         if text is None:
             text = canonical[field.index, canon] = canonical_field(field.raw_name, field.value, canon) + b"\r\n"
         digest.update(text)
-    own = signature.field
-    digest.update(canonical_field(own.raw_name, without_signature(own.value), canon))
+    digest.update(canonical_field(*own, canon))
     return digest.digest()

@@ -49,7 +49,9 @@ class Settings:
 
     subject_prefix: str = setting("", 'Put before the subject of tagged mail, as "[SPAM] "; empty leaves it alone.')
     subject_prefix_breaks_signatures: bool = setting(
-        False, "Whether the subject of signed mail is prefixed too, although its signature (DKIM, ARC) then fails."
+        False,
+        "Whether the subject of signed mail is prefixed too where we cannot seal it, although its signature (DKIM, "
+        "ARC) then fails.",
     )
     level_character: str = setting("*", "What X-Spam-Level repeats once for each whole point.")
 
@@ -76,10 +78,12 @@ def edits(
     auth_results: str | None,
     settings: Settings,
     received: str | None = None,
+    sealing: bool = False,
 ) -> list[Edit]:
     """What a message that passes gets, in the order in which it is to be done.
 
-    `auth_results` and `received` are the values of those fields as they are to be written. Every insert goes to the
+    `auth_results` and `received` are the values of those fields as they are to be written. `sealing`: a changed
+    message will be sealed (ARC), so that the subject of a signed one may be touched. Every insert goes to the
     top, so that the last stands highest. Removals come highest index first, since a milter's MTA may count anew after
     each one.
     """
@@ -94,7 +98,8 @@ def edits(
     made.append(Insert(0, "X-Spam-Score", _points(verdict.millis)))
     if tagged:
         made.append(Insert(0, "X-Spam-Flag", "YES"))
-        if settings.subject_prefix and (settings.subject_prefix_breaks_signatures or not _signed(header)):
+        touching = sealing or settings.subject_prefix_breaks_signatures or not _signed(header)
+        if settings.subject_prefix and touching:
             made += _subject(header, settings.subject_prefix)
     if auth_results is not None:
         made.append(Insert(0, "Authentication-Results", _ours(auth_results)))

@@ -94,8 +94,18 @@ async def test_without_an_answer_every_other_rule_is_missing() -> None:
     assert (found.rule, found.evidence.results[0].code) == ("DKIM_TEMPERROR", DkimCode.TEMPERROR)
     assert missing == Missing(
         "dkim",
-        ("DKIM_PASS", "DKIM_FAIL", "DKIM_PARTIAL", "DKIM_AMBIGUOUS", "DKIM_WEAK_KEY", "DKIM_POLICY", "DKIM_INVALID",
-         "DKIM_NONE", "DKIM_UNCOVERED", "DKIM_REPLAY"),
+        (
+            "DKIM_PASS",
+            "DKIM_FAIL",
+            "DKIM_PARTIAL",
+            "DKIM_AMBIGUOUS",
+            "DKIM_WEAK_KEY",
+            "DKIM_POLICY",
+            "DKIM_INVALID",
+            "DKIM_NONE",
+            "DKIM_UNCOVERED",
+            "DKIM_REPLAY",
+        ),
         "no answer about the key",
     )
 
@@ -186,4 +196,4 @@ async def test_replays_can_be_left_alone() -> None:
     assert len(await inspect(signed(MAIL, KEY), check=check, store=away(), recipients=["a@o.example"])) == 1
     for wrong in ({"replay_recipients": -1}, {"replay_networks": 5000}, {"replay_window": 1.0}):
         with pytest.raises(ValueError, match="replay_"):
-            Dkim(**wrong)  # type: ignore[arg-type]
+            Dkim(**wrong)

@@ -1,4 +1,4 @@
-"""The ARC test suite: 171 chains to be verified, 17 messages to be sealed. docs/conformance.md explains what differs."""
+"""The ARC test suite: 171 chains to be verified. docs/conformance.md explains what differs."""
 
 from __future__ import annotations
 

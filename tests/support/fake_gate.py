@@ -46,6 +46,7 @@ class FakeGate:
     refusals: list[tuple[str, Reply]] = field(default_factory=list)
     left: list[Session] = field(default_factory=list)
     renewed: int = 0
+    signing: bool = False
     sessions: list[Session] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     framings: list[tuple[str, ...]] = field(default_factory=list)
@@ -141,6 +142,9 @@ class FakeGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         assert not verdict.action.refuses
         return [Insert(0, name, value) for name, value in self.inserts]
+
+    def signs(self, session: Session) -> bool:
+        return self.signing
 
     async def finish(
         self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""
