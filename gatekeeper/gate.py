@@ -44,6 +44,7 @@ from gatekeeper.policy import Policy
 from gatekeeper.records.record import record_of
 from gatekeeper.records.writer import Recorder
 from gatekeeper.store.base import StoreAway
+from gatekeeper.wire.address import doubts_about
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +407,7 @@ class LiveGate:
             dmarc=mail.evidence(DmarcResult),
             arc=mail.evidence(ArcResult),
             doubts=author_of(mail.message).ambiguities,
+            sender_doubts=() if mail.envelope.sender is None else doubts_about(mail.envelope.sender),
             others=_iprev(mail),
         )
         made = edit.edits(

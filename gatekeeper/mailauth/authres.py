@@ -44,21 +44,27 @@ def write(
     dmarc: DmarcResult | None = None,
     arc: ArcResult | None = None,
     doubts: Sequence[str] = (),
+    sender_doubts: Sequence[str] = (),
     others: Sequence[Method] = (),
 ) -> str:
     """The value of the field, folded with CRLF and TAB, nothing at its ends. None is what was not looked at.
 
-    `doubts` say why two readers might see two authors. Then nothing is carried on as a pass that whoever reads the
-    field might take for the author's: it is `policy`, the result that local rules put in another's place (RFC 8601
-    §2.7).
+    `doubts` say why two readers might see two authors, `sender_doubts` the same of the reverse-path. Then nothing is
+    carried on as a pass that whoever reads the field might take for the author's, or the sender's: it is `policy`,
+    the result that local rules put in another's place (RFC 8601 §2.7).
     Printable ASCII whatever the results hold: no value can end the field, or begin another result.
     """
-    methods = [*_spf(spf), *_spf(helo), *_dkim(dkim), *_dmarc(dmarc), *_arc(arc)]
-    if doubts:
-        why = f"two readers might see two authors: {', '.join(doubts[:3])}"
-        methods = [replace(one, result="policy", reason=why) if one.result == "pass" else one for one in methods]
+    by_sender = _unless("two senders", sender_doubts, [*_spf(spf), *_spf(helo)])
+    methods = _unless("two authors", doubts, [*by_sender, *_dkim(dkim), *_dmarc(dmarc), *_arc(arc)])
     methods += others
     return FOLD.join([_value(authserv_id), *(map(_resinfo, methods) if methods else ("none",))])
+
+
+def _unless(what: str, doubts: Sequence[str], methods: list[Method]) -> list[Method]:
+    if not doubts:
+        return methods
+    why = f"two readers might see {what}: {', '.join(doubts[:3])}"
+    return [replace(one, result="policy", reason=why) if one.result == "pass" else one for one in methods]
 
 
 def _spf(result: SpfResult | None) -> Iterator[Method]:

@@ -132,12 +132,14 @@ def _names(
 
 
 def _tags(tags: Sequence[str]) -> str:
-    """Tags on lines that are not too long."""
-    lines = [""]
+    """Tags on lines that are not too long; a tag that has several lines itself begins a new one."""
+    lines, column = [""], len(MESSAGE_SIGNATURE_NAME) + 2
     for tag in tags:
-        if lines[-1] and len(lines[-1]) + len(tag) > LINE:
+        if lines[-1] and (column + len(tag) > LINE or "\r\n" in tag):
             lines.append("")
+            column = 0
         lines[-1] += f"{' ' if lines[-1] else ''}{tag};"
+        column += len(tag.rpartition("\n")[2]) + 2
     return "\r\n ".join(lines).removesuffix(";")
 
 

@@ -47,6 +47,7 @@ class FakeGate:
     left: list[Session] = field(default_factory=list)
     renewed: int = 0
     signing: bool = False
+    mails: list[Mail] = field(default_factory=list)  # those whose message was judged
     sessions: list[Session] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     framings: list[tuple[str, ...]] = field(default_factory=list)
@@ -129,6 +130,7 @@ class FakeGate:
         if stage == Stage.MESSAGE:
             assert mail.message is not None
             self.messages.append(b"".join(mail.message.chunks()))
+            self.mails.append(mail)
             self.framings.append(mail.message.framing)
         verdict = self._said.get((stage, to)) or self._said.get((stage, ""))
         if verdict is None:
