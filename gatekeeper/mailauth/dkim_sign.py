@@ -11,8 +11,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gatekeeper.mailauth.arc_chain import MOST_SETS, Chain
 from gatekeeper.mailauth.dkim import covered_digest
@@ -58,6 +59,16 @@ class SigningKey:
     def algorithm(self) -> str:
         return "rsa-sha256" if isinstance(self.private, RSAPrivateKey) else "ed25519-sha256"
 
+    @property
+    def record(self) -> str:
+        """The TXT record that publishes the key (RFC 6376 §3.6.1, RFC 8463 §4)."""
+        public = self.private.public_key()
+        if isinstance(public, RSAPublicKey):
+            packed = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return f"v=DKIM1; k=rsa; p={base64.b64encode(packed).decode()}"
+        raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return f"v=DKIM1; k=ed25519; p={base64.b64encode(raw).decode()}"
+
     def sign(self, digest: bytes) -> str:
         """The value of b= for that SHA-256."""
         if isinstance(self.private, RSAPrivateKey):
@@ -74,6 +85,12 @@ class ArcFields:
     results: str
     message_signature: str
     seal: str
+
+
+def same_key(key: SigningKey, public: RSAPublicKey | Ed25519PublicKey) -> bool:
+    """Whether that is the public part of ours."""
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return key.private.public_key().public_bytes(*form) == public.public_bytes(*form)
 
 
 def dkim_signature(header: Header, body_hash: bytes, key: SigningKey, *, now: float) -> str:
