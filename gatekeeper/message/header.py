@@ -65,6 +65,8 @@ def _read_author(header: Header) -> Author:
         doubts[Ambiguity.SEVERAL_ADDRESSES] = None
     if fields and _hidden_from_some(fields[-1], header):
         doubts[Ambiguity.MALFORMED_FIELD] = None
+    if header.malformed and Defect.TOO_MANY in header.malformed[-1].defects:
+        doubts[Ambiguity.TOO_LONG] = None  # who knows who else is named in the rest
     doubts |= dict.fromkeys(_sender_doubts(header))
     domain = mailboxes[0].address.domain if len(mailboxes) == 1 and not doubts else None
     return Author(mailboxes, domain or None, tuple(doubts))
