@@ -123,7 +123,7 @@ def _text(tags: Mapping[bytes, bytes], tag: bytes, most: int) -> str:
     return b"".join(tags.get(tag, b"").split()).decode("utf-8", "replace")[:most]
 
 
-Canonical = dict[tuple[int, Canon], bytes]
+Canonical = dict[Canon, dict[int, bytes]]
 """Fields in canonical form by their index: each is made once for all signatures of a message."""
 
 
@@ -271,7 +271,8 @@ def covered_digest(
 
     `own` is its name and value; `canonical` keeps what was made for one signature for the next.
     """
-    digest = hashlib.sha256()
+    made = canonical.setdefault(canon, {})
+    lines: list[bytes] = []
     left: dict[str, int] = {}
     for name in names:
         fields = header.all(name)
@@ -280,9 +281,9 @@ def covered_digest(
             continue  # a field that is not there, signed so that nobody adds one (§5.4.2)
         left[name] = count - 1
         field = fields[count - 1]
-        text = canonical.get((field.index, canon))
+        text = made.get(field.index)
         if text is None:
-            text = canonical[field.index, canon] = canonical_field(field.raw_name, field.value, canon) + b"\r\n"
-        digest.update(text)
-    digest.update(canonical_field(*own, canon))
-    return digest.digest()
+            text = made[field.index] = canonical_field(field.raw_name, field.value, canon) + b"\r\n"
+        lines.append(text)
+    lines.append(canonical_field(*own, canon))
+    return hashlib.sha256(b"".join(lines)).digest()

@@ -8,6 +8,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -146,6 +147,7 @@ def _canons(value: bytes) -> tuple[Canon, Canon]:
         raise Settled(DkimCode.NEUTRAL, "unknown canonicalisation") from None
 
 
+@lru_cache(maxsize=4096)
 def name_of(value: bytes) -> str | None:
     """A domain name or a selector, U-labels made A-labels (RFC 8616 §5); None for what is neither."""
     if len(value) > 253:

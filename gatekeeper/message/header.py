@@ -93,7 +93,7 @@ def _hidden_from_some(field: Field, header: Header) -> bool:
     """
     if any(bad.index <= field.index and Defect.MAILBOX_LINE not in bad.defects for bad in header.malformed):
         return True
-    return any(_EMPTY_FOLD.search(one.raw) for one in header.fields[: field.index + 1])
+    return any(_EMPTY_FOLD.search(one.raw) for one in header.fields[: field.index + 1] if b"\n" in one.value)
 
 
 def date_of(message: Message) -> float | None:
