@@ -206,8 +206,9 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
     "2000 lines without a colon": lambda raw: b"no colon here\r\n" * 1990 + raw,
     "60 ARC sets": lambda raw: (
         b"".join(
-            f"ARC-Seal: i={n}; a=rsa-sha256; cv=pass; d={DOMAIN}; s=s; b=AA\r\nARC-Message-Signature: i={n}; a=rsa-sha256;"
-            f" d={DOMAIN}; s=s; h=from; bh=AA; b=AA\r\nARC-Authentication-Results: i={n}; x; none\r\n".encode()
+            f"ARC-Seal: i={n}; a=rsa-sha256; cv=pass; d={DOMAIN}; s=s; b=AA\r\n"
+            f"ARC-Message-Signature: i={n}; a=rsa-sha256; d={DOMAIN}; s=s; h=from; bh=AA; b=AA\r\n"
+            f"ARC-Authentication-Results: i={n}; x; none\r\n".encode()
             for n in range(1, 61)
         )
         + raw
