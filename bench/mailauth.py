@@ -123,14 +123,15 @@ def made_up(octets: int, key: rsa.RSAPrivateKey) -> bytes:
     return signed(head.encode() + b"\r\n" + line * (octets // len(line)), key)
 
 
-async def ours(raw: bytes, resolver: Names) -> None:
+async def ours(raw: bytes, resolver: Names, *, dmarc: bool = True) -> None:
     """What the checks do: SPF, DKIM, ARC, DMARC."""
     message = read_message(raw)
     sender = mail_from(ip_address(CLIENT), Address("ann", DOMAIN), "mail.bench.example")
     by_spf = await check_host(resolver, sender)
     by_dkim = await verify(message, resolver, now=NOW)
     await verify_arc(message, resolver, now=NOW)
-    await evaluate(resolver, author_of(message).domain or "", spf=by_spf, dkim=by_dkim)
+    if dmarc:
+        await evaluate(resolver, author_of(message).domain or "", spf=by_spf, dkim=by_dkim)
 
 
 async def with_ticker(work: Callable[[], Coroutine[Any, Any, None]]) -> float:
@@ -152,7 +153,7 @@ async def with_ticker(work: Callable[[], Coroutine[Any, Any, None]]) -> float:
     return longest
 
 
-def by_us(messages: Sequence[bytes], resolver: Names, *, rounds: int = 3) -> Cost:
+def by_us(messages: Sequence[bytes], resolver: Names, *, rounds: int = 3, dmarc: bool = True) -> Cost:
     """The cheapest of some rounds for each message."""
     each, longest, raised = [], 0.0, 0
 
@@ -163,7 +164,7 @@ def by_us(messages: Sequence[bytes], resolver: Names, *, rounds: int = 3) -> Cos
             for _ in range(rounds):
                 begin = process_time()
                 try:
-                    await ours(raw, resolver)
+                    await ours(raw, resolver, dmarc=dmarc)
                 except Exception as error:  # noqa: BLE001 - that there is none is what is measured
                     raised += 1
                     print(f"raised {type(error).__name__}: {error}", file=sys.stderr)
@@ -242,8 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     real = corpus(options.messages, key)
     if real:
-        mine, stock = by_us(real, resolver), by_stock(real, resolver)
-        _row(table, f"{len(real)} real ones, gatekeeper", mine)
+        mine, stock = by_us(real, resolver, dmarc=False), by_stock(real, resolver)
+        _row(table, f"{len(real)} real ones, gatekeeper", by_us(real, resolver))
+        _row(table, f"{len(real)} real ones, gatekeeper without DMARC", mine)
         _row(table, f"{len(real)} real ones, dkimpy and pyspf", stock)
         table.add_section()
         ratio = stock.mean / mine.mean
@@ -265,7 +267,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _row(table, name, cost)
     console.print(table)
     if real:
-        console.print(f"dkimpy and pyspf cost {ratio:.1f} times as much on the same messages, without DMARC.")
+        console.print(
+            f"dkimpy and pyspf cost {ratio:.1f} times as much as gatekeeper without DMARC on the same messages."
+        )
     return int(failed)
 
 

@@ -106,7 +106,7 @@ async def verify(message: Message, resolver: Resolver, *, now: float, most: int 
 
 
 def _described(reading: Reading) -> DkimResult:
-    tags, settled = reading.tags, reading.settled
+    tags, settled, signature = reading.tags, reading.settled, reading.signature
     domain = name_of(tags.get(b"d", b"")) or ""
     return DkimResult(
         settled.code if settled is not None else DkimCode.NEUTRAL,
@@ -116,6 +116,7 @@ def _described(reading: Reading) -> DkimResult:
         identity=_text(tags, b"i", MOST_IDENTITY) or (f"@{domain}" if domain else ""),
         signature=_text(tags, b"b", 8),
         reason=settled.reason if settled is not None else "",
+        digest=hashlib.blake2b(signature.signed, digest_size=8).hexdigest() if signature is not None else "",
     )
 
 
@@ -174,7 +175,6 @@ def _judged(
     now: float,
     canonical: Canonical,
 ) -> DkimResult:
-    described = replace(described, digest=hashlib.blake2b(signature.signed, digest_size=8).hexdigest())
     if isinstance(keys, Settled):
         return replace(described, code=keys.code, reason=keys.reason)
     body = hashes.digest(signature.body_canon, signature.limit)

@@ -114,7 +114,7 @@ def read_signature(field: Field, tags: Mapping[bytes, bytes]) -> Signature:
     identity_domain = name_of(tags[b"i"].rpartition(b"@")[2]) if b"i" in tags else domain
     if identity_domain is None or (identity_domain != domain and not identity_domain.endswith("." + domain)):
         raise Settled(DkimCode.NEUTRAL, "i= is not within d=")
-    names = tuple(name.strip().lower().decode("latin-1") for name in tags[b"h"].split(b":"))
+    names = tuple([name.strip(" \t\r\n") for name in tags[b"h"].lower().decode("latin-1").split(":")])
     if "from" not in names:
         raise Settled(DkimCode.NEUTRAL, "From is not signed")
     if b"q" in tags and b"dns/txt" not in [method.strip().lower() for method in tags[b"q"].split(b":")]:

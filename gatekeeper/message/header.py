@@ -48,11 +48,11 @@ def author_of(message: Message) -> Author:
     """The one reading of From (RFC 5322 §3.6.2), made at the first call."""
     author: Author | None = message.memo.get("author")
     if author is None:
-        author = message.memo["author"] = _read_author(header_of(message))
+        author = message.memo["author"] = _read_author(header_of(message), message.header)
     return author
 
 
-def _read_author(header: Header) -> Author:
+def _read_author(header: Header, block: bytes) -> Author:
     fields = header.all("from")
     lists = [parse_address_list(field.value, AUTHOR_OCTETS) for field in fields[:AUTHOR_FIELDS]]
     mailboxes = tuple(mailbox for one in lists for mailbox in one.mailboxes)
@@ -63,7 +63,8 @@ def _read_author(header: Header) -> Author:
         doubts[Ambiguity.SEVERAL_FIELDS] = None
     if len(mailboxes) > 1:
         doubts[Ambiguity.SEVERAL_ADDRESSES] = None
-    if fields and _hidden_from_some(fields[-1], header):
+    empty_fold = _EMPTY_FOLD.search(block) is not None
+    if fields and _hidden_from_some(fields[-1], header, empty_fold=empty_fold):
         doubts[Ambiguity.MALFORMED_FIELD] = None
     if header.malformed and Defect.TOO_MANY in header.malformed[-1].defects:
         doubts[Ambiguity.TOO_LONG] = None  # who knows who else is named in the rest
@@ -85,15 +86,15 @@ def _sender_doubts(header: Header) -> Iterator[Ambiguity]:
             yield Ambiguity.SENDER
 
 
-def _hidden_from_some(field: Field, header: Header) -> bool:
+def _hidden_from_some(field: Field, header: Header, *, empty_fold: bool) -> bool:
     """Whether the field, or anything before it, is malformed: there some readers (Postfix is one) end the header.
 
     So do some at a line of blanks only, which is an obsolete fold (§4.2). The line of an mbox file does no harm:
-    `message/edit.py` and the MTA make a field of it.
+    `message/edit.py` and the MTA make a field of it. `empty_fold`: there is such a fold somewhere in the header.
     """
     if any(bad.index <= field.index and Defect.MAILBOX_LINE not in bad.defects for bad in header.malformed):
         return True
-    return any(_EMPTY_FOLD.search(one.raw) for one in header.fields[: field.index + 1] if b"\n" in one.value)
+    return empty_fold and any(_EMPTY_FOLD.search(one.raw) for one in header.fields[: field.index + 1])
 
 
 def date_of(message: Message) -> float | None:
