@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl dovecot-lmtpd rspamd redis-server
+PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl libmail-dkim-perl dovecot-lmtpd rspamd redis-server
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults check static unit full format peers lock reference bench clean distclean

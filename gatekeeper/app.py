@@ -31,6 +31,7 @@ from gatekeeper.config.configuration import Configuration
 from gatekeeper.config.loading import ConfigurationError
 from gatekeeper.dns.resolver import AiodnsResolver
 from gatekeeper.gate import LiveGate, table_of
+from gatekeeper.mailauth.signing import Signer, SigningUnusable
 from gatekeeper.model import Address, IPAddress
 from gatekeeper.nexthop import CannotVerify, NextHop, NextHopGone, NextHopUrl
 from gatekeeper.pipeline import TABLE
@@ -93,8 +94,17 @@ class Parts:
         await self.resolver.close()
 
 
-def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], float] = time.time) -> Parts:
-    """The resolver, the checks, the policy and the gate, around that store. Needs a running loop."""
+def assemble(
+    configuration: Configuration,
+    store: Store,
+    *,
+    clock: Callable[[], float] = time.time,
+    signer: Signer | None = None,
+) -> Parts:
+    """The resolver, the checks, the policy and the gate, around that store. Needs a running loop.
+
+    Without a `signer` nothing is signed or sealed.
+    """
     resolver = AiodnsResolver(configuration.dns)
     domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)
@@ -108,6 +118,7 @@ def assemble(configuration: Configuration, store: Store, *, clock: Callable[[], 
         settings=configuration.gate,
         edit_settings=configuration.message.edit,
         evidence=evidence,
+        signer=signer,
     )
     return Parts(configuration, resolver, store, recorder, policy, gate, evidence)
 
@@ -128,7 +139,8 @@ class Unfit(Exception):
 async def worker(start: ProcessStart, configuration: Configuration) -> None:
     """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
     metrics.READY.declare(metrics.PARTS)
-    parts = assemble(configuration, _opened(configuration, on_change=metrics.READY["store"].set))
+    signer = _signer(configuration)
+    parts = assemble(configuration, _opened(configuration, on_change=metrics.READY["store"].set), signer=signer)
     next_hop = _next_hop(configuration, start.workers)
     try:
         servers = _servers(configuration, parts, next_hop, start.workers)
@@ -210,6 +222,14 @@ def _servers(
 
 async def _drain(servers: Iterable[SessionServer[Any]], seconds: float) -> None:
     await asyncio.gather(*(server.drain(seconds) for server in servers))
+
+
+def _signer(configuration: Configuration) -> Signer | None:
+    """Our keys; None where there are none. Raises Unfit."""
+    try:
+        return Signer.of(configuration.mailauth.signing)
+    except SigningUnusable as unusable:
+        raise Unfit(str(unusable)) from unusable
 
 
 def _opened(configuration: Configuration, on_change: Callable[[bool], None] = lambda _: None) -> Store:

@@ -17,6 +17,7 @@ from gatekeeper.checks.base import (
     Learns,
     Narrows,
     OnlyInDoubt,
+    ReverseName,
     RunsAhead,
     Settles,
     Tools,
@@ -27,11 +28,15 @@ from gatekeeper.checks.stacking import helo_key
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.resolver import Budget, BudgetedResolver
 from gatekeeper.mailauth import authres
+from gatekeeper.mailauth.arc import ArcResult
+from gatekeeper.mailauth.authres import Method
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcResult
+from gatekeeper.mailauth.signing import Signer
 from gatekeeper.mailauth.spf import SpfResult
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
+from gatekeeper.message.header import author_of
 from gatekeeper.model import (
     Action,
     Duration,
@@ -53,6 +58,7 @@ from gatekeeper.policy import Policy
 from gatekeeper.records.record import record_of
 from gatekeeper.records.writer import Recorder
 from gatekeeper.store.base import StoreAway
+from gatekeeper.wire.address import doubts_about
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,13 @@ class Gate(Protocol):
         ...
 
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
-        """Header edits for a message that passes."""
+        """Header edits for a message that passes; a signature of ours comes last."""
+        ...
+
+    def signs(self, session: Session) -> bool:
+        """Whether that client's mail is ours to sign. Where it is otherwise to be left alone, `envelope.exempt` says
+        so: then nothing is judged and recorded, and the edits are the signature alone.
+        """
         ...
 
     async def finish(
@@ -168,6 +180,7 @@ class LiveGate:
         edit_settings: edit.Settings,
         counts: bool = True,
         evidence: Evidence | None = None,
+        signer: Signer | None = None,
     ) -> None:
         """`counts` is whether what is found shows in the metrics: not for a message of our own."""
         self._counts = counts
@@ -178,6 +191,7 @@ class LiveGate:
         self._settings = settings
         self._edit_settings = edit_settings
         self._evidence = evidence  # for DMARC reports
+        self._signer = signer
         checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
         self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
         self._learning: list[tuple[Check, Learns]] = [(c, c) for c in checks if isinstance(c, Learns)]
@@ -244,6 +258,9 @@ class LiveGate:
             raise ValueError("judging at RCPT needs mail.recipient")
         if stage != Stage.RCPT:
             mail.recipient = None
+        if mail.envelope.exempt:
+            await self._prepare(stage, mail)
+            return self._policy.decide(())
         waves = self._due(stage, mail)
         if self._refused_anyway(mail, waves):
             waves = []
@@ -254,7 +271,19 @@ class LiveGate:
             await self._run(waves, mail, began + limit)
             if self._counts:
                 metrics.JUDGE_SECONDS[stage.name.lower()].observe(loop.time() - began)
-        return self._decide(stage, mail)
+        verdict = self._decide(stage, mail)
+        if not verdict.action.refuses:
+            await self._prepare(stage, mail)
+        return verdict
+
+    async def _prepare(self, stage: Stage, mail: Mail) -> None:
+        """What a signature of ours needs to know of the body; a message goes on without one rather than not at all."""
+        if self._signer is None or stage != Stage.MESSAGE:
+            return
+        try:
+            await self._signer.prepare(mail)
+        except OSError as error:
+            log.traceback_once("signing_failed", error, id=mail.envelope.id)
 
     def _refused_anyway(self, mail: Mail, waves: list[list[Row]]) -> bool:
         """Whether what is due need not be run, since lists asked while the greeting paused refuse this client for all.
@@ -510,6 +539,8 @@ class LiveGate:
     def edits(self, mail: Mail, verdict: Verdict) -> list[Edit]:
         if mail.message is None:
             raise ValueError("there is no message to edit")
+        if mail.envelope.exempt:
+            return self._signatures(mail, [], results="")
         helo = mail.evidence(HeloSpfResult)
         results = authres.write(
             self._tools.hostname,
@@ -517,14 +548,31 @@ class LiveGate:
             helo=None if helo is None else helo.result,
             dkim=mail.evidence(DkimResults),
             dmarc=mail.evidence(DmarcResult),
+            arc=mail.evidence(ArcResult),
+            doubts=author_of(mail.message).ambiguities,
+            sender_doubts=() if mail.envelope.sender is None else doubts_about(mail.envelope.sender),
+            others=_iprev(mail),
         )
-        return edit.edits(
+        made = edit.edits(
             mail.message,
             verdict,
             authserv_id=self._tools.hostname,
             auth_results=results,
             settings=self._edit_settings,
+            sealing=self._signer is not None and self._signer.seals(mail),
         )
+        return [*made, *self._signatures(mail, made, results=results)]
+
+    def signs(self, session: Session) -> bool:
+        return self._signer is not None and self._signer.ours(session)
+
+    def _signatures(self, mail: Mail, made: list[Edit], *, results: str) -> list[Edit]:
+        if self._signer is None:
+            return []
+        added = self._signer.added(mail, made, results=results, now=self._tools.clock())
+        if added:
+            metrics.SIGNED["dkim" if added[-1].name == "DKIM-Signature" else "arc"].inc()
+        return added
 
     # -- what is kept
 
@@ -532,6 +580,8 @@ class LiveGate:
         self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""
     ) -> None:
         envelope = mail.envelope
+        if envelope.exempt:
+            return
         if not envelope.recipients and not any(r.by_next_hop for r in envelope.refused):
             return  # refused by us alone: `refused` has kept that
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
@@ -615,6 +665,14 @@ class LiveGate:
                 kept = self._histories.setdefault(key, [0, 0])
                 kept[0] += accepted
                 kept[1] += refused
+
+
+def _iprev(mail: Mail) -> list[Method]:
+    """Whether the client's address and its name lead to each other (RFC 8601 §2.7.3), as far as it was looked up."""
+    found, address = mail.evidence(ReverseName), mail.session.address
+    if found is None or address is None:
+        return []
+    return [Method("iprev", "pass" if found.confirmed else "fail", (("policy.iprev", str(address)),), found.name)]
 
 
 def _held(verdict: Verdict) -> Verdict:

@@ -58,6 +58,7 @@ EVENTS: Final[dict[str, str]] = {
     "dmarc_evidence_lost": "What was counted for DMARC reports could not be kept.",
     "dmarc_report": "What became of a DMARC aggregate report to one address.",
     "dmarc_destination_dead": "An address refused a DMARC report, or it came back; it is sent none for a while.",
+    "signing_failed": "A message goes on without a signature of ours: its text could not be read again.",
     "check_late": "A check did not end in time; it counts for nothing and stands in `missing`.",
     "greylist_never_back": "Senders that greylisting had put off never tried again; how many, and some of them.",
     "lists_changed": "The operator's lists have changed and are in force.",

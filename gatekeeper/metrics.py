@@ -193,6 +193,15 @@ FINDINGS = Children(
 CHECK_FAILURES = Children(
     Counter("gatekeeper_check_failures", "Checks that failed or were late.", ["check"], registry=REGISTRY)
 )
+SIGNED = Children(
+    Counter(
+        "gatekeeper_signed",
+        "Messages that were given a signature of ours: dkim on our own mail, arc on what we have changed.",
+        ["what"],
+        registry=REGISTRY,
+    ),
+    ("dkim", "arc"),
+)
 INCOMPLETE_VERDICTS = Counter(
     "gatekeeper_incomplete_verdicts",
     "Verdicts that missing evidence could have changed.",

@@ -304,6 +304,7 @@ class Envelope:
     notebook: Notebook = field(default_factory=Notebook)
     started: float = 0.0
     queue_id: str | None = None  # the MTA's, where it tells one before it has answered
+    exempt: bool = False  # the operator wants it left alone: it is signed, and neither judged nor recorded
     memo: dict[str, Any] = field(default_factory=dict)  # what the gate keeps for the transaction
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gatekeeper.checks.arc import Arc
 from gatekeeper.checks.base import Check
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
@@ -36,7 +37,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Dkim), (Dmarc, OperatorLists, Rates), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Dkim, Arc), (Dmarc, OperatorLists, Rates), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

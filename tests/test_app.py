@@ -25,6 +25,7 @@ from gatekeeper.mailauth.dkim import sign
 from gatekeeper.model import Action, Address
 from gatekeeper.pipeline import CHECKS
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role
 from tests.support.dkim_signer import record as key_record
 from tests.support.dns_server import Fault
@@ -230,12 +231,12 @@ async def test_dns_that_fails_makes_no_refusal_permanent_unless_it_would_stand_w
     ("content", "rule"),
     [
         (b"From: <a@unheard.example>\r\n\r\n" + b"x\r\n" * 1_000_000, "DATE_MISSING"),
-        (b"From: <a@unheard.example>\r\n" + b"X-Field: value\r\n" * 10_000 + b"\r\ntext\r\n", "HEADER_MANY"),
+        (b"From: <a@unheard.example>\r\n" + b"X-Field: value\r\n" * (MOST_FIELDS - 1) + b"\r\ntext\r\n", "HEADER_MANY"),
         (b"From: <a@unheard.example>\r\nSubject: " + b"x" * 900_000 + b"\r\n\r\n", "DATE_MISSING"),
         (b"From: " + b"(" * 100_000 + b"<a@unheard.example>\r\n\r\n", "FROM_AMBIGUOUS"),
         (b"", "FROM_MISSING"),
     ],
-    ids=["a million lines", "ten thousand fields", "an endless line", "nested comments", "nothing at all"],
+    ids=["a million lines", "as many fields as are read", "an endless line", "nested comments", "nothing at all"],
 )
 async def test_messages_at_their_limits_are_judged_by_every_check(tmp_path: Path, content: bytes, rule: str) -> None:
     async with worker(tmp_path, zone=ZONE) as w:
@@ -451,3 +452,13 @@ def test_limits_on_the_next_hop_are_shared_by_the_workers(tmp_path: Path) -> Non
     assert next_hop is not None
     assert app._next_hop(replace(found, servers=replace(found.servers, smtp=None)), workers=4) is None
     assert metrics.PARTS
+
+
+def test_a_signing_key_that_cannot_be_used_stops_the_start_with_its_mend(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_bytes(b"x")
+    path.chmod(0o644)
+    keys = f'[[mailauth.signing.keys]]\ndomain = "example.org"\nselector = "s"\nfile = "{path}"\n'
+    with pytest.raises(app.Unfit, match="open to everybody on this machine: chmod 0640"):
+        app._signer(config.read(keys, "g.toml"))
+    assert app._signer(config.read("", "g.toml")) is None

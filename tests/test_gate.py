@@ -9,10 +9,15 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from gatekeeper.checks.base import Check, Tools
+from gatekeeper.checks.reverse_dns import ReverseName
 from gatekeeper.dns.resolver import Status
 from gatekeeper.gate import LiveGate, Settings, table_of
+from gatekeeper.mailauth.dkim_sign import SigningKey
+from gatekeeper.mailauth.signing import KeyFile, Signer
+from gatekeeper.mailauth.signing import Settings as SigningSettings
 from gatekeeper.message import edit
 from gatekeeper.model import (
     Action,
@@ -724,3 +729,67 @@ async def test_who_is_refused_for_all_is_dropped_at_the_greeting_where_that_is_s
     verdict = await live.judge(Stage.CONNECT, stranger(live))
     assert verdict.action is action
     assert not drop or (verdict.code, verdict.enhanced) == (421, "4.7.1")
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def signer() -> Signer:
+    key = SigningKey("example.org", "s", ed25519.Ed25519PrivateKey.generate())
+    return Signer(SigningSettings(keys=(KeyFile("example.org", "s", "unused"),)), (key,))
+
+
+def signing_gate(checks: Fake) -> LiveGate:
+    live = gate({Stage.MESSAGE: [[checks]]}, settings=Settings())
+    live._signer = signer()
+    return live
+
+
+async def test_a_signature_of_ours_comes_last():
+    live = signing_gate(check("fine"))
+    mail = with_message(mail_at(live))
+    mail.message = Message(b"From: ann@example.org\r\n", BytesBody(b"text\r\n"))
+    assert not live.signs(mail.session)
+    mail.session.login = "ann"
+    assert live.signs(mail.session)
+    made = live.edits(mail, await live.judge(Stage.MESSAGE, mail))
+    assert made[-1].name == "DKIM-Signature"
+    assert "Authentication-Results" in {one.name for one in made}
+
+
+async def test_exempt_mail_is_signed_and_neither_judged_nor_recorded():
+    fine = check("fine", Rule("BAD", 20.0, "bad"))
+    live = signing_gate(fine)
+    given = mail_at(live)
+    given.envelope.exempt, given.session.login = True, "ann"
+    given.envelope.recipients.append(Recipient(Address("bob", "example.net")))
+    given.message = Message(b"From: ann@example.org\r\n", BytesBody(b"text\r\n"))
+    verdict = await live.judge(Stage.MESSAGE, given)
+    assert (verdict.action, fine.asked) == (Action.ACCEPT, [])
+    assert [one.name for one in live.edits(given, verdict)] == ["DKIM-Signature"]
+    await live.finish(given, verdict, reply=OK)
+    assert live._recorder.records == []  # type: ignore[attr-defined]
+
+
+async def test_a_body_that_cannot_be_read_again_leaves_a_message_unsigned(caplog: pytest.LogCaptureFixture):
+    class Gone(BytesBody):
+        def chunks(self):
+            raise OSError(5, "gone")
+
+    live = signing_gate(check("fine"))
+    mail = with_message(mail_at(live))
+    mail.session.login = "ann"
+    mail.message = Message(b"From: ann@example.org\r\n", Gone(b""))
+    made = live.edits(mail, await live.judge(Stage.MESSAGE, mail))
+    assert "DKIM-Signature" not in {one.name for one in made}
+    assert "signing_failed" in caplog.text
+
+
+async def test_the_client_s_name_stands_among_the_results():
+    live = gate({Stage.MESSAGE: [[check("fine")]]})
+    mail = with_message(mail_at(live))
+    mail.session.address = ip_address("192.0.2.1")
+    mail.session.notebook.findings.append(Finding("RDNS", ReverseName("mx.example.net", confirmed=True)))
+    made = live.edits(mail, await live.judge(Stage.MESSAGE, mail))
+    (value,) = (one.value for one in made if isinstance(one, edit.Insert) and one.name == "Authentication-Results")
+    assert "iprev=pass (mx.example.net) policy.iprev=192.0.2.1" in value

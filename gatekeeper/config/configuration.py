@@ -14,6 +14,7 @@ import gatekeeper.complaints.dmarc
 import gatekeeper.dns.resolver
 import gatekeeper.gate
 import gatekeeper.log
+import gatekeeper.mailauth.signing
 import gatekeeper.message.edit
 import gatekeeper.nexthop.settings
 import gatekeeper.policy
@@ -41,6 +42,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
         "gate": gatekeeper.gate.Settings,
         "policy": gatekeeper.policy.Settings,
         "message.edit": gatekeeper.message.edit.Settings,
+        "mailauth.signing": gatekeeper.mailauth.signing.Settings,
         "dns": gatekeeper.dns.resolver.Settings,
         "store": gatekeeper.store.opening.Settings,
         "records": gatekeeper.records.writer.Settings,
@@ -103,6 +105,13 @@ class ComplaintParts:
 
 
 @dataclass(frozen=True, slots=True)
+class MailAuthParts:
+    """What we vouch for."""
+
+    signing: gatekeeper.mailauth.signing.Settings
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything the operator decided, under the names of the sections.
 
@@ -117,6 +126,7 @@ class Configuration:
     gate: gatekeeper.gate.Settings
     policy: gatekeeper.policy.Settings
     message: MessageParts
+    mailauth: MailAuthParts
     dns: gatekeeper.dns.resolver.Settings
     store: gatekeeper.store.opening.Settings
     records: gatekeeper.records.writer.Settings
@@ -181,6 +191,7 @@ def read(text: str, file: str) -> Configuration:
         gate=made["gate"],
         policy=made["policy"],
         message=MessageParts(edit=made["message.edit"]),
+        mailauth=MailAuthParts(signing=made["mailauth.signing"]),
         dns=made["dns"],
         store=made["store"],
         records=made["records"],

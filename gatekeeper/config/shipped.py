@@ -34,6 +34,7 @@ ABOUT: Final = MappingProxyType(
         "log": "One line for each event; `journalctl -u gatekeeper` shows them.",
         "nexthop": "How we speak to the mail server behind us.",
         "message.edit": "What is written into the header of a message that passes.",
+        "mailauth.signing": "DKIM signatures for our own mail, ARC seals for what we change; docs/signing.md.",
         "gate": "How long judging may take, and how much evidence it gathers.",
         "supervisor": "Processes.",
     }
@@ -63,6 +64,12 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
         "servers.smtp.ours": ("192.0.2.0/24",),
         "relay_domains": ("example.org", "example.net"),
         "dns.nameservers": ("127.0.0.1:53",),
+        "mailauth.signing.keys": (
+            {"domain": "example.org", "selector": "mail2026", "file": "/etc/gatekeeper/dkim/mail2026.pem"},
+        ),
+        "mailauth.signing.networks": ("192.0.2.0/24",),
+        "mailauth.signing.seal_domain": "example.org",
+        "checks.arc.trusted": ("lists.example.net",),
         "policy.for": ({"recipients": ("sales@example.org", "@example.net"), "tag": 4.0, "reject": 12.0},),
         "checks.operator_lists.files": ("/etc/gatekeeper/lists/*.list",),
         "checks.rates.limits": (

@@ -25,7 +25,7 @@ from rich.table import Table
 from gatekeeper.demo import scenes
 from gatekeeper.demo.next_hop import MaildirNextHop
 from gatekeeper.demo.zone import ZoneServer
-from gatekeeper.mailauth import dkim
+from gatekeeper.mailauth import dkimpy
 from gatekeeper.records.document import Record, points
 from gatekeeper.records.find import find
 from gatekeeper.store.base import RecordQuery, Store
@@ -133,7 +133,7 @@ def _key() -> tuple[bytes, str]:
 
 
 def _signed(message: bytes, private: bytes) -> bytes:
-    return dkim.sign(message, domain="friend.example", selector="demo", private_key=private) + message
+    return dkimpy.sign(message, domain="friend.example", selector="demo", private_key=private) + message
 
 
 def _settings(directory: Path, *, smtp: int, http: int, next_hop: int, nameserver: int) -> str:

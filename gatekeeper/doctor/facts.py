@@ -83,6 +83,20 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningFact:
+    """A signing key: where its public part is to be published, `record`, which is empty where the file cannot be used.
+
+    `fault` is a sentence about file or DNS, empty when all is well; `unsure` where DNS did not answer.
+    """
+
+    name: str
+    file: str
+    record: str = ""
+    fault: str = ""
+    unsure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known. Nothing here is judged."""
 
@@ -98,4 +112,5 @@ class Facts:
         default_factory=dict
     )  # path of a UNIX socket that is there -> what keeps Postfix out, or ""
     certificate: Certificate | None = None
+    signing: tuple[SigningFact, ...] = ()
     store_fault: str = ""  # why the store's file could not be written

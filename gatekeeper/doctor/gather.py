@@ -18,9 +18,19 @@ from typing import Final
 from gatekeeper.config import Configuration
 from gatekeeper.dns.resolver import AiodnsResolver, Resolver, Status
 from gatekeeper.doctor import postfix as postfix_settings
+from gatekeeper.doctor import signing_keys
 from gatekeeper.doctor.attachments import attachments, paths, read_all
 from gatekeeper.doctor.certificates import look_at
-from gatekeeper.doctor.facts import Attachment, Certificate, Exchange, Facts, NextHopFacts, Port, ResolverFacts
+from gatekeeper.doctor.facts import (
+    Attachment,
+    Certificate,
+    Exchange,
+    Facts,
+    NextHopFacts,
+    Port,
+    ResolverFacts,
+    SigningFact,
+)
 from gatekeeper.doctor.postfix import Postfix
 from gatekeeper.nexthop import NextHop, NextHopGone, NextHopUrl
 from gatekeeper.wire.listen import ListenAddress, SystemdAddress, TcpAddress, UnixAddress
@@ -44,12 +54,13 @@ async def gather(
     """`postfix_directory` is that of main.cf, if it is not Postfix's own default. Never raises for what it finds."""
     resolver = AiodnsResolver(configuration.dns)
     try:
-        postfix, next_hop, resolving, exchanges, ports = await asyncio.gather(
+        postfix, next_hop, resolving, exchanges, ports, signing = await asyncio.gather(
             _postfix(postfix_directory),
             _next_hop(configuration),
             _resolver(configuration, resolver, resolv_conf, upstreams),
             _exchanges(configuration, resolver),
             _ports(configuration),
+            _signing(configuration, resolver),
         )
     finally:
         await resolver.close()
@@ -65,6 +76,7 @@ async def gather(
         ports=ports,
         barred=_barred(configuration, found),
         certificate=_certificate(configuration),
+        signing=signing,
         store_fault=_store_fault(configuration.store.path),
     )
 
@@ -325,6 +337,16 @@ async def _greeting(address: TcpAddress) -> bytes:
                 writer.close()
     except (OSError, TimeoutError, ValueError):
         return b""
+
+
+async def _signing(configuration: Configuration, resolver: Resolver) -> tuple[SigningFact, ...]:
+    keys = configuration.mailauth.signing.keys
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await signing_keys.look_at(keys, resolver)
+    except TimeoutError:
+        why = f"no answer within {PATIENCE:g} s"
+        return tuple(SigningFact(f"{key.selector}._domainkey.{key.domain}", key.file, "?", why, True) for key in keys)
 
 
 def _certificate(configuration: Configuration) -> Certificate | None:

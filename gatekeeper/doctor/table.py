@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gatekeeper.doctor import relaying, sessions, surroundings
+from gatekeeper.doctor import relaying, sessions, signing_keys, surroundings
 from gatekeeper.doctor.facts import Mode
 from gatekeeper.doctor.promise import Always, Never, Promise
 
@@ -191,6 +191,7 @@ PROMISES: Final = (
     Promise("quick", "No message waits for the socket.", {MILTER: surroundings.milter_is_quick}),
     Promise("ports", "Our addresses are ours, or free.", {ALL: surroundings.ports_open}),
     Promise("certificate", "The certificate is in force and fits its key.", {ALL: surroundings.certificate_good}),
+    Promise("signatures", "Our signatures can be verified.", {ALL: signing_keys.published}),
     Promise("http-private", "Only trusted networks reach the HTTP server.", {ALL: surroundings.http_private}),
     Promise("trust", "Nobody outside is believed, or let through to any domain.", {ALL: surroundings.trust_narrow}),
     Promise("resolver-own", "The DNS resolver is our own, so that DNS lists answer.", {ALL: surroundings.resolver_own}),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcResult
@@ -41,14 +42,29 @@ def write(
     helo: SpfResult | None = None,
     dkim: DkimResults | None = None,
     dmarc: DmarcResult | None = None,
+    arc: ArcResult | None = None,
+    doubts: Sequence[str] = (),
+    sender_doubts: Sequence[str] = (),
     others: Sequence[Method] = (),
 ) -> str:
     """The value of the field, folded with CRLF and TAB, nothing at its ends. None is what was not looked at.
 
+    `doubts` say why two readers might see two authors, `sender_doubts` the same of the reverse-path. Then nothing is
+    carried on as a pass that whoever reads the field might take for the author's, or the sender's: it is `policy`,
+    the result that local rules put in another's place (RFC 8601 §2.7).
     Printable ASCII whatever the results hold: no value can end the field, or begin another result.
     """
-    methods = [*_spf(spf), *_spf(helo), *_dkim(dkim), *_dmarc(dmarc), *others]
+    by_sender = _unless("two senders", sender_doubts, [*_spf(spf), *_spf(helo)])
+    methods = _unless("two authors", doubts, [*by_sender, *_dkim(dkim), *_dmarc(dmarc), *_arc(arc)])
+    methods += others
     return FOLD.join([_value(authserv_id), *(map(_resinfo, methods) if methods else ("none",))])
+
+
+def _unless(what: str, doubts: Sequence[str], methods: list[Method]) -> list[Method]:
+    if not doubts:
+        return methods
+    why = f"two readers might see {what}: {', '.join(doubts[:3])}"
+    return [replace(one, result="policy", reason=why) if one.result == "pass" else one for one in methods]
 
 
 def _spf(result: SpfResult | None) -> Iterator[Method]:
@@ -84,6 +100,13 @@ def _dmarc(result: DmarcResult | None) -> Iterator[Method]:
     policy = f"p={result.published}{' t=y' if result.testing else ''}" if result.record_domain else ""
     tested = (("header.from", result.domain),) if result.domain else ()
     yield Method("dmarc", result.code, tested, policy, result.reason)
+
+
+def _arc(result: ArcResult | None) -> Iterator[Method]:
+    """RFC 8617 §10.1. What could not be found out has no registered word, and is left out."""
+    if result is not None and result.status is not ArcCode.TEMPERROR:
+        sealed = " ".join([f"i={result.instances}", *result.sealers[-1:]]) if result.instances else ""
+        yield Method("arc", result.status, comment=sealed, reason=result.reason)
 
 
 def _resinfo(method: Method) -> str:

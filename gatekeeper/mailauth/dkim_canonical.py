@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-BLANKS = re.compile(rb"[ \t]+")
 
 
 class Canon(enum.StrEnum):
@@ -22,11 +19,17 @@ class Canon(enum.StrEnum):
     RELAXED = "relaxed"  # changes of white space and of the case of field names survive
 
 
+BodyKind = tuple[Canon, int | None]
+"""A canonical form of the body, and how many of its octets count (l=); None for all of them."""
+
+
 def canonical_field(raw_name: bytes, value: bytes, canon: Canon) -> bytes:
     """RFC 6376 §3.4.1 and §3.4.2, without a CRLF at the end."""
     if canon is Canon.SIMPLE:
         return raw_name + b":" + value
-    return raw_name.rstrip(b" \t").lower() + b":" + BLANKS.sub(b" ", value.replace(b"\r\n", b"")).strip(b" \t")
+    if b"\r\n" in value:
+        value = value.replace(b"\r\n", b"")
+    return raw_name.rstrip(b" \t").lower() + b":" + _one_blank(value).strip(b" ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class BodyHashes:
 
     __slots__ = ("_bodies",)
 
-    def __init__(self, kinds: Iterable[tuple[Canon, int | None]]) -> None:
+    def __init__(self, kinds: Iterable[BodyKind]) -> None:
         self._bodies: dict[Canon, _Body] = {}
         for canon, limit in kinds:
             body = self._bodies.get(canon)
@@ -56,6 +59,11 @@ class BodyHashes:
     def __bool__(self) -> bool:
         """Whether anybody wants to know."""
         return bool(self._bodies)
+
+    @property
+    def kinds(self) -> set[BodyKind]:
+        """What was asked for at the start."""
+        return {(canon, limit) for canon, body in self._bodies.items() for limit in body.digests}
 
     def update(self, chunk: bytes) -> None:
         for body in self._bodies.values():
@@ -123,11 +131,16 @@ class _Body:
 
 def _relax(data: bytes) -> bytes:
     """Runs of blanks become one blank, and none before a line end."""
+    return _one_blank(data).replace(b" \r\n", b"\r\n")
+
+
+def _one_blank(data: bytes) -> bytes:
+    """Each run of blanks as one; in linear time, since each pass halves every run."""
     if b"\t" in data:
         data = data.replace(b"\t", b" ")
-    while b"  " in data:  # each pass halves every run
+    while b"  " in data:
         data = data.replace(b"  ", b" ")
-    return data.replace(b" \r\n", b"\r\n")
+    return data
 
 
 def _without_line_ends(data: bytes) -> int:

@@ -8,13 +8,18 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
 from gatekeeper.mailauth.dkim_canonical import Canon
 from gatekeeper.mailauth.dkim_key import KeyType
-from gatekeeper.wire.headers import Field
+from gatekeeper.mailauth.dkimpy import NotTags, tag_list
+from gatekeeper.wire.headers import Defect, Field, Header
 
+FIELD = "dkim-signature"
+MOST_SIGNATURES = 8  # verified of one message
+MOST_FIELD = 16384  # octets of one field
 MOST_DIGITS = 15  # of t=, x= and l=
 
 NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -61,6 +66,35 @@ class Signature:
     expires: int | None  # x=
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One DKIM-Signature field: its tags, as far as it has any, and what can be verified, or why nothing can."""
+
+    tags: Mapping[bytes, bytes]
+    signature: Signature | None = None
+    settled: Settled | None = None
+
+
+def read_signatures(header: Header, most: int = MOST_SIGNATURES) -> list[Reading]:
+    """From the top, at most so many."""
+    return [_read(field) for field in header.all(FIELD)[:most]]
+
+
+def _read(field: Field) -> Reading:
+    tags: dict[bytes, bytes] = {}
+    try:
+        if field.defects - {Defect.BLANK_BEFORE_COLON}:
+            raise Settled(DkimCode.NEUTRAL, "not a proper field")
+        if len(field.value) > MOST_FIELD:
+            raise Settled(DkimCode.NEUTRAL, "signature is too long")
+        tags = tag_list(field.value)
+        return Reading(tags, read_signature(field, tags))
+    except NotTags:
+        return Reading(tags, settled=Settled(DkimCode.NEUTRAL, "not a list of tags"))
+    except Settled as settled:
+        return Reading(tags, settled=settled)
+
+
 def read_signature(field: Field, tags: Mapping[bytes, bytes]) -> Signature:
     """RFC 6376 §6.1.1."""
     for tag in (b"v", b"a", b"b", b"bh", b"d", b"h", b"s"):
@@ -80,7 +114,7 @@ def read_signature(field: Field, tags: Mapping[bytes, bytes]) -> Signature:
     identity_domain = name_of(tags[b"i"].rpartition(b"@")[2]) if b"i" in tags else domain
     if identity_domain is None or (identity_domain != domain and not identity_domain.endswith("." + domain)):
         raise Settled(DkimCode.NEUTRAL, "i= is not within d=")
-    names = tuple(name.strip().lower().decode("latin-1") for name in tags[b"h"].split(b":"))
+    names = tuple([name.strip(" \t\r\n") for name in tags[b"h"].lower().decode("latin-1").split(":")])
     if "from" not in names:
         raise Settled(DkimCode.NEUTRAL, "From is not signed")
     if b"q" in tags and b"dns/txt" not in [method.strip().lower() for method in tags[b"q"].split(b":")]:
@@ -113,6 +147,7 @@ def _canons(value: bytes) -> tuple[Canon, Canon]:
         raise Settled(DkimCode.NEUTRAL, "unknown canonicalisation") from None
 
 
+@lru_cache(maxsize=4096)
 def name_of(value: bytes) -> str | None:
     """A domain name or a selector, U-labels made A-labels (RFC 8616 §5); None for what is neither."""
     if len(value) > 253:

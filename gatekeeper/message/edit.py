@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Action, Message, Verdict, setting
 from gatekeeper.wire.address import normal_domain
+from gatekeeper.wire.auth_results import authserv_id_of
 from gatekeeper.wire.headers import Defect, Field, Header
 
 
@@ -48,7 +49,9 @@ class Settings:
 
     subject_prefix: str = setting("", 'Put before the subject of tagged mail, as "[SPAM] "; empty leaves it alone.')
     subject_prefix_breaks_signatures: bool = setting(
-        False, "Whether the subject of signed mail is prefixed too, although its signature (DKIM, ARC) then fails."
+        False,
+        "Whether the subject of signed mail is prefixed too where we cannot seal it, although its signature (DKIM, "
+        "ARC) then fails.",
     )
     level_character: str = setting("*", "What X-Spam-Level repeats once for each whole point.")
 
@@ -75,10 +78,12 @@ def edits(
     auth_results: str | None,
     settings: Settings,
     received: str | None = None,
+    sealing: bool = False,
 ) -> list[Edit]:
     """What a message that passes gets, in the order in which it is to be done.
 
-    `auth_results` and `received` are the values of those fields as they are to be written. Every insert goes to the
+    `auth_results` and `received` are the values of those fields as they are to be written. `sealing`: a changed
+    message will be sealed (ARC), so that the subject of a signed one may be touched. Every insert goes to the
     top, so that the last stands highest. Removals come highest index first, since a milter's MTA may count anew after
     each one.
     """
@@ -93,7 +98,8 @@ def edits(
     made.append(Insert(0, "X-Spam-Score", _points(verdict.millis)))
     if tagged:
         made.append(Insert(0, "X-Spam-Flag", "YES"))
-        if settings.subject_prefix and (settings.subject_prefix_breaks_signatures or not _signed(header)):
+        touching = sealing or settings.subject_prefix_breaks_signatures or not _signed(header)
+        if settings.subject_prefix and touching:
             made += _subject(header, settings.subject_prefix)
     if auth_results is not None:
         made.append(Insert(0, "Authentication-Results", _ours(auth_results)))
@@ -243,50 +249,3 @@ def _line(name: bytes, value: bytes) -> bytes:
 
 def _occurrences(header: Header) -> dict[tuple[str, int], Field]:
     return {(name, nth): field for name, fields in header.by_name.items() for nth, field in enumerate(fields, 1)}
-
-
-_COMMENT_SIGN = re.compile(r"[()]|\\.")
-_VALUE = re.compile(r"""([^\x00-\x20()<>@,;:\\"/\[\]?=\x7f]+)|"((?:[^"\\]|\\.)*+)\"""")
-_VERSION = re.compile(r"[0-9]{1,9}(?![^\s;(])")
-
-
-def authserv_id_of(value: bytes) -> str | None:
-    """Who an Authentication-Results field claims to be from (RFC 8601 §2.2); None when that cannot be read.
-
-    Comments, quoting and the version number are understood, as any reader that believes the field might do.
-    """
-    try:
-        text = value.replace(b"\r\n", b"").decode().replace("\t", " ")
-    except UnicodeDecodeError:
-        return None
-    if not text.isprintable():
-        return None
-    start = _past_comments(text, 0)
-    match = None if start is None else _VALUE.match(text, start)
-    if match is None:
-        return None
-    end = _past_comments(text, match.end())
-    if end is not None and (version := _VERSION.match(text, end)) is not None and end > match.end():
-        end = _past_comments(text, version.end())
-    if end is None or (end < len(text) and text[end] != ";"):
-        return None
-    return match[1] or re.sub(r"\\(.)", r"\1", match[2]).strip() or None
-
-
-def _past_comments(text: str, position: int) -> int | None:
-    """The place after blanks and comments; None when a comment does not end."""
-    while position < len(text):
-        if text[position] == " ":
-            position += 1
-        elif text[position] == "(":
-            depth = 0
-            for sign in _COMMENT_SIGN.finditer(text, position):
-                depth += {"(": 1, ")": -1}.get(sign[0], 0)
-                if not depth and sign[0] == ")":
-                    position = sign.end()
-                    break
-            else:
-                return None
-        else:
-            break
-    return position

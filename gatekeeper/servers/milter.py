@@ -15,9 +15,9 @@ from typing import Any, Final, cast
 
 from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
-from gatekeeper.mailauth.dkim import body_hashes
+from gatekeeper.mailauth.bodies import body_hashes
 from gatekeeper.message.edit import Change, Edit, Remove, value_of
-from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
+from gatekeeper.model import Action, Envelope, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.servers import answers
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation
 from gatekeeper.servers.milter_facts import MacroTable
@@ -89,6 +89,7 @@ class MilterSession(asyncio.Protocol):
         "_server",
         "_session",
         "_transport",
+        "_unjudged",
         "task",
     )
 
@@ -108,6 +109,7 @@ class MilterSession(asyncio.Protocol):
         # one client
         self._session: Session | None = None
         self._client_exempt = False
+        self._unjudged = False  # exempt, and its mail ours to sign
         # one mail
         self._mail: Mail | None = None
         self._intake: Intake | None = None
@@ -220,7 +222,7 @@ class MilterSession(asyncio.Protocol):
             await self._give_up(note)
         finally:
             session, self._session = self._session, None
-            self._client_exempt = False
+            self._client_exempt = self._unjudged = False
             if session is not None:
                 await self._server.gate.leave(session)
 
@@ -259,12 +261,14 @@ class MilterSession(asyncio.Protocol):
         address = self._macros.client_address(client)
         if self._server.exempts(address, unix=client.family == "L"):
             metrics.MILTER_EXEMPT["network"].inc()
-            self._client_exempt = True
-            return milter_answers.ACCEPT
+            if not self._server.gate.signs(Session("", "milter", 0.0, address=address)):
+                self._client_exempt = True
+                return milter_answers.ACCEPT
+            self._unjudged = True
         session = self._session = self._server.gate.session("milter")
         session.address, session.port = address, self._macros.client_port(client)
         session.name = self._macros.client_name(client)
-        mail = Mail(session, self._server.gate.envelope(session))
+        mail = Mail(session, self._envelope(session))
         verdict = await self._server.gate.judge(Stage.CONNECT, mail)
         return await self._drop(verdict, mail) if verdict.action is Action.DROP else None
 
@@ -280,12 +284,15 @@ class MilterSession(asyncio.Protocol):
         session = self._client_session()
         login, queue_id = self._macros.take_mail()
         await self._give_up("mail")
-        if login is not None and self._server.settings.exempt_authenticated:
-            metrics.MILTER_EXEMPT["authenticated"].inc()
-            self._mail_exempt = True
-            return milter_answers.ACCEPT
         session.login = login
-        envelope = self._server.gate.envelope(session)
+        exempt = login is not None and self._server.settings.exempt_authenticated
+        if exempt:
+            metrics.MILTER_EXEMPT["authenticated"].inc()
+            if not self._server.gate.signs(session):
+                self._mail_exempt = True
+                session.login = None
+                return milter_answers.ACCEPT
+        envelope = self._envelope(session, exempt=exempt)
         # The mail server has taken it, and completes what lacks a domain: it is not for us to refuse its form.
         envelope.sender, envelope.parameters = told_mailbox(given.path), given.parameters
         mail = Mail(session, envelope)
@@ -301,9 +308,11 @@ class MilterSession(asyncio.Protocol):
         mail = self._begun()
         if self._in_data:
             raise MilterError("a recipient after the header began")
+        refusal = self._macros.take_refusal()
+        if mail.envelope.exempt:
+            return None
         counters = mail.session.counters
         counters.recipients += 1
-        refusal = self._macros.take_refusal()
         address = told_mailbox(given.path)
         if address.null:
             return self._no_address(501, "5.1.3 A recipient cannot be empty")
@@ -375,6 +384,9 @@ class MilterSession(asyncio.Protocol):
         if end.octets:
             await intake.body(end.octets)
         mail.message = await intake.message()
+        if mail.message is None and mail.envelope.exempt:
+            await self._finish(mail, None, reply=LEFT_TO_SERVER)
+            return milter_answers.ACCEPT  # no room to sign it in; otherwise it is none of our business
         if mail.message is None:
             reply = intake.refusal or answers.OUR_FAULT
             await self._finish(mail, None, reply=reply, note="unreadable")
@@ -388,7 +400,7 @@ class MilterSession(asyncio.Protocol):
         for edit in self._server.gate.edits(mail, verdict):
             self._conversation.say(self._encoded(edit))
         gone = self._conversation.ended
-        if not gone:
+        if not gone and not mail.envelope.exempt:
             mail.session.counters.messages += 1
             mail.session.counters.delivered += len(mail.envelope.recipients)
         await self._finish(mail, verdict, reply=LEFT_TO_SERVER, note="client_gone" if gone else "")
@@ -415,6 +427,12 @@ class MilterSession(asyncio.Protocol):
         if self._session is None:
             raise MilterError("a command without a client")
         return self._session
+
+    def _envelope(self, session: Session, *, exempt: bool = False) -> Envelope:
+        """A new transaction; of an exempt client or sender it is signed and otherwise left alone."""
+        envelope = self._server.gate.envelope(session)
+        envelope.exempt = exempt or self._unjudged
+        return envelope
 
     def _begun(self) -> Mail:
         if self._mail is None:
@@ -474,7 +492,8 @@ class MilterSession(asyncio.Protocol):
         last = next(
             (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
         )
-        if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
+        begun = bool(envelope.recipients) or any(r.by_next_hop for r in envelope.refused)
+        if begun and not self._in_data:
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
             bounce = envelope.sender is not None and envelope.sender.null

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from gatekeeper.model import Message, Reply
-from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM
+from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM, TOO_MANY_FIELDS
 from gatekeeper.servers.spool import HeaderTooLong, Spool, SpoolFull
+from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.milter import HeaderField
 from gatekeeper.wire.milter_answers import Agreement, BodyText, header_line
 
@@ -43,6 +44,8 @@ class Intake:
         self._header_size += len(line)
         if self._header_size > self._header_limit:
             self._refuse(HEADER_TOO_LONG)
+        elif len(self._fields) >= MOST_FIELDS:
+            self._refuse(TOO_MANY_FIELDS)
         else:
             self._fields.append(line)
 

@@ -9,9 +9,11 @@ from gatekeeper.model import Message, Reply
 from gatekeeper.servers.conversation import ClientSilent, Conversation
 from gatekeeper.servers.spool import Draft, HeaderTooLong, SpoolFull
 from gatekeeper.wire.data import DataReader
+from gatekeeper.wire.headers import MOST_FIELDS, field_count
 
 TOO_BIG: Final = Reply.of(552, "5.3.4 Message too big")
 HEADER_TOO_LONG: Final = Reply.of(552, "5.3.4 Message header too long")
+TOO_MANY_FIELDS: Final = Reply.of(552, "5.3.4 Message header has too many fields")
 NO_ROOM: Final = Reply.of(452, "4.3.1 No room for this message now, try again later")
 BARE_LF: Final = Reply.of(550, "5.5.2 Message has a line that ends in LF alone, not CRLF (RFC 5321 section 2.3.8)")
 BARE_CR: Final = Reply.of(550, "5.5.2 Message has a CR without LF (RFC 5321 section 2.3.8)")
@@ -73,6 +75,8 @@ async def receive(conversation: Conversation, draft: Draft, limits: Limits) -> R
         message = await draft.finish(("bare_lf",) if reader.bare_lf else ())
     except SpoolFull:
         return Received(refusal=NO_ROOM)
+    if field_count(message.header) > MOST_FIELDS:
+        return Received(refusal=TOO_MANY_FIELDS)
     if _received_fields(message.header) > limits.received_fields:
         return Received(refusal=LOOP)
     return Received(message)

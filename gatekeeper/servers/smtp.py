@@ -21,7 +21,7 @@ from aiosmtpd.smtp import SMTP
 from gatekeeper import log, metrics
 from gatekeeper.dns.lists import outside
 from gatekeeper.gate import Gate
-from gatekeeper.mailauth.dkim import body_hashes
+from gatekeeper.mailauth.bodies import body_hashes
 from gatekeeper.message.edit import Edit, Insert
 from gatekeeper.message.received import received_value
 from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict

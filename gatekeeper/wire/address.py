@@ -197,6 +197,12 @@ def hidden_domains(address: Address) -> tuple[str, ...]:
     )
 
 
+def doubts_about(address: Address) -> tuple[str, ...]:
+    """Why two readers of a path might see two mailboxes: a source route, an address within the local part."""
+    route, nested = source_route(address), "@" in address.local
+    return (*(("route",) if route else ()), *(("nested",) if nested else ()))
+
+
 def routes(address: Address, domains: Container[str]) -> str | None:
     """The first hidden domain that is not among `domains` (those we relay to), or None.
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from gatekeeper.model import Address
 from gatekeeper.wire.address import AddressError, mailbox_text, normal_domain, parse_mailbox, parse_path
 from gatekeeper.wire.headers import decode_words
+from gatekeeper.wire.lookalike import looks_like_another
 
 
 class Ambiguity(StrEnum):
@@ -33,9 +34,12 @@ class Ambiguity(StrEnum):
     NESTED = "nested"  # a name, comment or local part that holds an address at another domain
     GROUP = "group"  # a group, which many readers do not know (RFC 6854)
     TOO_LONG = "too_long"  # more than we read
+    LOOK_ALIKE = "look_alike"  # a domain that is easily taken for another (`wire/lookalike.py`)
     SEVERAL_ADDRESSES = "several_addresses"  # where one is expected (`message/header.py`)
     SEVERAL_FIELDS = "several_fields"
     MALFORMED_FIELD = "malformed_field"
+    SEVERAL_SENDERS = "several_senders"  # Sender fields, or addresses in one
+    SENDER = "sender"  # the Sender field can be read in two ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ def parse_address_list(value: bytes | str, limit: int = LIMIT) -> AddressList:
     if not doubts and "=?" not in text and (common := _COMMON.fullmatch(text)) is not None:
         try:
             name = (common[1] or common[2] or "").rstrip(" \t")
-            return AddressList((Mailbox(name, parse_path(common[3] or common[4])),))
+            address = parse_path(common[3] or common[4])
+            doubt = (Ambiguity.LOOK_ALIKE,) if looks_like_another(address.domain) else ()
+            return AddressList((Mailbox(name, address),), doubt)
         except AddressError:
             pass  # the long way says what is wrong
     mailboxes = [mailbox for entry in _entries(text, doubts) if (mailbox := _mailbox(entry, doubts)) is not None]
@@ -203,6 +209,8 @@ def _mailbox(entry: list[_Token], doubts: dict[Ambiguity, None]) -> Mailbox | No
         doubts[Ambiguity.QUOTED_PAIR] = None
     if _names_another(address, name, comments):
         doubts[Ambiguity.NESTED] = None
+    if looks_like_another(address.domain):
+        doubts[Ambiguity.LOOK_ALIKE] = None
     return Mailbox(_text(name), address)
 
 

@@ -283,3 +283,11 @@ async def test_a_store_that_could_not_be_written_is_told(tmp_path):
     (tmp_path / "directory").mkdir()
     assert "is a directory" in await fault(tmp_path / "directory")
     assert (await gathered('[store]\nurl = "memory:"')).store_fault == ""
+
+
+async def test_signing_keys_are_looked_at_and_asked_for(tmp_path):
+    text = f'[[mailauth.signing.keys]]\ndomain = "example.org"\nselector = "s"\nfile = "{tmp_path}/none.pem"\n'
+    (found,) = (await gathered(text)).signing
+    assert found.name == "s._domainkey.example.org"
+    assert "cannot be read" in found.fault
+    assert (await gathered()).signing == ()

@@ -5,12 +5,14 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.authres import Method, write
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+from gatekeeper.wire.auth_results import read
 
 SPF = SpfResult(SpfCode.PASS, "example.com", SpfIdentity.MAILFROM)
 DKIM = DkimResult(DkimCode.PASS, "example.com", "sel", "rsa-sha256", "@example.com", "AbC/+1==", key_bits=2048)
@@ -49,6 +51,41 @@ def test_a_message_that_nobody_signed() -> None:
 
 def test_nothing_looked_at_is_none() -> None:
     assert write("mx.example.org") == "mx.example.org;\r\n\tnone"
+
+
+def test_the_state_of_the_chain_is_said_as_far_as_it_is_known() -> None:
+    passed = ArcResult(ArcCode.PASS, 2, ("a.example", "lists.example"))
+    assert write("mx", arc=passed) == "mx;\r\n\tarc=pass (i=2 lists.example)"
+    assert write("mx", arc=ArcResult(ArcCode.NONE)) == "mx;\r\n\tarc=none"
+    failed = ArcResult(ArcCode.FAIL, 3, reason="seal 2 does not verify")
+    assert write("mx", arc=failed) == 'mx;\r\n\tarc=fail (i=3) reason="seal 2 does not verify"'
+    assert write("mx", arc=ArcResult(ArcCode.TEMPERROR, 3)) == "mx;\r\n\tnone"
+
+
+def test_nothing_passes_where_two_readers_might_see_two_authors() -> None:
+    found = read(
+        write(
+            "mx",
+            spf=SPF,
+            dkim=DkimResults((DKIM,), 1),
+            dmarc=DMARC,
+            arc=ArcResult(ArcCode.PASS, 1),
+            doubts=("several_fields", "route"),
+            others=[Method("iprev", "pass")],
+        ).encode()
+    )
+    assert found is not None
+    assert [(one.method, one.result) for one in found.results] == [
+        ("spf", "policy"), ("dkim", "policy"), ("dmarc", "policy"), ("arc", "policy"), ("iprev", "pass"),
+    ]  # fmt: skip
+    assert found.results[0].reason == "two readers might see two authors: several_fields, route"
+
+
+def test_what_we_write_is_what_we_read() -> None:
+    found = read(write("mx.example.org", spf=SPF, dkim=DkimResults((DKIM,), 1), dmarc=DMARC).encode())
+    assert found is not None
+    assert found.all("dkim")[0].get("header.b") == "AbC/+1=="
+    assert found.all("dmarc")[0].get("header.from") == "example.com"
 
 
 def test_other_methods_follow() -> None:

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.dns.resolver import Status
-from gatekeeper.mailauth.dkim import DkimResult, DkimResults, body_hashes, load_key, sign, verify
+from gatekeeper.mailauth.bodies import body_hashes
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults, load_key, verify
 from gatekeeper.mailauth.dkim_canonical import Canon
 from gatekeeper.mailauth.dkim_key import UnusableKey
 from gatekeeper.mailauth.dkim_signature import DkimCode
+from gatekeeper.mailauth.dkimpy import sign
 from gatekeeper.model import BytesBody, Message
 from tests.support.dkim_signer import record, signed
 from tests.support.fake_resolver import FakeResolver
@@ -48,11 +50,12 @@ async def result(raw: bytes, records: list[bytes] | Status | None = None) -> Dki
 async def test_a_message_as_it_was_signed_passes(canon: str, key: Any) -> None:
     got = await result(signed(MAIL, key, canon=canon), [record(key)])
     bits, algorithm = (1024, "rsa-sha256") if key is KEY else (256, "ed25519-sha256")
-    assert replace(got, signature="") == DkimResult(
+    assert replace(got, signature="", digest="") == DkimResult(
         DkimCode.PASS, "example.com", "sel", algorithm, "@example.com", key_bits=bits
     )
     assert got.vouches
     assert len(got.signature) == 8
+    assert len(got.digest) == 16
 
 
 @pytest.mark.parametrize(
@@ -170,8 +173,36 @@ async def test_a_second_author_is_nobody_s_word() -> None:
         got = await result(forged)
         assert (got.code, got.reason) == (DkimCode.FAIL, "there are more From fields than were signed")
     twice = b"From: ann@example.com\r\n" + MAIL
-    assert (await result(signed(twice, KEY, h="from:from:to"))).code is DkimCode.PASS
+    oversigned = await result(signed(twice, KEY, h="from:from:to"))
+    assert (oversigned.code, oversigned.ambiguous) == (DkimCode.POLICY, True)  # signed, and nobody's word all the same
     assert (await result(signed(MAIL.replace(b"From:", b"X-From:"), KEY))).code is DkimCode.PERMERROR
+
+
+@pytest.mark.parametrize("name", ["Subject", "To", "Date"])
+async def test_a_field_that_readers_are_shown_is_not_put_above_the_signed_one(name: str) -> None:
+    raw = signed(MAIL, KEY)
+    added = f"{name}: pay now\r\n".encode()
+    for forged in (added + raw, raw.replace(b"\r\n\r\n", b"\r\n" + added + b"\r\n", 1)):
+        assert (await result(forged)).code is DkimCode.FAIL
+    oversigned = signed(MAIL, KEY, h=f"from:to:subject:date:{name}")
+    assert (await result(oversigned)).code is DkimCode.PASS
+    assert (await result(added + oversigned)).code is DkimCode.FAIL
+
+
+async def test_fields_that_readers_are_shown_and_nobody_signed_are_told() -> None:
+    assert (await result(signed(MAIL, KEY))).uncovered == ()
+    assert (await result(signed(MAIL, KEY, h="from:to"))).uncovered == ("subject", "date")
+    typed = signed(b"Content-Type: text/plain\r\n" + MAIL, KEY)
+    assert (await result(typed)).uncovered == ("content-type",)
+    assert (await result(signed(MAIL, KEY, h="to:subject"))).uncovered == ()  # it does not pass at all
+
+
+async def test_the_same_signature_has_the_same_digest_however_it_is_written() -> None:
+    raw = signed(MAIL, KEY)
+    once, again = await result(raw), await result(raw.replace(b"; b=", b"; b= \r\n\t "))
+    assert once.digest == again.digest
+    other = await result(signed(MAIL.replace(b"Hi.", b"Ho."), KEY))
+    assert other.digest != once.digest
 
 
 @pytest.mark.parametrize(
@@ -295,7 +326,8 @@ async def test_signatures_that_are_none_have_a_result(field: bytes) -> None:
 async def test_lines_that_are_no_fields_do_no_harm() -> None:
     raw = signed(MAIL, KEY).replace(b"\r\nTo:", b"\r\nno colon here\r\n: no name\r\nTo:")
     assert (await result(raw)).code is DkimCode.PASS
-    assert (await results(b" begins with a fold\r\n" + signed(MAIL, KEY))).results[0].code is DkimCode.PASS
+    folded = (await results(b" begins with a fold\r\n" + signed(MAIL, KEY))).results[0]
+    assert (folded.code, folded.ambiguous) == (DkimCode.POLICY, True)  # some readers see no header at all then
 
 
 async def test_a_signature_in_a_disguised_field_is_not_taken() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from gatekeeper.message.header import author_of, date_of, header_of
 from gatekeeper.model import BytesBody, Message
+from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.mailboxes import Ambiguity
 from tests.support.corpora import corpora
 from tests.support.mail import message_of
@@ -72,6 +73,12 @@ def test_a_doubtful_author_has_none(header: bytes, ambiguity: Ambiguity, domains
 )
 def test_what_is_malformed_elsewhere_does_not_matter(header: bytes):
     assert author_of(message(header)).domain == "one.example"
+
+
+def test_an_author_with_more_fields_behind_than_are_read_is_in_doubt():
+    header = b"From: a@one.example\r\n" + b"X: y\r\n" * MOST_FIELDS + b"From: b@two.example\r\n"
+    author = author_of(message(header))
+    assert (author.domain, author.ambiguities) == (None, (Ambiguity.TOO_LONG,))
 
 
 def test_many_from_fields_are_not_all_read():

@@ -91,7 +91,8 @@ def nameserver(workplace: Path, signing_key: tuple[bytes, str]) -> Iterator[int]
     lists, list_port = start_rbldnsd(directory, ZONES)
     text = signing_key[1]
     parts = " ".join(f'"{text[i : i + 200]}"' for i in range(0, len(text), 200))
-    records = [*RECORDS, f"sel._domainkey.good.test. IN TXT {parts}"]
+    names = ("sel._domainkey.good.test", "own._domainkey.example.org")
+    records = [*RECORDS, *(f"{name}. IN TXT {parts}" for name in names)]
     resolver, port = start_unbound(directory, records, dict.fromkeys(ZONES, list_port))
     yield port
     resolver.stop()

@@ -9,7 +9,7 @@ import pytest
 
 from gatekeeper import metrics
 from gatekeeper.message.edit import Change, Edit, Insert, Remove
-from gatekeeper.model import Action, Address, Mail, Reply, Stage, Tls, Verdict
+from gatekeeper.model import Action, Address, Counters, Mail, Reply, Stage, Tls, Verdict
 from gatekeeper.servers import milter as milter_module
 from tests.servers.milter import milter
 from tests.support.fake_gate import FakeGate
@@ -374,6 +374,31 @@ async def test_local_mail_passes_unseen_by_setting(data, settings, exempt):
         mta.send("Q")
         assert await mta.gone()
     assert len(m.gate.judged) == (not exempt)
+
+
+async def test_exempt_mail_that_is_ours_to_sign_is_signed_and_otherwise_left_alone():
+    gate = FakeGate(signing=True)
+    gate.say(Stage.RCPT, Action.REJECT)  # would be said if anybody asked
+    async with milter(gate=gate) as m, m.client() as mta:
+        await mta.open()
+        mta.macros("M", auth_type="PLAIN", auth_authen="ann")
+        await mta.begin()
+        assert [letter for letter, _ in await mta.message()] == ["i", "a"]
+        mta.send("K")
+        await mta.open("127.0.0.1")
+        await mta.begin()
+        assert [letter for letter, _ in await mta.message()] == ["i", "a"]
+    assert [mail.envelope.exempt for mail in gate.mails] == [True, True]
+    assert gate.finished == []
+    assert all(session.counters == Counters() for session in gate.sessions)
+
+
+async def test_exempt_mail_for_which_there_is_no_room_passes_unsigned():
+    async with milter(gate=FakeGate(signing=True), header_size=4096) as m, m.client() as mta:
+        await mta.open("127.0.0.1")
+        await mta.begin()
+        assert await mta.message(b"X-Long: " + b"x" * 5000 + b"\r\n\r\ntext\r\n") == [ACCEPT]
+    assert m.gate.finished == []
 
 
 async def test_a_connection_that_served_a_local_client_sees_the_next_one():

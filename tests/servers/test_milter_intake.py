@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gatekeeper.model import Message
 from gatekeeper.servers.milter_intake import Intake
-from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM
+from gatekeeper.servers.receiving import HEADER_TOO_LONG, NO_ROOM, TOO_MANY_FIELDS
 from gatekeeper.servers.spool import IN_MEMORY, Spool
+from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.milter import HeaderField, Negotiate
 from gatekeeper.wire.milter_answers import agree
 from tests.support.milter_client import POSTFIX
@@ -74,6 +75,16 @@ async def test_a_header_that_is_too_long_is_refused_at_the_end_and_takes_no_room
     assert await taken(intake, [(b"A", b"x" * 400)] * 3, b"x\r\n", b"y\r\n") is None
     assert intake.refusal == HEADER_TOO_LONG
     assert room.memory_left == 1 << 20
+
+
+async def test_a_header_of_more_fields_than_are_read_is_refused():
+    room = spool(memory=1 << 20)
+    intake = Intake(room, AGREED)
+    assert await taken(intake, [(b"A", b"x")] * MOST_FIELDS, b"x\r\n") is not None
+    intake.close()
+    intake = Intake(room, AGREED)
+    assert await taken(intake, [(b"A", b"x")] * (MOST_FIELDS + 1), b"x\r\n") is None
+    assert intake.refusal == TOO_MANY_FIELDS
 
 
 @pytest.mark.parametrize(

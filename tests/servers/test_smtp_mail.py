@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatekeeper.model import Action, Stage, Thresholds
+from gatekeeper.wire.headers import MOST_FIELDS
 from tests.servers.proxy import HELLO, proxy
 
 MAIL = "MAIL FROM:<s@example.net>"
@@ -181,11 +182,18 @@ async def test_a_hundred_received_fields_are_not_too_many():
         assert (await client.message("Received: x\r\n" * 100 + "\r\n"))[:3] == "250"
 
 
+async def test_a_header_of_more_fields_than_are_read_is_refused():
+    async with proxy() as p, p.client() as client:
+        await client.say(*BEGIN)
+        text = "X: y\r\n" * (MOST_FIELDS + 1) + "\r\nbody\r\n"
+        assert await client.message(text) == "552 5.3.4 Message header has too many fields"
+
+
 @pytest.mark.parametrize(
     "text",
     [
         b"a: b\r\n\r\n" + b"line\r\n" * 1_000_000,
-        b"".join(b"X-%d: y\r\n" % n for n in range(10_000)) + b"\r\nbody\r\n",
+        b"".join(b"X-%d: %s\r\n" % (n, b"y" * 900) for n in range(MOST_FIELDS)) + b"\r\nbody\r\n",
         b"a: b\r\n\r\n" + b"x" * 3_000_000 + b"\r\n",
         b"a: b\r\n\r\n" + b"..\r\n" * 200_000,
     ],

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from gatekeeper.servers.smtp import COMMANDS
+from gatekeeper.wire.headers import MOST_FIELDS
 from tests.servers.proxy import HELLO, Proxy, proxy
 from tests.support.smtp_client import SmtpClient
 
@@ -152,11 +153,20 @@ async def test_lower_case_and_blanks_around_are_the_same_command(state):
         assert (await client("vrfy one"))[:3] == "252"
 
 
-async def test_a_message_of_a_million_lines_and_one_of_ten_thousand_fields_go_through_as_they_are():
+async def test_a_message_of_a_million_lines_and_one_of_two_thousand_fields_go_through_as_they_are():
     many_lines = b"Subject: lines\r\n\r\n" + b"x\r\n" * 1_000_000
-    many_fields = b"".join(b"X-Field-%d: value\r\n" % n for n in range(10_000)) + b"\r\ntext\r\n"
+    many_fields = b"".join(b"X-Field-%d: value\r\n" % n for n in range(MOST_FIELDS)) + b"\r\ntext\r\n"
     for content in (many_lines, many_fields):
         async with proxy() as p, p.client() as client:
             await client(HELLO)
             assert (await client.mail(content))[:3] == "250"
             assert p.hop.messages[-1].data.endswith(content)
+
+
+async def test_a_message_of_ten_thousand_fields_is_refused_and_the_session_goes_on():
+    many_fields = b"".join(b"X-Field-%d: value\r\n" % n for n in range(10_000)) + b"\r\ntext\r\n"
+    async with proxy() as p, p.client() as client:
+        await client(HELLO)
+        assert await client.mail(many_fields) == "552 5.3.4 Message header has too many fields"
+        assert (await client.mail(b"Subject: x\r\n\r\ntext\r\n"))[:3] == "250"
+        assert len(p.hop.messages) == 1

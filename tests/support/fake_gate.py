@@ -47,6 +47,8 @@ class FakeGate:
     refusals: list[tuple[str, Reply]] = field(default_factory=list)
     left: list[Session] = field(default_factory=list)
     renewed: int = 0
+    signing: bool = False
+    mails: list[Mail] = field(default_factory=list)  # those whose message was judged
     sessions: list[Session] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     framings: list[tuple[str, ...]] = field(default_factory=list)
@@ -134,6 +136,7 @@ class FakeGate:
         if stage == Stage.MESSAGE:
             assert mail.message is not None
             self.messages.append(b"".join(mail.message.chunks()))
+            self.mails.append(mail)
             self.framings.append(mail.message.framing)
         verdict = self._said.get((stage, to)) or self._said.get((stage, ""))
         if verdict is None:
@@ -160,6 +163,9 @@ class FakeGate:
         self.turned_away.append(facts)
         self._changed.set()
         return Reply.of(421, "4.5.1 not in order")
+
+    def signs(self, session: Session) -> bool:
+        return self.signing
 
     async def finish(
         self, mail: Mail, verdict: Verdict | None, *, reply: Reply, next_hop: Reply | None = None, note: str = ""

@@ -9,6 +9,7 @@ from gatekeeper.wire.address import (
     PATH_OCTETS,
     AddressError,
     domain_of,
+    doubts_about,
     hidden_domains,
     mailbox_text,
     normal_domain,
@@ -255,3 +256,19 @@ def test_a_long_path_costs_no_more_than_its_length(unit: str):
 )
 def test_a_mailbox_that_a_mail_server_tells_may_lack_its_quotes(text, local, domain):
     assert told_mailbox(text) == Address(local, domain, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "doubts"),
+    [
+        ("a@b.example", ()),
+        ("", ()),
+        ("SRS0=x=y=c.example=a@b.example", ()),
+        ("a%c.example@b.example", ()),  # one mailbox for everybody but a mailer of long ago
+        ("@c.example:a@b.example", ("route",)),
+        ('"a@c.example"@b.example', ("nested",)),
+        ('@c.example:"a@d.example"@b.example', ("route", "nested")),
+    ],
+)
+def test_what_two_readers_of_a_path_might_read_differently(path: str, doubts: tuple[str, ...]):
+    assert doubts_about(parse_path(path)) == doubts

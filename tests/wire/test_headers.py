@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatekeeper.wire.headers import Defect, decode_words, escape, parse_header, unfold
+from gatekeeper.wire.headers import MOST_FIELDS, Defect, decode_words, escape, field_count, parse_header, unfold
 from tests.support.cost import cost_of
 
 
@@ -109,6 +109,18 @@ def test_hostile_headers_are_read_in_linear_time(make):
 
     cost(1000)
     assert cost(40_000) < 12 * max(cost(10_000), 0.002)
+
+
+def test_what_comes_after_the_most_fields_that_are_read_stands_there_as_one():
+    for line in (b"A: b\r\n c\r\n", b"junk\r\n", b"A: b\n", b"A :\0\r\n"):
+        whole = parse_header(line * MOST_FIELDS)
+        assert len(whole.fields) == MOST_FIELDS
+        assert not any(Defect.TOO_MANY in field.defects for field in whole.malformed)
+        more = parse_header(line * (MOST_FIELDS + 500))
+        assert len(more.fields) == MOST_FIELDS + 1
+        assert (more.fields[-1].name, more.fields[-1].raw) == ("", line * 500)
+        assert more.malformed[-1].defects == {Defect.TOO_MANY}
+        assert field_count(line * (MOST_FIELDS + 500)) == MOST_FIELDS + 500
 
 
 def test_a_value_is_unfolded_as_utf8_or_else_latin1():
