@@ -478,6 +478,11 @@ async def dmarc_reports(
     url = NextHopUrl.parse(settings.relay or (smtp.next_hop if smtp is not None else ""))
     # Nobody's client but ourselves: what is told of a client would make the relay refuse us as a stranger.
     theirs = replace(configuration.nexthop, hand_on="none", max_connections=1)
+    signer = _signer(configuration)
+
+    def signed(mail: bytes) -> bytes:
+        return mail if signer is None else signer.sign(mail, domain=settings.submitter, now=clock())
+
     try:
         relay = NextHop(url, theirs, hostname=configuration.hostname)
     except CannotVerify as error:
@@ -486,7 +491,7 @@ async def dmarc_reports(
     resolver = AiodnsResolver(configuration.dns)
     try:
         send = relayed(relay, configuration.hostname)
-        yield Reports(settings, store=store, resolver=resolver, clock=clock, send=send)
+        yield Reports(settings, store=store, resolver=resolver, clock=clock, send=send, sign=signed)
     finally:
         await relay.close()
         await resolver.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
+from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
@@ -67,10 +68,6 @@ WHY = {
     Override.TRUSTED_FORWARDER: " (a trusted ARC sealer saw it pass)",
     Override.MAILING_LIST: " (sent on by a mailing list or forwarder)",
 }
-# What the check of ARC chains finds. A chain that passes is whole, whoever made it; one whose keys could not be had now
-# might be. Either gets a forger no further than a domain of his own would.
-ARC_TRUSTED = "ARC_TRUSTED"
-CHAIN = frozenset({ARC_TRUSTED, "ARC_PASS", "ARC_TEMPERROR"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +106,14 @@ class Dmarc:
         """Why the policy of a message that fails is not applied as it stands."""
         if result.code is not DmarcCode.FAIL or result.policy is DmarcPolicy.NONE or result.registered:
             return None
-        chain = {finding.rule for finding in mail.findings()} & CHAIN
-        if ARC_TRUSTED in chain:
+        chain = mail.evidence(ArcResult)
+        if chain is not None and chain.trusted_pass:
             return Override.TRUSTED_FORWARDER
+        # A chain that passes is whole, whoever made it; one whose keys could not be had now might be. Either gets a
+        # forger no further than a domain of his own would.
+        whole = chain is not None and chain.status in (ArcCode.PASS, ArcCode.TEMPERROR)
         softened = self.soften and result.policy is DmarcPolicy.REJECT
-        return Override.MAILING_LIST if softened and (chain or _sent_on(mail, spf, dkim)) else None
+        return Override.MAILING_LIST if softened and (whole or _sent_on(mail, spf, dkim)) else None
 
     def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
         if result.code is DmarcCode.TEMPERROR:

@@ -8,6 +8,7 @@ import pytest
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.dns.resolver import Status
+from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
@@ -21,6 +22,7 @@ FROM = "From: Joe <joe@example.com>\n\n"
 FAILED = SpfResult(SpfCode.FAIL, "elsewhere.test", SpfIdentity.MAILFROM)
 ALIGNED = SpfResult(SpfCode.PASS, "example.com", SpfIdentity.MAILFROM)
 UNSIGNED = DkimResults()
+TRUSTED = ArcResult(ArcCode.PASS, 1, trusted_pass=True)
 
 
 def record(tags: str, domain: str = "example.com") -> dict[tuple[str, str], Any]:
@@ -33,12 +35,12 @@ async def inspect(
     *evidence: Any,
     address: str | None = "192.0.2.1",
     check: Dmarc | None = None,
-    chain: str = "",
+    chain: ArcResult | None = None,
 ) -> list[Finding | Missing]:
     session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo="mx.test")
     mail = Mail(session, Envelope("e", sender=Address("a", "elsewhere.test")), message_of(raw))
     mail.envelope.notebook.findings += [Finding("X", one) for one in evidence or (FAILED, UNSIGNED)]
-    mail.envelope.notebook.findings += [Finding(chain)] if chain else []
+    mail.envelope.notebook.findings += [Finding("ARC", chain)] if chain is not None else []
     tools = Tools(FakeResolver(zone), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
     return list(await (check or Dmarc()).inspect(mail, tools))
 
@@ -204,7 +206,7 @@ async def test_what_only_claims_to_be_from_a_list_is_refused(raw: str, evidence:
 
 @pytest.mark.parametrize("policy", ["reject", "quarantine"])
 async def test_a_trusted_sealer_s_word_takes_the_place_of_the_policy(policy: str) -> None:
-    (found,) = await inspect(record(f"p={policy}"), FROM, FAILED, UNSIGNED, chain="ARC_TRUSTED")
+    (found,) = await inspect(record(f"p={policy}"), FROM, FAILED, UNSIGNED, chain=TRUSTED)
     assert isinstance(found, Finding)
     assert (found.rule, found.evidence.code, found.evidence.override) == (
         "DMARC_ARC", DmarcCode.FAIL, Override.TRUSTED_FORWARDER,
@@ -213,10 +215,16 @@ async def test_a_trusted_sealer_s_word_takes_the_place_of_the_policy(policy: str
 
 
 @pytest.mark.parametrize(
-    ("chain", "rule"),
-    [("ARC_PASS", "DMARC_QUARANTINE"), ("ARC_TEMPERROR", "DMARC_QUARANTINE"), ("ARC_FAIL", "DMARC_REJECT")],
+    ("status", "rule"),
+    [
+        (ArcCode.PASS, "DMARC_QUARANTINE"),
+        (ArcCode.TEMPERROR, "DMARC_QUARANTINE"),
+        (ArcCode.FAIL, "DMARC_REJECT"),
+        (ArcCode.NONE, "DMARC_REJECT"),
+    ],
 )
-async def test_a_stranger_s_chain_only_softens(chain: str, rule: str) -> None:
+async def test_a_stranger_s_chain_only_softens(status: ArcCode, rule: str) -> None:
+    chain = ArcResult(status, 1)
     assert rules(await inspect(record("p=reject"), FROM, FAILED, UNSIGNED, chain=chain)) == [rule]
     assert rules(await inspect(record("p=quarantine"), FROM, FAILED, UNSIGNED, chain=chain)) == ["DMARC_QUARANTINE"]
     check = Dmarc(soften=False)
@@ -227,7 +235,7 @@ async def test_a_stranger_s_chain_only_softens(chain: str, rule: str) -> None:
 
 async def test_a_chain_changes_nothing_about_what_passes_or_asks_for_nothing() -> None:
     for tags, evidence, rule in (("p=reject", ALIGNED, "DMARC_PASS"), ("p=none", FAILED, "DMARC_FAIL")):
-        (found,) = await inspect(record(tags), FROM, evidence, UNSIGNED, chain="ARC_TRUSTED")
+        (found,) = await inspect(record(tags), FROM, evidence, UNSIGNED, chain=TRUSTED)
         assert isinstance(found, Finding)
         assert (found.rule, found.evidence.override) == (rule, None)
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gatekeeper.complaints.dmarc import DAY, POLICIES, ROWS, before, day_of
+from gatekeeper.mailauth.dkim import verify
+from gatekeeper.mailauth.dmarc import DmarcCode, evaluate
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.store.base import Note, Tally
 from gatekeeper.store.opening import Settings, open_store
 from tests.complaints.test_dmarc_report import ROW
 from tests.complaints.test_dmarc_sending import POLICY
 from tests.support.command_line import configuration
 from tests.support.command_line import gatekeeper as call
+from tests.support.dkim_signer import record as key_record
 from tests.support.dmarc_report import attached, validated
 from tests.support.dns_server import DnsServer
+from tests.support.fake_resolver import FakeResolver
+from tests.support.mail import message_of
 from tests.support.next_hop import FakeNextHop
 
 
@@ -36,13 +45,11 @@ def _file(directory: Path, text: str, nameserver: str) -> str:
 
 
 @asynccontextmanager
-async def site(directory: Path, *, relay: bool = True) -> AsyncIterator[Site]:
+async def site(directory: Path, *, relay: bool = True, more: str = "") -> AsyncIterator[Site]:
     """A configuration with the evidence of yesterday in its store."""
-    import time
-
     async with FakeNextHop() as hop, DnsServer() as dns:
         reports = f'[complaints.dmarc]\nemail = "dmarc@example.org"\npause = "0s"\nrelay = "{hop.url if relay else ""}"'
-        file = _file(directory, reports, dns.address)
+        file = _file(directory, reports + more, dns.address)
         store = open_store(Settings(f"sqlite:{directory / 'state.db'}"))
         now = time.time()
         day = before(day_of(now - 300))
@@ -65,6 +72,30 @@ async def test_reports_are_shown_and_sent_and_never_twice(tmp_path: Path) -> Non
         assert (again.status, again.out, again.err) == (0, "", "nothing is due\n")
         assert [message.recipients for message in here.hop.messages] == [["a@example.com"], ["b@example.com"]]
         validated(attached(here.hop.messages[0].data))
+
+
+async def test_a_report_is_signed_with_our_key_and_passes_dmarc(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path = tmp_path / "key.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    path.chmod(0o600)
+    keys = f'\n[[mailauth.signing.keys]]\ndomain = "example.org"\nselector = "s"\nfile = "{path}"\n'
+    async with site(tmp_path, more=keys) as here:
+        ended = await asyncio.to_thread(call, "report", "dmarc", "-c", here.file)
+        assert ended.status == 0, ended.err
+        for delivered in here.hop.messages:
+            resolver = FakeResolver(
+                {
+                    ("s._domainkey.example.org", "TXT"): [key_record(key)],
+                    ("_dmarc.example.org", "TXT"): [b"v=DMARC1; p=reject; adkim=s"],
+                }
+            )
+            signatures = await verify(message_of(delivered.data), resolver, now=time.time())
+            unknown = SpfResult(SpfCode.NONE, "", SpfIdentity.MAILFROM)
+            result = await evaluate(resolver, "example.org", spf=unknown, dkim=signatures)
+            assert result.code is DmarcCode.PASS, signatures
 
 
 async def test_what_could_not_be_sent_now_is_status_1(tmp_path: Path) -> None:
