@@ -223,7 +223,7 @@ async def test_an_envelope_cannot_say_more_than_a_domain(sender: str) -> None:
     assert [one.method for one in got.ours.results if one.method == "dkim"] == ["dkim"]
     assert got.ours.all("dkim")[0].result == "none"
     assert "dmarc" not in got.passed
-    (spf,) = got.ours.all("spf")
+    (spf,) = [one for one in got.ours.all("spf") if one.get("smtp.mailfrom")]  # the other one is of the HELO name
     assert spf.get("smtp.mailfrom") == "attacker.example"
     if "@" in sender.rpartition("@")[0]:  # a second reader might take the bank for the sender
         assert spf.result == "policy"

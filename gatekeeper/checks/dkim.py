@@ -40,7 +40,7 @@ REPLAY = Rule(
     "DKIM_REPLAY",
     2.5,
     "The same signed message comes to many who are not named in it, or from many networks.",
-    kind=Kind.RATE,
+    kind=Kind.IDENTITY,
 )
 
 Test = Callable[[DkimResult], bool]
