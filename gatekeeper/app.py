@@ -278,7 +278,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             http,
             exposition=lambda: metrics.exposition(directory),
             unready=lambda: metrics.unready(directory),
-            judge=lambda raw, told: check(parts.gate, raw, told, server="http", now=time.time(), keep=True),
+            judge=lambda message, told: check(parts.gate, message, told, server="http", now=time.time(), keep=True),
             about={rule.name: rule.about for rule in parts.policy.rules.values()},
         )
         async with _until_told_to_stop(start) as stopping:
@@ -286,7 +286,9 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             _ready(start)
             async with _alongside(*parts.works(), _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
-            await server.close()
+                log.event("stopping", slot=start.slot)
+                await _first(server.drain(start.drain), stopping.second.wait())
+                await server.close()
     finally:
         await parts.close()
 
