@@ -198,7 +198,7 @@ def _servers(
     if configuration.servers.milter is not None:
         servers["milter"] = MilterServer(configuration.servers.milter, gate=parts.gate, workers=workers)
     if (policy_service := configuration.servers.policy_service) is not None:
-        servers["policy_service"] = PolicyServer(policy_service, gate=parts.gate, workers=workers)
+        servers["policy_service"] = PolicyServer(policy_service, gate=parts.gate, store=parts.store, workers=workers)
     if not servers:
         raise Unfit("the configuration opens no server that takes mail: add a section such as [servers.smtp]")
     return servers
