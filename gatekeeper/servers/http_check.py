@@ -80,6 +80,7 @@ class Checks:
     memory: int
     upload_timeout: float
     taken: int = field(default=0, init=False)
+    unauthorised: log.Folded = field(default_factory=lambda: log.Folded("check_unauthorised"), init=False)
 
     def answers(self, path: bytes) -> bool:
         return path in {OWN, RSPAMD, RSPAMC}
@@ -132,7 +133,7 @@ class Checks:
             raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorised", "a bearer token is needed here", challenge)
         if not hmac.compare_digest(shown.encode("utf-8", "replace"), self.token.encode()):
             peer = exchange.writer.get_extra_info("peername")
-            log.event("check_unauthorised", level=logging.WARNING, peer=peer[0] if peer else None)
+            self.unauthorised.event(level=logging.WARNING, peer=peer[0] if peer else None)
             challenge = ("WWW-Authenticate", 'Bearer realm="gatekeeper", error="invalid_token"')
             raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorised", "the bearer token is wrong", challenge)
 

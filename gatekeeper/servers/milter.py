@@ -563,6 +563,7 @@ class MilterServer(SessionServer[MilterSession]):
             hashes=body_hashes,
         )
         self._exempt = Peers(settings.exempt_networks)
+        self._strangers = log.Folded("milter_stranger")
 
     def exempts(self, address: IPAddress | None, *, unix: bool) -> bool:
         """Whether a client's mail is none of our business. An unknown address alone makes nobody local."""
@@ -571,7 +572,7 @@ class MilterServer(SessionServer[MilterSession]):
     def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
         if address not in self.trust:
             metrics.MILTER_STRANGERS.inc()
-            log.event("milter_stranger", level=logging.WARNING, peer=address or "unix")
+            self._strangers.event(level=logging.WARNING, peer=address or "unix")
             return None
         return super()._take(connection, address, port)
 

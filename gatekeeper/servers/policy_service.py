@@ -65,7 +65,7 @@ class PolicyConnection(asyncio.Protocol):
         if self._peer in self._server.trust:
             self._watch()
         else:
-            log.event("policy_stranger", level=logging.WARNING, peer=self._peer)
+            self._server.strangers.event(level=logging.WARNING, peer=self._peer)
             metrics.POLICY_ANSWERS["stranger"].inc()
             self._abort()
 
@@ -215,6 +215,7 @@ class PolicyServer(SessionServer[PolicyConnection]):
         super().__init__(room, trust=Peers(settings.trust), workers=workers)
         self.settings = settings
         self.draining = False
+        self.strangers = log.Folded("policy_stranger")
         self._gate = gate
         self._store = store
         self._clock = clock

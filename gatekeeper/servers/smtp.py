@@ -82,6 +82,7 @@ class SmtpSession(SMTP):
         self._relay: Relay | None = None
         self._utf8 = False
         self._in_data = False
+        self._secure = False  # the connection, whoever the client is that it is about
         self._helo_told = False  # by XCLIENT: what EHLO says afterwards is the proxy's name or the same
         self._forwarded: ClientFacts | None = None  # the facts to go back to after a mail told by XFORWARD
         self._greeted = False
@@ -96,6 +97,7 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.session.tls = self.session.tls or agreed(transport)
+        self._secure = self.session.tls is not None
         self.conversation.connected(self.transport)
         self.task = self.loop.create_task(self._handle_client())
         self._server.opened(self)
@@ -197,7 +199,7 @@ class SmtpSession(SMTP):
     async def smtp_EHLO(self, argument: str) -> None:  # noqa: N802 - the verb
         await self._hello(argument, extended=True)
         offer = self._server.offer()
-        starttls = self._server.certificate is not None and self.session.tls is None
+        starttls = self._server.certificate is not None and not self._secure
         self._say_encoded(offer.answer(trusted=self.session.trusted, starttls=starttls))
 
     async def smtp_HELO(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -222,12 +224,14 @@ class SmtpSession(SMTP):
             raise CommandError(answers.NOT_OFFERED.code, answers.NOT_OFFERED.text)
         if argument:
             raise CommandError(501, "5.5.4 Syntax: STARTTLS")
-        if self.session.tls is not None:
+        if self._secure:
             raise CommandError(answers.TLS_THERE.code, answers.TLS_THERE.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 Not during a mail")
         await self._forget_forwarded()  # told in the clear, and everything begins anew (RFC 3207 §4.2)
-        self.session.tls = await secure(self, self.conversation, certificate, self.session)
+        injections = self._server.injections
+        self.session.tls = await secure(self, self.conversation, certificate, self.session, injections=injections)
+        self._secure = True
         if Stage.HELO in self.session.notebook.done:
             self._gate.new_client(self.session)
         if not self._helo_told:
@@ -268,7 +272,7 @@ class SmtpSession(SMTP):
     async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802 - the verb
         if not self._greeted:
             raise CommandError(503, "5.5.1 Say EHLO first")
-        if self.session.tls is None and self._server.tls_required:
+        if not self._secure and self._server.tls_required:
             raise CommandError(answers.TLS_FIRST.code, answers.TLS_FIRST.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 A mail has begun already")
@@ -655,6 +659,7 @@ class SmtpServer(SessionServer[SmtpSession]):
         self.greeting = Reply.of(220, f"{hostname} ESMTP")
         self.certificate = None if settings.tls is None else Certificate(settings.tls)
         self.tls_required = settings.tls is not None and settings.tls.required
+        self.injections = log.Folded("starttls_injection")
         self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
         self._offer: Offer | None = None
         self._offered_for: Capabilities | None = None
