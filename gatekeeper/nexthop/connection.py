@@ -156,6 +156,11 @@ class Connection(asyncio.Protocol):
         return self.fresh and not self.refused and self.messages < self._settings.messages_per_connection
 
     @property
+    def shut_out(self) -> bool:
+        """Whether it was closed without a word: where a PROXY header comes first, the header was not taken."""
+        return self._lost is not None and not self.received and not self.timed_out
+
+    @property
     def early_reply(self) -> Reply | None:
         """What it said before it was asked, such as a refusal in the middle of the message."""
         return self._replies[0] if self._replies else None
@@ -218,9 +223,18 @@ class Connection(asyncio.Protocol):
         if greeting.code != 220 or reply.code != 250:
             raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
         if protection is not None and await self._start_tls(protection):
-            reply = await self._hello(name)  # what it said before does not count (RFC 3207 §4.2)
+            reply = await self._hello_over_tls(name)  # what it said before does not count (RFC 3207 §4.2)
             if reply.code != 250:
                 raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
+
+    async def _hello_over_tls(self, name: str) -> Reply:
+        """With TLS 1.3 our side of the handshake is done before the other has looked at it: its alert comes after."""
+        try:
+            return await self._hello(name)
+        except NextHopGone as gone:
+            if self.timed_out:
+                raise
+            raise NoTls(f"the next hop ended the connection after the TLS handshake: {gone}") from None
 
     async def _start_tls(self, protection: Protection) -> bool:
         """Whether it speaks TLS now. Raises NextHopGone where it must and does not."""
