@@ -233,13 +233,11 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
 
 
 async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None) -> None:
-    """Repeat the relay probe until it is answered, and tell monitoring how things stand."""
+    """Repeat the relay probe when it is time, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
-    pause, due = 1.0, loop.time()
     while True:
-        if guard is not None and not guard.sure and loop.time() >= due:
-            await guard.probe()
-            pause, due = min(pause * 2, 60.0), loop.time() + pause
+        if guard is not None:
+            await guard.keep(loop.time(), None if next_hop is None else next_hop.capabilities)
         metrics.READY["relay_probe"].set(guard is None or guard.sure)
         metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
         await asyncio.sleep(WATCH_SECONDS)

@@ -72,6 +72,7 @@ EVENTS: Final[dict[str, str]] = {
     "records_lost": "Records could not be written.",
     "record_unreadable": "A record of another program version was found and left out.",
     "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
+    "relay_open": "The next hop, which has refused so far, relays for strangers now; recipients are deferred.",
     "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred.",
     "dictionary_attack": "Many clients try the same unknown names; those that take part are told no names any more.",
     "domain_probed": "So many unknown names of a domain were tried that strangers may ask only one name each for now.",

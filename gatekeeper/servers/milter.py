@@ -25,7 +25,7 @@ from gatekeeper.servers.milter_intake import Intake
 from gatekeeper.servers.milter_settings import Settings
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.relay import is_unknown, note_refused
-from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
 from gatekeeper.servers.spool import Spool
 from gatekeeper.wire import milter_answers
 from gatekeeper.wire.address import told_mailbox
@@ -474,7 +474,8 @@ class MilterSession(asyncio.Protocol):
         last = next(
             (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
         )
-        if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
+        asked = envelope.recipients or any(r.by_next_hop for r in envelope.refused)
+        if asked and not self._in_data and note not in NOT_ITS_DOING:
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
             bounce = envelope.sender is not None and envelope.sender.null

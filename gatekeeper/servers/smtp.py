@@ -34,7 +34,7 @@ from gatekeeper.servers.proxy_entrance import ProxyEntrance
 from gatekeeper.servers.receiving import Limits, receive
 from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
-from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
 from gatekeeper.servers.starttls import secure
@@ -77,7 +77,7 @@ class SmtpSession(SMTP):
         self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
         self.session.address, self.session.port = address, port
         self.session.trusted = address in server.trust
-        self._peer = address
+        self._counted_for = address
         self._mail: Mail | None = None
         self._relay: Relay | None = None
         self._utf8 = False
@@ -88,6 +88,7 @@ class SmtpSession(SMTP):
         self._greeted = False
         self._closing = False
         self._linger = False
+        self._note = "client_gone"  # why a mail that has begun goes no further
         self._acknowledged = -1  # octets heard when a mail was acknowledged last
         self._commands = 0
         self._idle_commands = 0
@@ -112,7 +113,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self.conversation.lose(error)
         if self.task is None:  # it was gone before it became a session
-            self._server.closed(self, self._peer)
+            self._server.closed(self, self._counted_for)
 
     def pause_writing(self) -> None:
         self.conversation.pause_writing()
@@ -123,7 +124,7 @@ class SmtpSession(SMTP):
     # --- the session -------------------------------------------------------------------------------------------------
 
     async def _handle_client(self) -> None:
-        note = "client_gone"
+        note = ""
         try:
             await self._welcome()
             while not self._closing:
@@ -146,12 +147,12 @@ class SmtpSession(SMTP):
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
             self._end(answers.OUR_FAULT)
         try:
-            await self._leave(note)
+            await self._leave(note or self._note)
         except Exception as error:  # noqa: BLE001 - the same border
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
             self.conversation.abort()
         finally:
-            self._server.closed(self, self._peer)
+            self._server.closed(self, self._counted_for)
 
     async def _welcome(self) -> None:
         """The greeting, unless the client is refused before it."""
@@ -247,6 +248,11 @@ class SmtpSession(SMTP):
         await self._become(facts)
         self._helo_told = self.session.helo is not None
         self._greeted = False
+        refusal = self._server.becomes(self._counted_for, facts.address)
+        if refusal is not None:
+            self._end_encoded(refusal)
+            return
+        self._counted_for = facts.address
         await self._welcome()
 
     async def smtp_XFORWARD(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -313,8 +319,10 @@ class SmtpSession(SMTP):
         for answer in answers:
             if isinstance(answer, Reply):
                 self._say(answer)
+            elif answer.reply is not None and answer.by_next_hop:
+                self._pass_on(answer.reply)
             elif answer.reply is not None:
-                self._say_encoded(encode(answer.reply, passed_on=answer.by_next_hop))
+                self._say_encoded(encode(answer.reply))
 
     async def _consider(self, argument: str, mail: Mail) -> Recipient | Reply:
         """What we say ourselves about a recipient, or the recipient, to be asked of the next hop."""
@@ -398,8 +406,10 @@ class SmtpSession(SMTP):
         if note == "withdrawn":
             reply = answers.TOO_FAR_AHEAD if self.conversation.present else reply
             self._end(reply)
+        elif outcome.next_hop is not None:
+            self._pass_on(reply)
         else:
-            self._say_encoded(encode(reply, passed_on=outcome.next_hop is not None))
+            self._say_encoded(encode(reply))
         if accepts(reply):
             self.session.counters.messages += 1
             self.session.counters.delivered += len(mail.envelope.recipients)
@@ -509,7 +519,8 @@ class SmtpSession(SMTP):
         last = next(
             (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
         )
-        if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
+        asked = envelope.recipients or any(r.by_next_hop for r in envelope.refused)
+        if asked and not self._in_data and note not in NOT_ITS_DOING:
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
             bounce = envelope.sender is not None and envelope.sender.null
@@ -573,8 +584,24 @@ class SmtpSession(SMTP):
 
     def _end(self, reply: Reply) -> None:
         """A last word, and the session is closed; the client may still be sending."""
-        self._say(reply)
+        self._end_encoded(_encoded(reply))
+
+    def _end_encoded(self, reply: bytes) -> None:
+        self._say_encoded(reply)
         self._closing = self._linger = True
+
+    def _pass_on(self, reply: Reply) -> None:
+        """The next hop's own words. With a 421 it takes leave, and so do we (RFC 5321 §3.8): whoever is told it takes
+        the connection for closed.
+
+        Unless it is a server that tells us of many clients by XFORWARD, as for `_reply`.
+        """
+        if reply.code == 421 and self._forwarded is not None:
+            reply = Reply(451, reply.lines)
+        self._say_encoded(encode(reply, passed_on=True))
+        if reply.code == 421:
+            self._note = "next_hop_gone"
+            self._closing = self._linger = True
 
     async def push(self, status: Any) -> None:
         """For what the base says by itself."""
@@ -615,8 +642,8 @@ class SmtpServer(SessionServer[SmtpSession]):
     """All sessions of one worker.
 
     `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
-    limits on connections. `guard` is made from the settings unless it is given; whoever made the server runs its
-    `watch`. Raises TlsUnusable when the certificate cannot be used.
+    limits on connections. `guard` is made from the settings unless it is given; whoever made the server calls its
+    `keep`. Raises TlsUnusable when the certificate cannot be used.
     """
 
     def __init__(

@@ -710,6 +710,7 @@ async def test_what_is_in_hand_when_time_is_up_is_told_to_come_again():
         assert await judged.gone()
         assert await silent.gone()
     assert [done.note for done in m.gate.finished] == ["shutdown"]
+    assert [each.counters.abandoned for each in m.gate.sessions] == [0] * len(m.gate.sessions)
 
 
 # --- logs of real mail servers ---------------------------------------------------------------------------------------

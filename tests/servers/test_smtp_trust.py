@@ -83,6 +83,23 @@ async def test_a_client_that_xclient_names_may_be_refused_at_once():
         assert await client.gone()
 
 
+async def test_a_client_that_xclient_names_counts_in_the_limits_as_one_that_connects():
+    async with proxy(trust=TRUST, connections_per_address=1) as p:
+        async with p.client() as one, p.client() as two, p.client() as three:
+            assert (await one("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
+            assert await two("XCLIENT ADDR=192.0.2.7") == (
+                "421 4.7.0 Too many connections from your address, try again later"
+            )
+            assert await two.gone()
+            assert (await three("XCLIENT ADDR=192.0.2.8"))[:3] == "220"
+            assert (await one("XCLIENT ADDR=192.0.2.9"))[:3] == "220"  # the first one's place is free again
+            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
+            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"  # itself
+        await p.gate.until("left", 3)
+        assert p.server._admission.open == 0
+        assert not p.server._admission._by_address
+
+
 async def test_xforward_names_the_client_of_one_mail():
     hop = FakeNextHop(capabilities={**ALL, **XFORWARD})
     async with proxy(hop=hop, trust=TRUST) as p, p.client() as client:
