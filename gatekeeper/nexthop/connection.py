@@ -59,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._resetting = False
         self._farewell: asyncio.TimerHandle | None = None
+        self.shut_out = (
+            False  # closed before a greeting, or with a 421 for one: so an MTA that takes no such PROXY header
+        )
         self._proxied = settings.hand_on == "proxy"
         if self._proxied:
             self.client = client
@@ -156,11 +159,6 @@ class Connection(asyncio.Protocol):
         return self.fresh and not self.refused and self.messages < self._settings.messages_per_connection
 
     @property
-    def shut_out(self) -> bool:
-        """Whether it was closed without a word: where a PROXY header comes first, the header was not taken."""
-        return self._lost is not None and not self.received and not self.timed_out
-
-    @property
     def early_reply(self) -> Reply | None:
         """What it said before it was asked, such as a refusal in the middle of the message."""
         return self._replies[0] if self._replies else None
@@ -218,7 +216,12 @@ class Connection(asyncio.Protocol):
         The name is our own, or the client's where it is known already. Raises NoTls when a handshake fails.
         """
         name = self._hostname if self.client is None else self._name_of(self.client)
-        greeting = await self.reply(self._settings.greeting)
+        try:
+            greeting = await self.reply(self._settings.greeting)
+        except NextHopGone:
+            self.shut_out = not self.timed_out
+            raise
+        self.shut_out = greeting.code == 421
         reply = await self._hello(name) if greeting.code == 220 else greeting
         if greeting.code != 220 or reply.code != 250:
             raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))

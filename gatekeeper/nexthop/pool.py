@@ -137,7 +137,7 @@ class Pool:
             connection.quit()
             if not (connection.shut_out and told is client and self._tells_ipv6(client)):
                 raise
-            # Such as Postfix with inet_protocols = ipv4, which hangs up. An unknown client is no local one either.
+            # Such as Postfix with inet_protocols = ipv4, which answers 421. An unknown client is no local one either.
             log.event("client_not_handed_on", level=logging.WARNING, ip=client and client.address, reply=gone)
             before, self._no_ipv6_until = self._no_ipv6_until, self._clock() + UNTAKEN_SECONDS
         except BaseException:

@@ -84,9 +84,13 @@ async def test_capabilities_are_asked_for_as_ourselves_and_relaying_as_an_outsid
         assert hop.answering
 
 
-async def test_a_next_hop_that_hangs_up_on_an_ipv6_address_is_told_of_an_unknown_client(caplog):
+@pytest.mark.parametrize("said", ["", "421 4.3.0 fake.example Server local error"])
+async def test_a_next_hop_that_takes_no_ipv6_address_is_told_of_an_unknown_client(caplog, said):
     async with FakeNextHop(proxy=True) as fake, client_of(fake, hand_on="proxy") as hop:
-        fake.die("connect")
+        if said:
+            fake.replies["connect"] = [said]
+        else:
+            fake.die("connect")
         with caplog.at_level(logging.WARNING, "gatekeeper"):
             assert await deliver(hop, client=OTHER) == QUEUED
             assert await deliver(hop, client=OTHER) == QUEUED  # and is not tried again for a while
