@@ -26,9 +26,11 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Gatekeeper:
-    """A running gatekeeper with one worker: its port, and the pids of its processes."""
+    """A running gatekeeper with one worker: its port, its sockets, and the pids of its processes."""
 
     port: int
+    milter: Path
+    policy: Path
     supervisor: int
     worker: int
     controller: int
@@ -62,7 +64,8 @@ def gatekeeper(
             pids = _roles(process, directory / "log")
             with socket.create_connection(("127.0.0.1", port), START_SECONDS) as client:
                 client.recv(100)  # the greeting: the worker works
-            yield Gatekeeper(port, process.pid, pids["worker"], pids["controller"])
+            milter, policy = directory / "milter", directory / "policy"
+            yield Gatekeeper(port, milter, policy, process.pid, pids["worker"], pids["controller"])
 
 
 def _settings(
@@ -76,6 +79,12 @@ next_hop = "smtp://127.0.0.1:{next_hop}"
 trust = ["127.0.0.1/32"]
 connections = 100000
 {smtp}
+[servers.milter]
+listen = ["unix:{directory}/milter"]
+connections = 100000
+[servers.policy_service]
+listen = ["unix:{directory}/policy"]
+connections = 100000
 [servers.http]
 listen = ["127.0.0.1:{http}"]
 [dns]
