@@ -11,7 +11,7 @@ import contextlib
 import os
 import resource
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,11 +20,12 @@ from rich.console import Console
 
 from bench import asking, load, processes, zone
 from bench.corpus import Letter, Writer, key_record, new_key
-from bench.processes import Gatekeeper
+from bench.processes import Alone, Gatekeeper
 from bench.report import Cell, Memory, Run, show
 
 BARE, PASS, WARM, COLD = "bare", "pass-through", "checks, warm", "checks, cold"
-MILTER, POLICY = "milter, no checks", "policy service, no checks"
+MILTER, POLICY = "milter, no checks", "policy, no checks"
+MILTER_ALONE, POLICY_ALONE = "milter alone", "policy alone"
 SIZE, OTHER_SIZES = 10_000, (2_000, 100_000)
 ASKED_SIZE = 4_000
 """Of messages about which a mail server asks."""
@@ -65,12 +66,14 @@ class Bench:
         on: Gatekeeper,
         milter: Gatekeeper,
         policy: Gatekeeper,
+        alone: Mapping[str, Alone],
     ) -> None:
         self.plan = plan
         self.results: dict[Cell, list[Run]] = {}
         self._sink_port, self._sink_pid = sink
         self._names_pid = names
         self._instances = {PASS: off, WARM: on, COLD: on, MILTER: milter, POLICY: policy}
+        self._alone = alone
         self._strangers = FAMILIAR
 
     def measure(self, cell: Cell, writer: Writer, familiar: Sequence[Letter]) -> None:
@@ -82,15 +85,19 @@ class Bench:
             letters = [familiar[n % len(familiar)] for n in range(count)]
         there = self._instances.get(cell.what)
         talk = self._talk(cell.what, there)
+        if cell.what in self._alone:
+            _run(load.send(letters[:50], talk=self._talk(cell.what, there), sessions=10, seconds=30.0))
         if cell.what == WARM:
             _run(load.send(familiar, talk=talk, sessions=10, seconds=30.0))
-        before = self._spent(there)
+        before = self._spent(cell.what)
         outcome = _run(load.send(letters, talk=talk, sessions=cell.sessions, seconds=self.plan.seconds))
-        worker, controller, known, machine = (b - a for a, b in zip(before, self._spent(there), strict=True))
+        worker, controller, known, machine = (b - a for a, b in zip(before, self._spent(cell.what), strict=True))
         others = max(0.0, machine - known - worker - controller) / outcome.seconds
         self.results.setdefault(cell, []).append(Run(outcome, worker, controller, others))
 
     def _talk(self, what: str, there: Gatekeeper | None) -> asking.Talk:
+        if what in self._alone:
+            return (asking.milter if what == MILTER_ALONE else asking.policy)(self._alone[what].path)
         if there is None:
             return load.smtp(self._sink_port, named=False)
         if what == MILTER:
@@ -99,10 +106,13 @@ class Bench:
             return asking.policy(there.policy)
         return load.smtp(there.port, named=True)
 
-    def _spent(self, there: Gatekeeper | None) -> tuple[float, float, float, float]:
+    def _spent(self, what: str) -> tuple[float, float, float, float]:
         """CPU seconds so far: of the worker, of the controller, of those around them, and of the whole machine."""
         own = os.times()
         around = own.user + own.system + processes.cpu(self._sink_pid) + processes.cpu(self._names_pid)
+        if what in self._alone:
+            return processes.cpu(self._alone[what].pid), 0.0, around, processes.machine_cpu()
+        there = self._instances.get(what)
         if there is None:
             return 0.0, 0.0, around, processes.machine_cpu()
         around += processes.cpu(there.supervisor)
@@ -138,9 +148,20 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
             )
             for name, checks in (("off", False), ("on", True), ("milter", False), ("policy", False))
         )
+        alone = {
+            row: stack.enter_context(processes.alone(directory, what))
+            for row, what in ((MILTER_ALONE, "milter"), (POLICY_ALONE, "policy"))
+        }
         console.print(f"next hop: {sink_name}; DNS: our own on loopback; {os.cpu_count()} processors")
         bench = Bench(
-            plan, sink=(sink_port, sink_pid), names=names.pid or 0, off=off, on=on, milter=milter, policy=policy
+            plan,
+            sink=(sink_port, sink_pid),
+            names=names.pid or 0,
+            off=off,
+            on=on,
+            milter=milter,
+            policy=policy,
+            alone=alone,
         )
         status.update("idle sessions")
         memory = {"checks off": (off, _idle(off, plan.idle)), "checks on": (on, _idle(on, plan.idle))}
@@ -154,7 +175,7 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
                 _run(load.send(letters[:50], talk=talk, sessions=10, seconds=30.0))
         cells = [Cell(what, SIZE, n) for what in (BARE, PASS, WARM, COLD) for n in SESSIONS]
         cells += [Cell(what, octets, n) for octets in OTHER_SIZES for what in (BARE, PASS, WARM) for n in FEW]
-        cells += [Cell(what, ASKED_SIZE, n) for what in (MILTER, POLICY) for n in FEW]
+        cells += [Cell(what, ASKED_SIZE, n) for what in (MILTER, MILTER_ALONE, POLICY, POLICY_ALONE) for n in FEW]
         for turn in range(plan.rounds):
             for cell in cells:  # in turns, so that a noisy minute does not fall on one of them alone
                 status.update(

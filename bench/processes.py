@@ -36,6 +36,14 @@ class Gatekeeper:
     controller: int
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A server without anything behind it: its socket and its pid."""
+
+    path: Path
+    pid: int
+
+
 @contextlib.contextmanager
 def gatekeeper(
     directory: Path, *, next_hop: int, nameserver: str, checks: bool, only: str = "", smtp: str = ""
@@ -147,6 +155,21 @@ def running(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """A program whose output nobody wants; ended on leaving."""
     with _running(command, subprocess.DEVNULL) as process:
         yield process
+
+
+@contextlib.contextmanager
+def alone(directory: Path, what: str) -> Iterator[Alone]:
+    """`bench.alone` with the milter or the policy service; ready, and ended on leaving."""
+    path = directory / f"alone-{what}"
+    with (directory / f"alone-{what}.log").open("wb") as log:
+        command = (sys.executable, "-m", "bench.alone", what, str(path))
+        with _running(command, log) as process:
+            until = time.monotonic() + START_SECONDS
+            while not path.exists():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"bench.alone {what} did not start: {Path(log.name).read_text()[-500:]}")
+                time.sleep(0.1)
+            yield Alone(path, process.pid)
 
 
 @contextlib.contextmanager
