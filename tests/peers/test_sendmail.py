@@ -14,8 +14,8 @@ import pytest
 
 from tests.peers.conftest import CHECKS
 from tests.peers.instances import Gatekeeper, wait_until
-from tests.peers.sendmail import PACKAGES, Sendmail
 from tests.peers.packages import unpacked
+from tests.peers.sendmail import PACKAGES, Sendmail
 from tests.peers.test_front import EXPLOITED, GOOD, TWICE, message, records, rules
 from tests.peers.test_milter import FORGED
 
