@@ -11,20 +11,24 @@ import contextlib
 import os
 import resource
 import tempfile
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 
-from bench import load, processes, zone
+from bench import asking, load, processes, zone
 from bench.corpus import Letter, Writer, key_record, new_key
-from bench.processes import Gatekeeper
+from bench.processes import Alone, Gatekeeper
 from bench.report import Cell, Memory, Run, show
 
 BARE, PASS, WARM, COLD = "bare", "pass-through", "checks, warm", "checks, cold"
+MILTER, POLICY = "milter, no checks", "policy, no checks"
+MILTER_ALONE, POLICY_ALONE = "milter alone", "policy alone"
 SIZE, OTHER_SIZES = 10_000, (2_000, 100_000)
+ASKED_SIZE = 4_000
+"""Of messages about which a mail server asks."""
 SESSIONS, FEW = (1, 10, 50), (10,)
 FAMILIAR = 200
 """Clients that are known by the time of a warm measurement; all the others are met once."""
@@ -52,12 +56,24 @@ QUICK = Plan(messages=250, rounds=1, idle=1000, seconds=2.0)
 class Bench:
     """The programs that run, the letters at hand, and what has been measured."""
 
-    def __init__(self, plan: Plan, *, sink: tuple[int, int], names: int, off: Gatekeeper, on: Gatekeeper) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        sink: tuple[int, int],
+        names: int,
+        off: Gatekeeper,
+        on: Gatekeeper,
+        milter: Gatekeeper,
+        policy: Gatekeeper,
+        alone: Mapping[str, Alone],
+    ) -> None:
         self.plan = plan
         self.results: dict[Cell, list[Run]] = {}
         self._sink_port, self._sink_pid = sink
         self._names_pid = names
-        self._instances = {PASS: off, WARM: on, COLD: on}
+        self._instances = {PASS: off, WARM: on, COLD: on, MILTER: milter, POLICY: policy}
+        self._alone = alone
         self._strangers = FAMILIAR
 
     def measure(self, cell: Cell, writer: Writer, familiar: Sequence[Letter]) -> None:
@@ -68,21 +84,35 @@ class Bench:
         else:
             letters = [familiar[n % len(familiar)] for n in range(count)]
         there = self._instances.get(cell.what)
-        if cell.what == WARM and there:
-            _run(load.send(familiar, port=there.port, sessions=10, named=True, seconds=30.0))
-        port = there.port if there else self._sink_port
-        before = self._spent(there)
-        outcome = _run(
-            load.send(letters, port=port, sessions=cell.sessions, named=there is not None, seconds=self.plan.seconds)
-        )
-        worker, controller, known, machine = (b - a for a, b in zip(before, self._spent(there), strict=True))
+        talk = self._talk(cell.what, there)
+        if cell.what in self._alone:
+            _run(load.send(letters[:50], talk=self._talk(cell.what, there), sessions=10, seconds=30.0))
+        if cell.what == WARM:
+            _run(load.send(familiar, talk=talk, sessions=10, seconds=30.0))
+        before = self._spent(cell.what)
+        outcome = _run(load.send(letters, talk=talk, sessions=cell.sessions, seconds=self.plan.seconds))
+        worker, controller, known, machine = (b - a for a, b in zip(before, self._spent(cell.what), strict=True))
         others = max(0.0, machine - known - worker - controller) / outcome.seconds
         self.results.setdefault(cell, []).append(Run(outcome, worker, controller, others))
 
-    def _spent(self, there: Gatekeeper | None) -> tuple[float, float, float, float]:
+    def _talk(self, what: str, there: Gatekeeper | None) -> asking.Talk:
+        if what in self._alone:
+            return (asking.milter if what == MILTER_ALONE else asking.policy)(self._alone[what].path)
+        if there is None:
+            return load.smtp(self._sink_port, named=False)
+        if what == MILTER:
+            return asking.milter(there.milter)
+        if what == POLICY:
+            return asking.policy(there.policy)
+        return load.smtp(there.port, named=True)
+
+    def _spent(self, what: str) -> tuple[float, float, float, float]:
         """CPU seconds so far: of the worker, of the controller, of those around them, and of the whole machine."""
         own = os.times()
         around = own.user + own.system + processes.cpu(self._sink_pid) + processes.cpu(self._names_pid)
+        if what in self._alone:
+            return processes.cpu(self._alone[what].pid), 0.0, around, processes.machine_cpu()
+        there = self._instances.get(what)
         if there is None:
             return 0.0, 0.0, around, processes.machine_cpu()
         around += processes.cpu(there.supervisor)
@@ -112,22 +142,40 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
         names, nameserver = zone.start(key_record(key))
         stack.callback(names.terminate)
         sink_port, sink_pid, sink_name = stack.enter_context(processes.sink())
-        off, on = (
+        off, on, milter, policy = (
             stack.enter_context(
                 processes.gatekeeper(directory / name, next_hop=sink_port, nameserver=nameserver, checks=checks)
             )
-            for name, checks in (("off", False), ("on", True))
+            for name, checks in (("off", False), ("on", True), ("milter", False), ("policy", False))
         )
+        alone = {
+            row: stack.enter_context(processes.alone(directory, what))
+            for row, what in ((MILTER_ALONE, "milter"), (POLICY_ALONE, "policy"))
+        }
         console.print(f"next hop: {sink_name}; DNS: our own on loopback; {os.cpu_count()} processors")
-        bench = Bench(plan, sink=(sink_port, sink_pid), names=names.pid or 0, off=off, on=on)
+        bench = Bench(
+            plan,
+            sink=(sink_port, sink_pid),
+            names=names.pid or 0,
+            off=off,
+            on=on,
+            milter=milter,
+            policy=policy,
+            alone=alone,
+        )
         status.update("idle sessions")
         memory = {"checks off": (off, _idle(off, plan.idle)), "checks on": (on, _idle(on, plan.idle))}
-        writers = {octets: Writer(key, octets) for octets in (SIZE, *OTHER_SIZES)}
+        writers = {octets: Writer(key, octets) for octets in (SIZE, *OTHER_SIZES, ASKED_SIZE)}
+        letter = writers[ASKED_SIZE].letter(0)
+        for what, there in (("milter connections", milter), ("policy connections", policy)):
+            memory[what] = there, _idle_asking(there, plan.idle, letter, asks=there is policy)
         familiar = {o: [writer.letter(n) for n in range(FAMILIAR)] for o, writer in writers.items()}
         for letters in familiar.values():  # what is loaded on first use is loaded now
-            _run(load.send(letters[:50], port=off.port, sessions=10, named=True, seconds=30.0))
+            for talk in (load.smtp(off.port, named=True), asking.milter(milter.milter), asking.policy(policy.policy)):
+                _run(load.send(letters[:50], talk=talk, sessions=10, seconds=30.0))
         cells = [Cell(what, SIZE, n) for what in (BARE, PASS, WARM, COLD) for n in SESSIONS]
         cells += [Cell(what, octets, n) for octets in OTHER_SIZES for what in (BARE, PASS, WARM) for n in FEW]
+        cells += [Cell(what, ASKED_SIZE, n) for what in (MILTER, MILTER_ALONE, POLICY, POLICY_ALONE) for n in FEW]
         for turn in range(plan.rounds):
             for cell in cells:  # in turns, so that a noisy minute does not fall on one of them alone
                 status.update(
@@ -149,6 +197,20 @@ def _idle(there: Gatekeeper, count: int) -> tuple[int, int, int]:
             pass  # the first ones pay for what all share
         fresh = processes.rss(there.worker)
         async with load.idle(count, port=there.port) as number:
+            return fresh, number, processes.rss(there.worker)
+
+    return _run(opened())
+
+
+def _idle_asking(there: Gatekeeper, count: int, letter: Letter, *, asks: bool) -> tuple[int, int, int]:
+    """The same with connections of a mail server that asks."""
+    path = there.policy if asks else there.milter
+
+    async def opened() -> tuple[int, int, int]:
+        async with asking.idle(100, path, letter=letter, asks=asks):
+            pass
+        fresh = processes.rss(there.worker)
+        async with asking.idle(count, path, letter=letter, asks=asks) as number:
             return fresh, number, processes.rss(there.worker)
 
     return _run(opened())

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+from bench.asking import Talk
 from bench.corpus import RECIPIENT, Letter
 
 SESSION_SECONDS = 30.0
@@ -20,7 +21,7 @@ Step = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a run. `seconds` is its length; `latencies`, in seconds, of messages from connect to answer."""
+    """What became of a run. `seconds` is its length; `latencies`, in seconds, of messages from connect to the end."""
 
     accepted: int = 0
     seconds: float = 0.0
@@ -37,39 +38,47 @@ class Outcome:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-async def send(letters: Sequence[Letter], *, port: int, sessions: int, named: bool, seconds: float) -> Outcome:
-    """Each letter in a session of its own, that many at once; what is not begun after `seconds` is left out.
-
-    `named` says who the client is by XCLIENT.
-    """
+async def send(letters: Sequence[Letter], *, talk: Talk, sessions: int, seconds: float) -> Outcome:
+    """Each letter on its way by `talk`, that many at once; what is not begun after `seconds` is left out."""
     outcome = Outcome()
     queue = iter(letters)
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(sessions):
-            group.create_task(_work(queue, outcome, port, named=named, until=began + seconds))
+            group.create_task(_work(queue, outcome, talk, until=began + seconds))
     outcome.seconds = time.perf_counter() - began
     return outcome
 
 
-async def _work(queue: Iterator[Letter], outcome: Outcome, port: int, *, named: bool, until: float) -> None:
+async def _work(queue: Iterator[Letter], outcome: Outcome, talk: Talk, *, until: float) -> None:
     for letter in queue:
         began = time.perf_counter()
         if began > until:
             return
-        session = _Session(_letter_steps(letter, named=named))
         try:
             async with asyncio.timeout(SESSION_SECONDS):
-                await session.connect(port)
-                why = await session.done
-        except (OSError, TimeoutError) as error:
-            why = f"{type(error).__name__} after {session.said} steps"
+                why = await talk(letter)
+        except (OSError, EOFError, TimeoutError) as error:
+            why = type(error).__name__
         if why:
             outcome.failures[why] += 1
         else:
             outcome.accepted += 1
-            outcome.latencies.append(session.answered - began)
-        session.close()
+            outcome.latencies.append(time.perf_counter() - began)
+
+
+def smtp(port: int, *, named: bool) -> Talk:
+    """A session for each letter. `named` says who the client is by XCLIENT."""
+
+    async def talk(letter: Letter) -> str:
+        session = _Session(_letter_steps(letter, named=named))
+        try:
+            await session.connect(port)
+            return await session.done
+        finally:
+            session.close()
+
+    return talk
 
 
 def _letter_steps(letter: Letter, *, named: bool) -> Iterable[Step]:
@@ -93,7 +102,6 @@ class _Session(asyncio.Protocol):
         self._rest = b""
         self._transport: asyncio.Transport | None = None
         self.said = 0
-        self.answered = 0.0  # when the reply before the last one came
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def connect(self, port: int) -> None:
@@ -124,7 +132,6 @@ class _Session(asyncio.Protocol):
             self._end("")
             return
         self.said += 1
-        self.answered = time.perf_counter()
         self._expected = step[1]
         if step[0]:
             self._transport.write(step[0])

@@ -26,12 +26,22 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Gatekeeper:
-    """A running gatekeeper with one worker: its port, and the pids of its processes."""
+    """A running gatekeeper with one worker: its port, its sockets, and the pids of its processes."""
 
     port: int
+    milter: Path
+    policy: Path
     supervisor: int
     worker: int
     controller: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A server without anything behind it: its socket and its pid."""
+
+    path: Path
+    pid: int
 
 
 @contextlib.contextmanager
@@ -71,7 +81,8 @@ def gatekeeper(
             pids = _roles(process, directory / "log")
             with socket.create_connection(("127.0.0.1", port), START_SECONDS) as client:
                 client.recv(100)  # the greeting: the worker works
-            yield Gatekeeper(port, process.pid, pids["worker"], pids["controller"])
+            milter, policy = directory / "milter", directory / "policy"
+            yield Gatekeeper(port, milter, policy, process.pid, pids["worker"], pids["controller"])
 
 
 def _settings(
@@ -85,6 +96,12 @@ next_hop = "smtp://127.0.0.1:{next_hop}"
 trust = ["127.0.0.1/32"]
 connections = 100000
 {smtp}
+[servers.milter]
+listen = ["unix:{directory}/milter"]
+connections = 100000
+[servers.policy_service]
+listen = ["unix:{directory}/policy"]
+connections = 100000
 [servers.http]
 listen = ["127.0.0.1:{http}"]
 [dns]
@@ -148,6 +165,21 @@ def running(command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
     """A program whose output nobody wants; ended on leaving."""
     with _running(command, subprocess.DEVNULL) as process:
         yield process
+
+
+@contextlib.contextmanager
+def alone(directory: Path, what: str) -> Iterator[Alone]:
+    """`bench.alone` with the milter or the policy service; ready, and ended on leaving."""
+    path = directory / f"alone-{what}"
+    with (directory / f"alone-{what}.log").open("wb") as log:
+        command = (sys.executable, "-m", "bench.alone", what, str(path))
+        with _running(command, log) as process:
+            until = time.monotonic() + START_SECONDS
+            while not path.exists():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"bench.alone {what} did not start: {Path(log.name).read_text()[-500:]}")
+                time.sleep(0.1)
+            yield Alone(path, process.pid)
 
 
 @contextlib.contextmanager

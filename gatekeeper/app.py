@@ -214,7 +214,7 @@ def _servers(
     if configuration.servers.milter is not None:
         servers["milter"] = MilterServer(configuration.servers.milter, gate=parts.gate, workers=workers)
     if (policy_service := configuration.servers.policy_service) is not None:
-        servers["policy_service"] = PolicyServer(policy_service, gate=parts.gate, workers=workers)
+        servers["policy_service"] = PolicyServer(policy_service, gate=parts.gate, store=parts.store, workers=workers)
     if not servers:
         raise Unfit("the configuration opens no server that takes mail: add a section such as [servers.smtp]")
     return servers
@@ -257,13 +257,11 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
 
 
 async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overload: Overload | None = None) -> None:
-    """Repeat the relay probe until it is answered, and tell monitoring how things stand."""
+    """Repeat the relay probe when it is time, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
-    pause, due = 1.0, loop.time()
     while True:
-        if guard is not None and not guard.sure and loop.time() >= due:
-            await guard.probe()
-            pause, due = min(pause * 2, 60.0), loop.time() + pause
+        if guard is not None:
+            await guard.keep(loop.time(), None if next_hop is None else next_hop.capabilities)
         metrics.READY["relay_probe"].set(guard is None or guard.sure)
         metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
         metrics.READY["room"].set(overload is None or overload.level < Level.OVERWHELMED)
@@ -303,7 +301,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             http,
             exposition=lambda: metrics.exposition(directory),
             unready=lambda: metrics.unready(directory),
-            judge=lambda raw, told: check(parts.gate, raw, told, server="http", now=time.time(), keep=True),
+            judge=lambda message, told: check(parts.gate, message, told, server="http", now=time.time(), keep=True),
             about={rule.name: rule.about for rule in parts.policy.rules.values()},
         )
         async with _until_told_to_stop(start) as stopping:
@@ -311,7 +309,9 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             _ready(start)
             async with _alongside(*parts.works(), _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
-            await server.close()
+                log.event("stopping", slot=start.slot)
+                await _first(server.drain(start.drain), stopping.second.wait())
+                await server.close()
     finally:
         await parts.close()
 

@@ -21,7 +21,7 @@ import struct
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -73,6 +73,7 @@ EVENTS: Final[dict[str, str]] = {
     "records_lost": "Records could not be written.",
     "record_unreadable": "A record of another program version was found and left out.",
     "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
+    "relay_open": "The next hop, which has refused so far, relays for strangers now; recipients are deferred.",
     "relay_unknown": "The next hop did not say whether it relays for strangers; recipients are deferred.",
     "dictionary_attack": "Many clients try the same unknown names; those that take part are told no names any more.",
     "domain_probed": "So many unknown names of a domain were tried that strangers may ask only one name each for now.",
@@ -82,25 +83,32 @@ EVENTS: Final[dict[str, str]] = {
     "accept_failed": "No connection could be taken, for want of files or memory; it is tried again in a moment.",
     "sessions_cut_off": "Sessions were still open when the time to drain was over.",
     "milter_protocol_error": "A mail server did not keep to the milter protocol; its connection is closed.",
-    "milter_stranger": "Somebody whom `trust` does not name connected to the milter, and was hung up on.",
+    "milter_stranger": "Somebody whom `trust` does not name connected to the milter, and was hung up on (folded).",
     "policy_request_unreadable": "What came to the policy service was no request; nothing was answered.",
-    "policy_stranger": "Somebody whom `trust` does not name connected to the policy service, and was hung up on.",
-    "check_unauthorised": "A message was sent by HTTP to be checked, with a wrong token.",
+    "policy_stranger": "Somebody whom `trust` does not name connected to the policy service, and was hung up on "
+    "(folded).",
+    "check_unauthorised": "A message was sent by HTTP to be checked, with a wrong token (folded).",
     "policy_late": "A request to the policy service was not judged in time, and answered with a deferral.",
     "certificate_loaded": "A TLS certificate is in use from now on.",
     "certificate_expired": "A TLS certificate is in use that has expired; most senders do not mind, some do.",
     "certificate_refused": "A new TLS certificate or key cannot be used; the old one stays in use.",
-    "starttls_injection": "A client sent text behind STARTTLS in the clear; it was thrown away (RFC 3207 section 4.2).",
+    "starttls_injection": "A client sent text behind STARTTLS in the clear; it was thrown away (RFC 3207 section 4.2) "
+    "(folded).",
     "tls_failed": "A TLS handshake with a client came to nothing.",
-    "proxy_header_refused": "A connection was closed for want of a PROXY header that can be relied on.",
+    "proxy_header_refused": "A connection was closed for want of a PROXY header that can be relied on (folded).",
     # the log itself
     "library_message": "A line of a library, or of Python itself.",
     "log_lines_lost": "The journal did not take lines fast enough; that many were dropped.",
 }
-"""Every event, and what it means to the operator."""
+"""Every event, and what it means to the operator. What is folded, since strangers can cause it at will, gets one line a
+minute in each process; `more` in the next one says how many were left out.
+"""
 
 VALUE_LIMIT: Final = 2000
 """Characters of one value that are logged; a stranger does not fill the disk with one line."""
+
+FOLD_SECONDS: Final = 60.0
+"""Between two lines of an event that strangers can cause at will."""
 
 _logger: Final = logging.getLogger("gatekeeper")
 _BARE: Final = re.compile(r"[A-Za-z0-9_.:;/@+,<>\[\](){}|!?*&%$#~^'-]+")
@@ -141,6 +149,34 @@ def traceback_once(name: str, exc: BaseException, /, *, level: int = logging.ERR
     if _logger.isEnabledFor(level):
         facts.setdefault("error", exc)
         _logger.log(level, name, extra={"facts": facts}, exc_info=exc if due else None, stacklevel=2)
+
+
+class Folded:
+    """An event that strangers can cause at will: one line in `every` seconds. The next one tells in `more` how many
+    were left out. Whoever wants to know of each counts them in a metric.
+    """
+
+    __slots__ = ("_clock", "_due", "_every", "_left_out", "_name")
+
+    def __init__(
+        self, name: str, /, *, every: float = FOLD_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._every = every
+        self._clock = clock
+        self._due = float("-inf")
+        self._left_out = 0
+
+    def event(self, *, level: int = logging.INFO, **facts: Any) -> None:
+        """As the function of that name."""
+        now = self._clock()
+        if now < self._due:
+            self._left_out += 1
+            return
+        left_out, self._left_out, self._due = self._left_out, 0, now + self._every
+        if _logger.isEnabledFor(level):
+            facts["more"] = left_out or None
+            _logger.log(level, self._name, extra={"facts": facts}, stacklevel=2)
 
 
 def setup(settings: Settings) -> None:

@@ -497,7 +497,7 @@ HTTP_CHECKS = Children(
         ["result"],
         registry=REGISTRY,
     ),
-    ("judged", "unauthorised", "too_large", "slow", "busy", "unreadable"),
+    ("judged", "unauthorised", "too_large", "slow", "busy", "unreadable", "shutdown"),
 )
 
 

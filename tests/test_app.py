@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -27,6 +28,7 @@ from gatekeeper.pipeline import CHECKS
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role
+from tests.servers.test_http_check import result
 from tests.support.dkim_signer import record as key_record
 from tests.support.dns_server import Fault
 from tests.support.worker import worker
@@ -431,6 +433,53 @@ def test_a_controller_serves_http_until_its_parent_is_gone(process: Any, tmp_pat
         user.join(PATIENCE)
     assert said[0] == b"ready\n"
     assert b" 200 " in said[1].split(b"\r\n")[0]
+
+
+class Awaited(logging.Handler):
+    """Set when the log has that event."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.seen = name, threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg == self.name:
+            self.seen.set()
+
+
+def test_a_controller_that_is_told_to_end_answers_the_check_under_way(
+    process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, stopping = threading.Event(), threading.Event(), Awaited("stopping")
+
+    async def judged(*_: object, **__: object) -> object:
+        began.set()
+        await asyncio.to_thread(go_on.wait, PATIENCE)
+        return result()
+
+    monkeypatch.setattr(app, "check", judged)
+    logging.getLogger("gatekeeper").addHandler(stopping)
+    one = process(smtp(tmp_path, '[servers.http]\nlisten = ["127.0.0.1:8025"]\n'), role=Role.CONTROLLER)
+    said: list[bytes] = []
+
+    def use() -> None:
+        said.append(one.heard().encode())
+        with socket.create_connection(("127.0.0.1", one.port), timeout=PATIENCE) as client:
+            client.sendall(b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nA: b\r\n")
+            began.wait(PATIENCE)
+            os.close(one.lifeline)
+            stopping.seen.wait(PATIENCE)
+            go_on.set()
+            said.append(client.recv(65536))
+
+    user = threading.Thread(target=use, daemon=True)
+    user.start()
+    try:
+        assert app.run_process(one.start) == 0
+    finally:
+        user.join(PATIENCE)
+        logging.getLogger("gatekeeper").removeHandler(stopping)
+    assert said[1].startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_open_relay_behind_ends_the_process(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def _name(path: Path) -> str:
 
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls of log.event and log.traceback_once, however they were imported."""
+    """Calls of log.event, log.traceback_once and log.Folded, however they were imported."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             function = node.func
@@ -43,7 +43,7 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
                 and function.value.id == "log"
                 else ""
             )
-            if called in {"event", "traceback_once"}:
+            if called in {"event", "traceback_once", "Folded"}:
                 yield node
 
 

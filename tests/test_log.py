@@ -158,6 +158,20 @@ def test_a_librarys_warning_is_an_event_too(capsys):
     assert 'library_message logger=asyncio message="odd thing\\nmail_accepted id=1"' in capsys.readouterr().err
 
 
+def test_what_strangers_cause_at_will_is_one_line_a_minute_and_the_next_says_how_many(capsys):
+    now = [1000.0]
+    log.setup(log.Settings(destination="stderr"))
+    folded = log.Folded("milter_stranger", clock=lambda: now[0])
+    for n in range(5):
+        folded.event(peer=f"192.0.2.{n}")
+    now[0] += 60
+    folded.event(peer="192.0.2.7")
+    now[0] += 60
+    folded.event(peer="192.0.2.8")
+    said = [line.partition("milter_stranger ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["peer=192.0.2.0", "peer=192.0.2.7 more=4", "peer=192.0.2.8"]
+
+
 def _failure(text: str) -> Exception:
     try:
         raise ValueError(text)

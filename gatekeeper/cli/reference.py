@@ -77,7 +77,11 @@ def metrics_page() -> str:
 
 
 def events() -> str:
-    intro = "The first word of each line of the log, or `event` where `[log] format` is `json`.\n\n"
+    intro = (
+        "The first word of each line of the log, or `event` where `[log] format` is `json`. What is folded, since\n"
+        "strangers can cause it at will, gets one line a minute in each process; `more` in the next one says how many\n"
+        "were left out, and a metric counts each.\n\n"
+    )
     rows = [(f"`{name}`", about) for name, about in log.EVENTS.items()]
     return f"# Events in the log\n\n{MADE}\n{intro}" + _table(("event", "meaning"), rows)
 

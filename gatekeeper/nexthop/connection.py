@@ -59,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._resetting = False
         self._farewell: asyncio.TimerHandle | None = None
+        self.shut_out = (
+            False  # closed before a greeting, or with a 421 for one: so an MTA that takes no such PROXY header
+        )
         self._proxied = settings.hand_on == "proxy"
         if self._proxied:
             self.client = client
@@ -213,14 +216,28 @@ class Connection(asyncio.Protocol):
         The name is our own, or the client's where it is known already. Raises NoTls when a handshake fails.
         """
         name = self._hostname if self.client is None else self._name_of(self.client)
-        greeting = await self.reply(self._settings.greeting)
+        try:
+            greeting = await self.reply(self._settings.greeting)
+        except NextHopGone:
+            self.shut_out = not self.timed_out
+            raise
+        self.shut_out = greeting.code == 421
         reply = await self._hello(name) if greeting.code == 220 else greeting
         if greeting.code != 220 or reply.code != 250:
             raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
         if protection is not None and await self._start_tls(protection):
-            reply = await self._hello(name)  # what it said before does not count (RFC 3207 §4.2)
+            reply = await self._hello_over_tls(name)  # what it said before does not count (RFC 3207 §4.2)
             if reply.code != 250:
                 raise NextHopGone(f"the next hop does not want us: {reply}", reply=_refusal(reply))
+
+    async def _hello_over_tls(self, name: str) -> Reply:
+        """With TLS 1.3 our side of the handshake is done before the other has looked at it: its alert comes after."""
+        try:
+            return await self._hello(name)
+        except NextHopGone as gone:
+            if self.timed_out:
+                raise
+            raise NoTls(f"the next hop ended the connection after the TLS handshake: {gone}") from None
 
     async def _start_tls(self, protection: Protection) -> bool:
         """Whether it speaks TLS now. Raises NextHopGone where it must and does not."""

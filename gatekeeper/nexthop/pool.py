@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from gatekeeper import log, metrics
 from gatekeeper.nexthop.connection import Connection
@@ -12,6 +14,9 @@ from gatekeeper.nexthop.contract import Capabilities, NextHopGone
 from gatekeeper.nexthop.protection import NoTls, Protection
 from gatekeeper.nexthop.settings import NextHopUrl, Settings
 from gatekeeper.wire.xclient import Client
+
+UNTAKEN_SECONDS: Final = 600.0
+"""How long IPv6 addresses are not told again to a next hop that has not taken one."""
 
 
 class Pool:
@@ -28,6 +33,7 @@ class Pool:
         self._clock = clock
         self._protection = Protection.of(settings, url)
         self._clear = False  # TLS was given up, and the log says so
+        self._no_ipv6_until = float("-inf")  # of our clock: it takes no PROXY header with such an address
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -120,19 +126,39 @@ class Pool:
         return connection
 
     async def _connect(self, client: Client | None, protection: Protection | None) -> Connection:
-        connection = await self._connected(client)
+        told = self._sayable(client)
+        connection = await self._connected(told)
         try:
             await connection.greet(protection)
         except NoTls:
             connection.abort()
             raise
-        except NextHopGone:
+        except NextHopGone as gone:
             connection.quit()
-            raise
+            if not (connection.shut_out and told is client and self._tells_ipv6(client)):
+                raise
+            # Such as Postfix with inet_protocols = ipv4, which answers 421. An unknown client is no local one either.
+            log.event("client_not_handed_on", level=logging.WARNING, ip=client and client.address, reply=gone)
+            before, self._no_ipv6_until = self._no_ipv6_until, self._clock() + UNTAKEN_SECONDS
         except BaseException:
             connection.abort()
             raise
-        return connection
+        else:
+            return connection
+        try:
+            return await self._connect(client, protection)
+        except NextHopGone:
+            self._no_ipv6_until = before  # it was not for the address
+            raise
+
+    def _tells_ipv6(self, client: Client | None) -> bool:
+        return self.settings.hand_on == "proxy" and client is not None and ":" in (client.address or "")
+
+    def _sayable(self, client: Client | None) -> Client | None:
+        """The client as the next hop takes it from a PROXY header."""
+        if client is None or not self._tells_ipv6(client) or self._clock() >= self._no_ipv6_until:
+            return client
+        return replace(client, address=None, port=None, name=None)
 
     def _notice(self, away: str | None) -> None:
         """Log when the next hop goes, and when it comes back."""

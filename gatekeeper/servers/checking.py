@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gatekeeper.gate import Gate
 from gatekeeper.message.reading import read_message
-from gatekeeper.model import Action, Address, IPAddress, Mail, Recipient, Reply, Stage, Tls, Verdict
+from gatekeeper.model import Action, Address, IPAddress, Mail, Message, Recipient, Reply, Stage, Tls, Verdict
 from gatekeeper.records.answer import CheckResult
 from gatekeeper.records.record import record_of
 from gatekeeper.servers.relay_guard import RelayGuard
@@ -31,9 +31,16 @@ class Told:
 
 
 async def check(
-    gate: Gate, raw: bytes, told: Told, *, server: str, now: float, guard: RelayGuard | None = None, keep: bool
+    gate: Gate,
+    came: bytes | Message,
+    told: Told,
+    *,
+    server: str,
+    now: float,
+    guard: RelayGuard | None = None,
+    keep: bool,
 ) -> CheckResult:
-    """The verdict on `raw`. With `keep` it is recorded, as far as there is a recipient.
+    """The verdict on what came, as octets or read already. With `keep` it is recorded, as far as there is a recipient.
 
     As on the wire a refusal at RCPT, when it is every recipient's, is the verdict. `guard` refuses domains that are
     not ours, where nobody else does. `now` is Unix time.
@@ -50,7 +57,7 @@ async def check(
         if verdict.action != Action.DROP:
             verdict = await _judge_recipients(gate, mail, told.recipients, guard)
         if not verdict.action.refuses:
-            mail.message = read_message(raw)
+            mail.message = came if isinstance(came, Message) else read_message(came)
             verdict = await gate.judge(Stage.MESSAGE, mail)
         return await _result(gate, mail, verdict, now=now, keep=keep)
     finally:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from gatekeeper.model import IPAddress, Session
+from gatekeeper.model import IPAddress, Session, Tls
 
 Attributes = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """The facts that another server may tell. `extended` is None where nobody said."""
+    """The facts that another server may tell, and the TLS of the connection, which is only the client's own as long as
+    nobody else is named. `extended` is None where nobody said.
+    """
 
     address: IPAddress | None
     port: int | None
@@ -21,10 +23,19 @@ class ClientFacts:
     helo: str | None
     extended: bool | None
     login: str | None
+    tls: Tls | None = None
 
     @classmethod
     def of(cls, session: Session) -> ClientFacts:
-        return cls(session.address, session.port, session.name, session.helo, session.extended, session.login)
+        return cls(
+            address=session.address,
+            port=session.port,
+            name=session.name,
+            helo=session.helo,
+            extended=session.extended,
+            login=session.login,
+            tls=session.tls,
+        )
 
     def told(self, attributes: Attributes) -> ClientFacts:
         """These facts with those attributes over them; None among them is "not known".
@@ -44,8 +55,10 @@ class ClientFacts:
             helo=attributes.get("HELO", before.helo),
             extended=before.extended if protocol is None else protocol == "ESMTP",
             login=attributes.get("LOGIN", before.login),
+            tls=before.tls,
         )
 
     def to(self, session: Session) -> None:
         session.address, session.port, session.name = self.address, self.port, self.name
         session.helo, session.extended, session.login = self.helo, self.extended, self.login
+        session.tls = self.tls

@@ -8,8 +8,10 @@ one of a bounded number of places.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
+import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +23,15 @@ import h11
 
 from gatekeeper import log
 from gatekeeper.metrics import CONTENT_TYPE
-from gatekeeper.model import Duration, Size, setting
-from gatekeeper.servers.http_check import Checks, Judge
-from gatekeeper.servers.http_exchange import BODY_READ_BYTES, READ_BYTES, Exchange, Page, refusal
+from gatekeeper.model import Duration, IPAddress, Size, setting
+from gatekeeper.servers.http_check import Checks, Judge, held
+from gatekeeper.servers.http_exchange import READ_BYTES, ClientReader, Exchange, Page, refusal
+from gatekeeper.servers.listener import Listener
 from gatekeeper.wire.listen import read_listen
 
 PARTING_SECONDS = 1.0
+FIRST_REQUEST_SECONDS = 1.0
+"""How long a client that has connected and said nothing yet may still begin when we are told to end."""
 TOKEN_LENGTH = 16
 
 WHY_UNREADY: Mapping[str, str] = MappingProxyType(
@@ -58,7 +63,9 @@ class Settings:
     upload_timeout: Duration = setting(60.0, "How long a message to be checked may take to arrive.")
     message_size: Size = setting(64 << 20, "The largest message that is checked; a larger one is answered 413.")
     message_memory: Size = setting(
-        256 << 20, "Memory that messages being checked may take together; one more is answered 503."
+        256 << 20,
+        "Memory that checks may take together, each counted as twice its message and 256 KiB; one more is answered "
+        "503.",
     )
     connections: int = setting(64, "Connections at once; one more is answered 503.")
 
@@ -73,8 +80,13 @@ class Settings:
             raise ValueError('timeout is between nothing and five minutes, as in "10s"')
         if not 0 < self.upload_timeout <= 3600:
             raise ValueError('upload_timeout is between nothing and one hour, as in "60s"')
-        if not 1 <= self.message_size <= self.message_memory:
-            raise ValueError('message_size is more than nothing and at most message_memory, as in "64MiB"')
+        if self.message_size < 1:
+            raise ValueError('message_size is more than nothing, as in "64MiB"')
+        if held(self.message_size) > self.message_memory:
+            raise ValueError(
+                "message_memory has room for one message at least, which is counted as twice message_size and 256 KiB: "
+                f'write "{-(-held(self.message_size) >> 20)}MiB" or more, or a smaller message_size'
+            )
         if not 1 <= self.connections <= 10000:
             raise ValueError("connections is between 1 and 10000")
 
@@ -86,7 +98,7 @@ def _is_token(text: str) -> bool:
 
 @dataclass(slots=True)
 class HttpServer:
-    """Serves until `close`.
+    """Serves until `drain` or `close`.
 
     `exposition` returns the metrics page; `unready` names the parts that are not ready (empty when all are). Both may
     read files: they run in a thread. `judge` says what becomes of a message; without it none is checked. `about` is
@@ -99,8 +111,10 @@ class HttpServer:
     judge: Judge | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     checks: Checks | None = field(default=None, init=False)
-    _servers: list[asyncio.Server] = field(default_factory=list, init=False)
-    _open: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _listeners: list[Listener] = field(default_factory=list, init=False)
+    _sockets: list[socket.socket] = field(default_factory=list, init=False)
+    _open: dict[asyncio.Task[None], Exchange] = field(default_factory=dict, init=False)
+    _draining: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.judge is not None:
@@ -115,43 +129,96 @@ class HttpServer:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accept connections from these listening sockets, which belong to the server from now on."""
-        for listener in sockets:
-            serve = functools.partial(self._connection, private=is_private(listener))
-            self._servers.append(await asyncio.start_server(serve, sock=listener, limit=BODY_READ_BYTES))
+        for sock in sockets:
+            listener = Listener([sock], functools.partial(self._take, private=is_private(sock)))
+            listener.start()
+            self._listeners.append(listener)
+            self._sockets.append(sock)
+
+    def _take(
+        self,
+        _connection: socket.socket,
+        _address: IPAddress | None,
+        _port: int | None,
+        *,
+        private: bool,
+    ) -> asyncio.Protocol:
+        reader = ClientReader()
+        return asyncio.StreamReaderProtocol(reader, functools.partial(self._connection, reader, private=private))
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more, answer what is in hand, and after `seconds` tell 503 to whoever has no answer yet.
+
+        In hand is each request of which anything has come, and the first one of a client that was let in. Connections
+        that wait for a further request are closed. May be called again, with less patience.
+        """
+        self._draining = True
+        for listener in self._listeners:
+            await listener.stop()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+        for exchange in self._open.values():
+            exchange.last = True
+            if exchange.idle and exchange.answered:
+                exchange.leave()
+        late = asyncio.get_running_loop().call_later(FIRST_REQUEST_SECONDS, self._dismiss)
+        try:
+            if self._open:
+                await asyncio.wait(self._open, timeout=seconds)
+        finally:
+            late.cancel()
+        left = list(self._open)
+        if left and any(not self._open[task].idle for task in left):
+            log.event("sessions_cut_off", level=logging.WARNING, server="http", count=len(left))
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _dismiss(self) -> None:
+        for exchange in self._open.values():
+            if exchange.idle:
+                exchange.leave()
 
     async def close(self) -> None:
-        """Stop listening and cut off what is open: nobody loses more than a page. May be called twice."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        open_now = list(self._open)
-        for task in open_now:
-            task.cancel()
-        await asyncio.gather(*open_now, return_exceptions=True)
+        """Stop listening and cut off what is open. May be called twice."""
+        await self.drain(0.0)
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, private: bool) -> None:
+    async def _connection(
+        self, client: ClientReader, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, private: bool
+    ) -> None:
         task = asyncio.current_task()
         if task is None:  # cannot be: asyncio runs this as a task
             return
-        self._open.add(task)
+        exchange = self._open[task] = Exchange(client, writer, private, last=self._draining)
         writer.transport.set_write_buffer_limits(0)  # so that drain() waits for the last byte, within the deadline
-        exchange = Exchange(reader, writer, private)
         try:
             if len(self._open) <= self.settings.connections:
                 await self._converse(exchange)
             elif len(self._open) <= 2 * self.settings.connections:
                 exchange.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
                 await self._part(exchange)
-        except (TimeoutError, ConnectionError, asyncio.CancelledError):
-            pass  # slow, gone, or we are closing: all that is left to do is to hang up
+        except asyncio.CancelledError:
+            await self._give_up(exchange)
+        except (TimeoutError, ConnectionError):
+            pass  # slow or gone: all that is left to do is to hang up
         except Exception as error:  # noqa: BLE001  the border around a connection: a bug ends this one, the others live on
             log.traceback_once("session_failed", error, server="http")
         finally:
-            self._open.discard(task)
+            del self._open[task]
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()  # close() would wait for a peer that does not read
             else:
                 writer.close()
+
+    async def _give_up(self, exchange: Exchange) -> None:
+        """We are told to end: a request without an answer is told to come again."""
+        if exchange.request is None or exchange.connection.our_state is not h11.SEND_RESPONSE:
+            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            exchange.last = True
+            exchange.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, "going down, try again", ("Retry-After", "5")))
+            await self._part(exchange)
 
     async def _converse(self, exchange: Exchange) -> None:
         while exchange.open:

@@ -20,12 +20,14 @@ from urllib.parse import parse_qsl
 import h11
 
 from gatekeeper import log, metrics
+from gatekeeper.message.reading import read_message
+from gatekeeper.model import Message
 from gatekeeper.records.answer import CheckResult, answered
 from gatekeeper.servers import rspamd
 from gatekeeper.servers.checking import Told
-from gatekeeper.servers.http_exchange import BodyCutOff, BodyTooLarge, Exchange, Page, refusal
+from gatekeeper.servers.http_exchange import BODY_READ_BYTES, BodyCutOff, BodyTooLarge, Exchange, Page, refusal
 
-Judge = Callable[[bytes, Told], Awaitable[CheckResult]]
+Judge = Callable[[Message, Told], Awaitable[CheckResult]]
 """From a message and what is told of it to its verdict; records it too."""
 
 JSON: Final = "application/json"
@@ -49,6 +51,10 @@ IN_QUERY: Final[Mapping[str, str]] = {
 
 
 MOST_IN_QUERY: Final = 1000
+COPIES: Final = 2
+"""How often the memory of a message is counted: as it came, and as what checks read out of it."""
+HELD_BESIDES: Final = 4 * BODY_READ_BYTES
+"""Octets that are counted for each check whatever its message: what is read ahead of it, and what is known of it."""
 CODED: Final = frozenset({"compression", "key"})
 """Fields by which rspamc says that it has compressed or encrypted the message."""
 
@@ -63,7 +69,9 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Checks:
-    """`about` is each rule's sentence. `memory` is what messages may take together, `taken` what they take now."""
+    """`about` is each rule's sentence. `memory` is what checks may take together, `taken` what they take now, in octets
+    (`held` says for what).
+    """
 
     judge: Judge
     about: Mapping[str, str]
@@ -72,6 +80,7 @@ class Checks:
     memory: int
     upload_timeout: float
     taken: int = field(default=0, init=False)
+    unauthorised: log.Folded = field(default_factory=lambda: log.Folded("check_unauthorised"), init=False)
 
     def answers(self, path: bytes) -> bool:
         return path in {OWN, RSPAMD, RSPAMC}
@@ -82,6 +91,9 @@ class Checks:
         except Refused as refused:
             metrics.HTTP_CHECKS[refused.counted].inc()
             return _refusal(exchange, refused)
+        except asyncio.CancelledError:  # `drain` has waited long enough
+            metrics.HTTP_CHECKS["shutdown"].inc()
+            raise
         metrics.HTTP_CHECKS["judged"].inc()
         return page
 
@@ -97,8 +109,8 @@ class Checks:
         self._admit(exchange, dict(fields))
         told = rspamd.told([*(_in_query(query) if path == OWN else ()), *fields])
         with self._room() as taking:
-            raw = await self._message(exchange, dict(fields), taking)
-            result = await self.judge(raw, told)
+            # Read here, so that nobody holds the octets as they came while they are judged.
+            result = await self.judge(read_message(await self._message(exchange, dict(fields), taking)), told)
         if path == OWN:
             return _json(answered(result, self.about))
         if path == RSPAMD:
@@ -121,7 +133,7 @@ class Checks:
             raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorised", "a bearer token is needed here", challenge)
         if not hmac.compare_digest(shown.encode("utf-8", "replace"), self.token.encode()):
             peer = exchange.writer.get_extra_info("peername")
-            log.event("check_unauthorised", level=logging.WARNING, peer=peer[0] if peer else None)
+            self.unauthorised.event(level=logging.WARNING, peer=peer[0] if peer else None)
             challenge = ("WWW-Authenticate", 'Bearer realm="gatekeeper", error="invalid_token"')
             raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorised", "the bearer token is wrong", challenge)
 
@@ -146,21 +158,30 @@ class Checks:
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[Callable[[int], None]]:
-        """The memory of one message, until it is judged; what is called with each portion raises Refused."""
-        held = 0
+        """The memory of one check, until it is answered; what is called with each portion raises Refused."""
+        mine = 0
 
-        def taking(octets: int) -> None:
-            nonlocal held
+        def take(octets: int) -> None:
+            nonlocal mine
             if self.taken + octets > self.memory:
-                why = "too many messages are being checked, try again in a moment"
-                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", why, ("Retry-After", "5"))
-            held += octets
+                raise busy("too many messages are being checked, try again in a moment")
+            mine += octets
             self.taken += octets
 
         try:
-            yield taking
+            take(held(0))
+            yield lambda octets: take(COPIES * octets)
         finally:
-            self.taken -= held
+            self.taken -= mine
+
+
+def held(octets: int) -> int:
+    """What the check of a message of that size is counted as."""
+    return COPIES * octets + HELD_BESIDES
+
+
+def busy(why: str) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "busy", why, ("Retry-After", "5"))
 
 
 def _in_query(query: bytes) -> Iterator[tuple[str, str]]:

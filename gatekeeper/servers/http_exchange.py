@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import h11
 
@@ -41,6 +42,18 @@ def refusal(status: HTTPStatus, why: str, *fields: tuple[str, str]) -> Page:
     return Page(status, why.encode() + b"\n", fields=fields)
 
 
+class ClientReader(asyncio.StreamReader):
+    """A StreamReader that tells how much has come."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=BODY_READ_BYTES)
+        self.heard = 0
+
+    def feed_data(self, data: Any) -> None:
+        self.heard += len(data)
+        super().feed_data(data)
+
+
 class BodyTooLarge(Exception):
     """More than the caller takes; what is left of it stays unread."""
 
@@ -53,7 +66,7 @@ class BodyCutOff(Exception):
 class Exchange:
     """One connection. `private` is whether its listener is on loopback or a UNIX socket."""
 
-    reader: asyncio.StreamReader
+    reader: ClientReader
     writer: asyncio.StreamWriter
     private: bool
     connection: h11.Connection = field(
@@ -61,7 +74,11 @@ class Exchange:
     )
     request: h11.Request | None = None
     rspamc: bytes = b""  # the verb, where the request came as RSPAMC
+    answered: int = 0  # requests so far
+    last: bool = False  # no request is read after the one in hand
     _begun: bool = False
+    _read: int = 0  # octets that were taken from the reader
+    _waiting: bool = False  # for a request of which nothing was read
 
     @property
     def open(self) -> bool:
@@ -70,23 +87,44 @@ class Exchange:
 
     async def next_request(self) -> h11.Request | None:
         """The next request, or None when the client has left. Raises h11.RemoteProtocolError."""
-        if not self._begun:
-            self._begun = True
-            self.connection.receive_data(await self._first())
-        while True:
-            event = self.connection.next_event()
-            if isinstance(event, h11.Request):
-                self.request = event
-                return event
-            if isinstance(event, h11.ConnectionClosed):
-                return None
-            self.connection.receive_data(await self.reader.read(READ_BYTES))
+        self._waiting = not self.connection.trailing_data[0]
+        try:
+            if not self._begun:
+                self._begun = True
+                self.connection.receive_data(await self._first())
+            while True:
+                event = self.connection.next_event()
+                if isinstance(event, h11.Request):
+                    self.request = event
+                    return event
+                if isinstance(event, h11.ConnectionClosed):
+                    return None
+                self.connection.receive_data(await self._more(READ_BYTES))
+                self._waiting = False
+        finally:
+            self._waiting = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a further request has come."""
+        return self._waiting and self._read == self.reader.heard
+
+    def leave(self) -> None:
+        """Let an idle one see its end: `next_request` returns None."""
+        with contextlib.suppress(RuntimeError):  # uvloop's, for one that is being closed
+            self.writer.transport.pause_reading()  # type: ignore[attr-defined]  # what has a reader can pause it
+        self.reader.feed_eof()
+
+    async def _more(self, most: int) -> bytes:
+        octets = await self.reader.read(most)
+        self._read += len(octets)
+        return octets
 
     async def _first(self) -> bytes:
         """What comes first, with the request line of RSPAMC made one of HTTP."""
-        first = await self.reader.read(READ_BYTES)
+        first = await self._more(READ_BYTES)
         while first and b"\n" not in first and len(first) < _RSPAMC_MOST and first[:1] in b"CSP":
-            more = await self.reader.read(READ_BYTES)
+            more = await self._more(READ_BYTES)
             if not more:
                 break
             first += more
@@ -120,26 +158,31 @@ class Exchange:
         if self.connection.they_are_waiting_for_100_continue:  # RFC 9110 §10.1.1
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             self.writer.write(self.connection.send(go_on) or b"")
-        body = bytearray()  # not a list of pieces: a client that sends tiny ones would make each cost an object
+        # Not a list of pieces: a client that sends tiny ones would make each cost an object. What BytesIO has gathered
+        # it gives without a copy, unlike a bytearray.
+        body = io.BytesIO()
+        size = 0
         try:
             while True:
                 event = self.connection.next_event()
                 if isinstance(event, h11.Data):
-                    if len(body) + len(event.data) > most:
+                    size += len(event.data)
+                    if size > most:
                         raise BodyTooLarge
                     taking(len(event.data))
-                    body += event.data
+                    body.write(event.data)
                 elif isinstance(event, h11.EndOfMessage):
-                    return bytes(body)
+                    return body.getvalue()
                 elif event is h11.NEED_DATA:
-                    self.connection.receive_data(await self.reader.read(BODY_READ_BYTES))
+                    self.connection.receive_data(await self._more(BODY_READ_BYTES))
                 else:
                     raise BodyCutOff
         except h11.RemoteProtocolError as error:
             raise BodyCutOff from error
 
     def write(self, page: Page) -> None:
-        """The answer. It closes the connection unless the whole request was read."""
+        """The answer. It closes the connection unless the whole request was read and another may come."""
+        self.answered += 1
         if self.rspamc:
             error = b"" if page.status == HTTPStatus.OK else b"RSPAMD/1.3 1 EX_ERROR\r\nError: "  # no verdict to Exim
             self.writer.write(error + page.body)
@@ -154,7 +197,7 @@ class Exchange:
             ("X-Content-Type-Options", "nosniff"),
             *page.fields,
         ]
-        if self.connection.their_state is not h11.DONE:
+        if self.last or self.connection.their_state is not h11.DONE:
             fields.append(("Connection", "close"))
         response = h11.Response(status_code=page.status, reason=page.status.phrase.encode(), headers=fields)
         parts = [self.connection.send(response)]

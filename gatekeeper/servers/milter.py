@@ -25,7 +25,7 @@ from gatekeeper.servers.milter_intake import Intake
 from gatekeeper.servers.milter_settings import Settings
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.relay import is_unknown, note_refused
-from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
 from gatekeeper.servers.spool import Spool
 from gatekeeper.wire import milter_answers
 from gatekeeper.wire.address import told_mailbox
@@ -493,7 +493,7 @@ class MilterSession(asyncio.Protocol):
             (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
         )
         begun = bool(envelope.recipients) or any(r.by_next_hop for r in envelope.refused)
-        if begun and not self._in_data:
+        if begun and not self._in_data and note not in NOT_ITS_DOING:
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
             bounce = envelope.sender is not None and envelope.sender.null
@@ -582,6 +582,7 @@ class MilterServer(SessionServer[MilterSession]):
             hashes=body_hashes,
         )
         self._exempt = Peers(settings.exempt_networks)
+        self._strangers = log.Folded("milter_stranger")
 
     def exempts(self, address: IPAddress | None, *, unix: bool) -> bool:
         """Whether a client's mail is none of our business. An unknown address alone makes nobody local."""
@@ -590,7 +591,7 @@ class MilterServer(SessionServer[MilterSession]):
     def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
         if address not in self.trust:
             metrics.MILTER_STRANGERS.inc()
-            log.event("milter_stranger", level=logging.WARNING, peer=address or "unix")
+            self._strangers.event(level=logging.WARNING, peer=address or "unix")
             return None
         return super()._take(connection, address, port)
 

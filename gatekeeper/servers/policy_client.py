@@ -1,7 +1,8 @@
 """One SMTP client of Postfix's, as policy requests tell of it: its session, its mail, and what is answered about both.
 
 What a request does not tell is not known here: what became of a recipient that passed, whether the client said RSET
-or left. It is inferred as far as it is certain: from `recipient_count` at DATA, and from what comes next.
+or left. It is inferred as far as it is certain: from `recipient_count` at DATA, and from what comes next. `cut_off`
+says that nothing more can come, whatever the client does: then nothing is held against it.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class PolicyClient:
         self.transaction: Transaction | None = None
         self.busy = False
         self.holder: object | None = None  # the connection that asks about it now
+        self.cut_off = False  # that it is asked about no more says nothing about what it did
         self._tell(request)
 
     @property
@@ -323,7 +325,8 @@ class PolicyClient:
         transaction.recorded = True
         verdict, note = transaction.verdict, ""
         if not transaction.over:
-            given_up = self._asked.end or (self._asked.data and not transaction.at_data)
+            asked = self._asked.end or (self._asked.data and not transaction.at_data)
+            given_up = asked and not self.cut_off
             verdict, note = (None, "client_gone") if given_up else (verdict, "end_not_seen")
             if given_up and not transaction.at_data:
                 counters.resets += 1

@@ -11,16 +11,13 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from gatekeeper import log, metrics
 from gatekeeper.model import IPAddress
 from gatekeeper.servers.listener import say_and_close
 from gatekeeper.servers.peers import Peers
 from gatekeeper.wire.proxy import ProxyError, ProxyHeader, ProxyReader
-
-LOG_EVERY: Final = 60.0
-"""Seconds between two lines about headers that were refused; the metric counts them all."""
 
 
 class House(Protocol):
@@ -46,8 +43,7 @@ class ProxyEntrance:
         self.patience = patience
         self.waiting: set[Door] = set()
         self._most = most
-        self._clock = clock or asyncio.get_running_loop().time
-        self._logged: float | None = None
+        self._refusals = log.Folded("proxy_header_refused", clock=clock or asyncio.get_running_loop().time)
 
     def take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
         metrics.CONNECTIONS.inc()
@@ -62,10 +58,7 @@ class ProxyEntrance:
 
     def refused(self, result: str, address: IPAddress | None, why: str) -> None:
         metrics.PROXY_HEADERS[result].inc()
-        now = self._clock()
-        if self._logged is None or now - self._logged >= LOG_EVERY:
-            self._logged = now
-            log.event("proxy_header_refused", level=logging.WARNING, ip=address, result=result, why=why)
+        self._refusals.event(level=logging.WARNING, ip=address, result=result, why=why)
 
     def close(self) -> None:
         """Hang up on those that wait: nobody has been greeted yet, and a proxy turns to another server."""

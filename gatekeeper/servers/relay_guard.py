@@ -6,17 +6,22 @@ stranger's (RFC 2505 §2.1, RFC 5321 §7.9).
 
 from __future__ import annotations
 
-import asyncio
+import logging
+from collections import OrderedDict
 from typing import Final, Protocol
 
 from gatekeeper import log
 from gatekeeper.model import Action, Address, Session, Thresholds, Verdict
-from gatekeeper.nexthop import RelayAnswer
+from gatekeeper.nexthop import Capabilities, RelayAnswer
 from gatekeeper.servers.peers import Peers
 from gatekeeper.wire.address import routes
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
+AGAIN: Final = 3600.0
+"""Seconds until a next hop that has refused is asked once more: whoever looks after it may have changed it."""
+OFFERS_KNOWN: Final = 16
+"""Different sets of capabilities that are known; Postfix has some, for us, for strangers and after XCLIENT."""
 _NO_SCORE: Final = Thresholds(tag=0, reject=0)  # no sum is behind these
 NOT_OURS: Final = Verdict(
     Action.REJECT, 0, _NO_SCORE, reason="We do not relay mail for this domain", code=550, enhanced="5.7.1"
@@ -61,18 +66,66 @@ class RelayGuard:
         self._ours = ours or Peers(())
         self._domain = domain
         self.sure = bool(relay_domains)  # whether recipients are let through
+        self._was_sure = self.sure
+        self._pause = FIRST_PAUSE
+        self._due = float("-inf")
+        self._asked = float("-inf")
+        self._offers: OrderedDict[frozenset[tuple[str, str]], None] = OrderedDict()
 
-    async def watch(self) -> None:
-        """Ask until the next hop has refused; returns then, at once where `relay_domains` is set. Raises OpenRelay."""
-        pause = FIRST_PAUSE
-        while not await self.probe():
-            await self.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+    async def keep(self, now: float, offered: Capabilities | None) -> None:
+        """Ask when it is time: until the next hop has refused, then every hour, and soon when it offers something new,
+        since it has been changed then. To be called often; `now` is of one clock.
+
+        A next hop that relays before it has ever refused ends the program (OpenRelay). Of one that has begun to
+        relay, recipients are deferred until it refuses again.
+        """
+        if self._domains:
+            return
+        if self._is_new(offered):
+            self._due = min(self._due, max(now, self._asked + LONGEST_PAUSE))
+        if now < self._due:
+            return
+        self._asked = now
+        try:
+            answer = await self._ask()
+        except OpenRelay as relay:
+            if not self._was_sure:
+                raise
+            if self.sure:
+                self._pause = FIRST_PAUSE
+                log.event("relay_open", level=logging.ERROR, domain=self._domain, why=str(relay))
+            self.sure, answer = False, RelayAnswer.OPEN
+        if answer is RelayAnswer.CLOSED:
+            self._pause, self._due = FIRST_PAUSE, now + AGAIN
+        elif self.sure:  # away, most likely: what it has said still counts
+            self._due = now + LONGEST_PAUSE
+        else:
+            self._due = now + self._pause
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _is_new(self, offered: Capabilities | None) -> bool:
+        """Whether it has not offered that before."""
+        if offered is None:
+            return False
+        offer = frozenset(offered.keywords.items())
+        known = offer in self._offers
+        self._offers[offer] = None
+        self._offers.move_to_end(offer)
+        if len(self._offers) > OFFERS_KNOWN:
+            self._offers.popitem(last=False)
+        return not known
 
     async def probe(self) -> bool:
-        """Ask once; whether it is sure now that the next hop does not relay for strangers. Raises OpenRelay."""
-        if self.sure:
-            return True
+        """Ask once, unless it is sure already; whether it is now that the next hop does not relay for strangers.
+
+        Raises OpenRelay.
+        """
+        if not self.sure:
+            await self._ask()
+        return self.sure
+
+    async def _ask(self) -> RelayAnswer:
+        """Raises OpenRelay."""
         answer = await self._prober.relay_probe(self._domain)
         if answer is RelayAnswer.OPEN:
             raise OpenRelay(
@@ -80,13 +133,12 @@ class RelayGuard:
                 "relay: give its listener smtpd_relay_restrictions=reject_unauth_destination and "
                 "smtpd_authorized_xclient_hosts with our address, or set relay_domains"
             )
-        self.sure = answer is RelayAnswer.CLOSED
-        log.event("relay_closed" if self.sure else "relay_unknown", domain=self._domain)
-        return self.sure
-
-    async def wait(self, seconds: float) -> None:
-        """Between two probes."""
-        await asyncio.sleep(seconds)
+        if answer is RelayAnswer.CLOSED and not self.sure:
+            self.sure = self._was_sure = True
+            log.event("relay_closed", domain=self._domain)
+        elif not self.sure:
+            log.event("relay_unknown", domain=self._domain)
+        return answer
 
     def refusal(self, recipient: Address, session: Session) -> Verdict | None:
         """Why this recipient cannot be asked of the next hop, or None."""

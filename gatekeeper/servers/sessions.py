@@ -18,6 +18,8 @@ from gatekeeper.servers.peers import Peers
 
 PARTING: Final = 1.0
 """Seconds that a client may take to read our last word when we are in a hurry."""
+NOT_ITS_DOING: Final = frozenset({"next_hop_gone", "shutdown", "bug", "protocol_error"})
+"""Why a mail may end before DATA that its client has not given up: notes of its record."""
 
 
 class ServedSession(Protocol):
@@ -111,6 +113,19 @@ class SessionServer(abc.ABC, Generic[S]):
         self._admission.enter(counted)
         return None
 
+    def becomes(self, before: IPAddress | None, after: IPAddress | None) -> bytes | None:
+        """A session that was counted in for one address goes on for another; or the last word where that one has too
+        many, and nothing has changed.
+        """
+        self._admission.leave(self._counted(before))
+        counted = self._counted(after)
+        crowded = self._admission.crowded(counted)
+        if crowded is not None:
+            metrics.CONNECTIONS_REFUSED[crowded].inc()
+            counted = self._counted(before)
+        self._admission.enter(counted)
+        return None if crowded is None else self._room.crowded
+
     def _counted(self, address: IPAddress | None) -> IPAddress | None:
         return None if address in self.trust else address
 
@@ -119,7 +134,7 @@ class SessionServer(abc.ABC, Generic[S]):
         metrics.SESSIONS.inc()
 
     def closed(self, session: object, address: IPAddress | None) -> None:
-        """`address` is that of the connection; a session that was never opened is closed too."""
+        """`address` is the one that it is counted for; a session that was never opened is closed too."""
         self._admission.leave(self._counted(address))
         if session in self._sessions:
             self._sessions.discard(session)

@@ -38,7 +38,7 @@ from gatekeeper.servers.proxy_entrance import ProxyEntrance
 from gatekeeper.servers.receiving import Limits, receive
 from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
 from gatekeeper.servers.relay_guard import RelayGuard
-from gatekeeper.servers.sessions import PARTING, Room, SessionServer
+from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
 from gatekeeper.servers.slow_lane import SlowLane
 from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.servers.spool import Spool
@@ -84,16 +84,18 @@ class SmtpSession(SMTP):
         self.session: Session = server.gate.session("smtp")  # type: ignore[assignment]  # ours in the place of the base's
         self.session.address, self.session.port = address, port
         self.session.trusted = address in server.trust
-        self._peer = address
+        self._peer = self._counted_for = address  # of the connection, and whom it counts for: XCLIENT names another
         self._mail: Mail | None = None
         self._relay: Relay | None = None
         self._utf8 = False
         self._in_data = False
+        self._secure = False  # the connection, whoever the client is that it is about
         self._helo_told = False  # by XCLIENT: what EHLO says afterwards is the proxy's name or the same
         self._forwarded: ClientFacts | None = None  # the facts to go back to after a mail told by XFORWARD
         self._greeted = False
         self._closing = False
         self._linger = False
+        self._note = "client_gone"  # why a mail that has begun goes no further
         self._acknowledged = -1  # octets heard when a mail was acknowledged last
         self._parting = answers.GOING_DOWN  # what is said when there is nothing in hand and it is to end
         self._idle_since = loop.time()
@@ -105,6 +107,7 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.session.tls = self.session.tls or agreed(transport)
+        self._secure = self.session.tls is not None
         self.conversation.connected(self.transport)
         self.task = self.loop.create_task(self._handle_client())
         self._server.opened(self)
@@ -123,7 +126,7 @@ class SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self.conversation.lose(error)
         if self.task is None:  # it was gone before it became a session
-            self._server.closed(self, self._peer)
+            self._server.closed(self, self._counted_for)
 
     def pause_writing(self) -> None:
         self.conversation.pause_writing()
@@ -134,7 +137,7 @@ class SmtpSession(SMTP):
     # --- the session -------------------------------------------------------------------------------------------------
 
     async def _handle_client(self) -> None:
-        note = "client_gone"
+        note = ""
         try:
             await self._welcome()
             while not self._closing:
@@ -158,12 +161,12 @@ class SmtpSession(SMTP):
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
             self._end(answers.OUR_FAULT)
         try:
-            await self._leave(note)
+            await self._leave(note or self._note)
         except Exception as error:  # noqa: BLE001 - the same border
             log.traceback_once("session_failed", error, id=self.session.id, client=self.session.address)
             self.conversation.abort()
         finally:
-            self._server.closed(self, self._peer)
+            self._server.closed(self, self._counted_for)
 
     async def _welcome(self) -> None:
         """The greeting, unless the client is refused before it."""
@@ -238,7 +241,7 @@ class SmtpSession(SMTP):
     async def smtp_EHLO(self, argument: str) -> None:  # noqa: N802 - the verb
         await self._hello(argument, extended=True)
         offer = self._server.offer()
-        starttls = self._server.certificate is not None and self.session.tls is None
+        starttls = self._server.certificate is not None and not self._secure
         self._say_encoded(offer.answer(trusted=self.session.trusted, starttls=starttls))
 
     async def smtp_HELO(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -263,12 +266,14 @@ class SmtpSession(SMTP):
             raise CommandError(answers.NOT_OFFERED.code, answers.NOT_OFFERED.text)
         if argument:
             raise CommandError(501, "5.5.4 Syntax: STARTTLS")
-        if self.session.tls is not None:
+        if self._secure:
             raise CommandError(answers.TLS_THERE.code, answers.TLS_THERE.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 Not during a mail")
         await self._forget_forwarded()  # told in the clear, and everything begins anew (RFC 3207 §4.2)
-        self.session.tls = await secure(self, self.conversation, certificate, self.session)
+        injections = self._server.injections
+        self.session.tls = await secure(self, self.conversation, certificate, self.session, injections=injections)
+        self._secure = True
         if Stage.HELO in self.session.notebook.done:
             self._gate.new_client(self.session)
         if not self._helo_told:
@@ -284,6 +289,11 @@ class SmtpSession(SMTP):
         await self._become(facts)
         self._helo_told = self.session.helo is not None
         self._greeted = False
+        refusal = self._server.becomes(self._counted_for, facts.address)
+        if refusal is not None:
+            self._end_encoded(refusal)
+            return
+        self._counted_for = facts.address
         await self._welcome()
 
     async def smtp_XFORWARD(self, argument: str) -> None:  # noqa: N802 - the verb
@@ -309,7 +319,7 @@ class SmtpSession(SMTP):
     async def smtp_MAIL(self, argument: str) -> None:  # noqa: N802 - the verb
         if not self._greeted:
             raise CommandError(503, "5.5.1 Say EHLO first")
-        if self.session.tls is None and self._server.tls_required:
+        if not self._secure and self._server.tls_required:
             raise CommandError(answers.TLS_FIRST.code, answers.TLS_FIRST.text)
         if self._mail is not None:
             raise CommandError(503, "5.5.1 A mail has begun already")
@@ -360,8 +370,10 @@ class SmtpSession(SMTP):
         for answer in answers:
             if isinstance(answer, Reply):
                 self._say(answer)
+            elif answer.reply is not None and answer.by_next_hop:
+                self._pass_on(answer.reply)
             elif answer.reply is not None:
-                self._say_encoded(encode(answer.reply, passed_on=answer.by_next_hop))
+                self._say_encoded(encode(answer.reply))
 
     async def _consider(self, argument: str, mail: Mail) -> Recipient | Reply:
         """What we say ourselves about a recipient, or the recipient, to be asked of the next hop."""
@@ -445,8 +457,10 @@ class SmtpSession(SMTP):
         if note == "withdrawn":
             reply = answers.TOO_FAR_AHEAD if self.conversation.present else reply
             self._end(reply)
+        elif outcome.next_hop is not None:
+            self._pass_on(reply)
         else:
-            self._say_encoded(encode(reply, passed_on=outcome.next_hop is not None))
+            self._say_encoded(encode(reply))
         if accepts(reply):
             self.session.counters.messages += 1
             self.session.counters.delivered += len(mail.envelope.recipients)
@@ -573,7 +587,8 @@ class SmtpSession(SMTP):
         last = next(
             (r.reply for r in (*envelope.recipients[-1:], *envelope.refused[-1:]) if r.reply is not None), answers.OK
         )
-        if not self._in_data and (envelope.recipients or any(r.by_next_hop for r in envelope.refused)):
+        asked = envelope.recipients or any(r.by_next_hop for r in envelope.refused)
+        if asked and not self._in_data and note not in NOT_ITS_DOING:
             counters.resets += 1
             counters.abandoned += len(envelope.recipients)
             bounce = envelope.sender is not None and envelope.sender.null
@@ -637,8 +652,24 @@ class SmtpSession(SMTP):
 
     def _end(self, reply: Reply) -> None:
         """A last word, and the session is closed; the client may still be sending."""
-        self._say(reply)
+        self._end_encoded(_encoded(reply))
+
+    def _end_encoded(self, reply: bytes) -> None:
+        self._say_encoded(reply)
         self._closing = self._linger = True
+
+    def _pass_on(self, reply: Reply) -> None:
+        """The next hop's own words. With a 421 it takes leave, and so do we (RFC 5321 §3.8): whoever is told it takes
+        the connection for closed.
+
+        Unless it is a server that tells us of many clients by XFORWARD, as for `_reply`.
+        """
+        if reply.code == 421 and self._forwarded is not None:
+            reply = Reply(451, reply.lines)
+        self._say_encoded(encode(reply, passed_on=True))
+        if reply.code == 421:
+            self._note = "next_hop_gone"
+            self._closing = self._linger = True
 
     async def push(self, status: Any) -> None:
         """For what the base says by itself."""
@@ -699,8 +730,8 @@ class SmtpServer(SessionServer[SmtpSession]):
     """All sessions of one worker.
 
     `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
-    limits on connections. `guard` is made from the settings unless it is given; whoever made the server runs its
-    `watch`. Raises TlsUnusable when the certificate cannot be used.
+    limits on connections. `guard` is made from the settings unless it is given; whoever made the server calls its
+    `keep`. Raises TlsUnusable when the certificate cannot be used.
     """
 
     def __init__(
@@ -751,6 +782,7 @@ class SmtpServer(SessionServer[SmtpSession]):
         self.overload = Overload(
             settings.overload, spool=self._spool_taken, sessions=lambda: self._admission.taken, relieve=self._relieve
         )
+        self.injections = log.Folded("starttls_injection")
         self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
         self._offer: Offer | None = None
         self._offered_for: Capabilities | None = None

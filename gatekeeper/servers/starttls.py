@@ -16,7 +16,12 @@ GO_AHEAD: Final = encode(Reply.of(220, "2.0.0 Ready to start TLS"))
 
 
 async def secure(
-    protocol: asyncio.Protocol, conversation: Conversation, certificate: Certificate, session: Session
+    protocol: asyncio.Protocol,
+    conversation: Conversation,
+    certificate: Certificate,
+    session: Session,
+    *,
+    injections: log.Folded,
 ) -> Tls | None:
     """Answer STARTTLS and shake hands; what was agreed on. `protocol` is the one that the conversation hears from.
 
@@ -27,7 +32,7 @@ async def secure(
     injected = await conversation.discard()
     if injected:
         metrics.STARTTLS_INJECTIONS.inc()
-        log.event("starttls_injection", level=logging.WARNING, id=session.id, client=session.address, octets=injected)
+        injections.event(level=logging.WARNING, id=session.id, client=session.address, octets=injected)
     try:
         transport = await conversation.start_tls(GO_AHEAD, lambda clear: start_tls(clear, protocol, certificate))
     except HandshakeFailed:

@@ -9,6 +9,7 @@ import enum
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gatekeeper.model import Reply
@@ -113,6 +114,7 @@ class Agreement:
         return packet(b"O", data)
 
 
+@lru_cache(maxsize=64)  # a mail server offers the same on each connection, and Postfix makes one for each client
 def agree(offer: Negotiate) -> Agreement:
     """What is used of an offer. Raises MilterError where header fields may not be changed."""
     if offer.actions & NEEDED != NEEDED:

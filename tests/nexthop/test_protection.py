@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from pathlib import Path
@@ -92,6 +93,36 @@ async def test_a_handshake_that_fails_is_the_end_or_the_clear(authority, level, 
             with pytest.raises(NextHopGone, match="TLS handshake"):
                 await deliver(hop)
             assert fake.messages == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+async def test_an_alert_that_comes_after_the_handshake_is_a_handshake_that_failed(authority, level, caplog):
+    wanting = authority.server()
+    wanting.minimum_version = ssl.TLSVersion.TLSv1_3
+    wanting.verify_mode = ssl.CERT_REQUIRED  # a client certificate, which we do not have
+    async with FakeNextHop(tls=wanting) as fake, client_of(fake, **believing(authority, level)) as hop:
+        if level == "opportunistic":
+            with caplog.at_level(logging.WARNING, "gatekeeper"):
+                assert await deliver(hop) == QUEUED
+            assert [record.message for record in caplog.records] == ["next_hop_in_the_clear"]
+            assert not fake.messages[0].secure
+        else:
+            with pytest.raises(NextHopGone, match="after the TLS handshake"):
+                await deliver(hop)
+            assert fake.messages == []
+
+
+async def test_a_next_hop_that_falls_silent_after_the_handshake_is_not_asked_in_the_clear(authority):
+    async with FakeNextHop(tls=authority.server()) as fake, client_of(fake, tls="opportunistic", command=0.2) as hop:
+        fake.replies["EHLO"] = ["250-x\n250-STARTTLS\n250 SIZE 1"]
+        fake.replies["STARTTLS"] = ["220 go"]
+        held = asyncio.create_task(deliver(hop))
+        await fake.saw("STARTTLS")
+        fake.hold("EHLO")
+        with pytest.raises(NextHopGone, match="no answer"):
+            await held
+        fake.go("EHLO")
+        assert fake.connections == 1
 
 
 async def test_a_certificate_that_is_not_believed_stops_mail_only_where_it_is_verified(authority, tmp_path):

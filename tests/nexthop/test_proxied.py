@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from ipaddress import ip_address
 
 import pytest
@@ -81,6 +82,39 @@ async def test_capabilities_are_asked_for_as_ourselves_and_relaying_as_an_outsid
         assert hop.takes_xclient, "it writes the client into its own Received field"
         assert await deliver(hop) == QUEUED
         assert hop.answering
+
+
+@pytest.mark.parametrize("said", ["", "421 4.3.0 fake.example Server local error"])
+async def test_a_next_hop_that_takes_no_ipv6_address_is_told_of_an_unknown_client(caplog, said):
+    async with FakeNextHop(proxy=True) as fake, client_of(fake, hand_on="proxy") as hop:
+        if said:
+            fake.replies["connect"] = [said]
+        else:
+            fake.die("connect")
+        with caplog.at_level(logging.WARNING, "gatekeeper"):
+            assert await deliver(hop, client=OTHER) == QUEUED
+            assert await deliver(hop, client=OTHER) == QUEUED  # and is not tried again for a while
+            assert await deliver(hop, client=CLIENT) == QUEUED
+        await fake.left(4)
+        assert [str(header.source.address) for header in fake.headers if header.source] == [
+            *("2001:db8::9", "0.0.0.0", "0.0.0.0", "198.51.100.7")
+        ]
+        assert hop.answering
+    assert caplog.messages == ["client_not_handed_on"]
+    assert [line for line in fake.log if line.startswith("EHLO")][1] == "EHLO [IPv6:2001:db8::9]", "its own name"
+
+
+async def test_it_was_not_the_address_where_the_next_hop_hangs_up_on_everybody():
+    async with FakeNextHop(proxy=True) as fake, client_of(fake, hand_on="proxy") as hop:
+        fake.die("connect", times=2)
+        with pytest.raises(NextHopGone):
+            await deliver(hop, client=OTHER)
+        fake.die("connect", times=1)
+        with pytest.raises(NextHopGone):
+            await deliver(hop, client=CLIENT)  # which has no other address to be told
+        assert await deliver(hop, client=OTHER) == QUEUED
+        await fake.left(4)
+        assert str(fake.headers[-1].source and fake.headers[-1].source.address) == "2001:db8::9"
 
 
 async def test_a_client_that_the_next_hop_refuses_does_not_make_it_count_as_away():

@@ -36,7 +36,7 @@ def free_port() -> int:
             return port
 
 
-def wait_until(what: str, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(what: str, condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Until a program outside has done something; a real peer gives no other sign than its traces."""
     pause = threading.Event()
     end = time.monotonic() + seconds
@@ -512,7 +512,7 @@ url = "sqlite:{directory}/state.db"
             path = str(self.directory / "notify")
             Path(path).unlink(missing_ok=True)
             notify.bind(path)
-            notify.settimeout(30)
+            notify.settimeout(120)  # as long as a busy machine needs
             self.process = Process(
                 "gatekeeper",
                 self.command("run", "-c", str(self.config)),

@@ -335,3 +335,27 @@ def test_postfix_behind_proxy_headers_relays_for_nobody(proxy: Front) -> None:
         assert (code, text) == (554, b"5.7.1 <x@elsewhere.test>: Relay access denied")
         code, text = client.rcpt("nobody@example.org")
         assert code == 550, text
+
+
+def test_a_postfix_that_takes_no_ipv6_is_told_of_an_unknown_client(workplace: Path, nameserver: int) -> None:
+    postfix = Postfix(workplace / "postfix-proxy-four", ["alice"], shipped="front-proxy.master.cf")
+    postfix.start()
+    made = front(workplace / "proxy-four", postfix, nameserver, '[nexthop]\nhand_on = "proxy"\n')
+    try:
+        for subject in ("proxy six to four", "proxy six again"):
+            with socket.create_connection(("127.0.0.1", made.proxied), timeout=30) as sock:
+                sock.sendall(b"PROXY TCP6 2001:db8::7 ::1 40000 25\r\n")
+                client = smtplib.SMTP(timeout=30, local_hostname="client.good.test")
+                client.sock = sock
+                assert client.getreply()[0] == 220
+                client.ehlo()
+                assert client.mail("a@good.invalid")[0] == 250
+                assert client.rcpt("alice@example.org")[0] == 250
+                assert client.rcpt("x@elsewhere.test")[0] == 554, "an unknown client is no local one"
+                assert client.data(f"Subject: {subject}\r\n\r\nhi\r\n")[0] == 250
+                client.quit()
+            assert "Received:" in postfix.wait_for_mail("alice", f"Subject: {subject}").decode()
+        assert 1 <= made.gatekeeper.log().count("client_not_handed_on") <= 2, "once in each worker"
+    finally:
+        made.gatekeeper.stop()
+        postfix.stop()

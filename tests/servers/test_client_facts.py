@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from gatekeeper.model import Session
+from gatekeeper.model import Session, Tls
 from gatekeeper.servers.client_facts import ClientFacts
 
-BEFORE = ClientFacts(ip_address("127.0.0.1"), 5, "localhost", "proxy", True, "bob")
+BEFORE = ClientFacts(ip_address("127.0.0.1"), 5, "localhost", "proxy", True, "bob", Tls("TLSv1.3", "X", 256))
 
 
 def test_a_new_address_is_a_new_client():
@@ -14,7 +14,7 @@ def test_a_new_address_is_a_new_client():
 
 def test_what_is_not_told_stays_and_what_cannot_be_known_goes():
     told = BEFORE.told({"NAME": None, "HELO": "x", "PROTO": "SMTP"})
-    assert told == ClientFacts(ip_address("127.0.0.1"), 5, None, "x", False, "bob")
+    assert told == ClientFacts(ip_address("127.0.0.1"), 5, None, "x", False, "bob", BEFORE.tls)
 
 
 def test_everything_at_once():

@@ -294,7 +294,7 @@ async def test_closing_cuts_off_idle_connections(serve: Serve):
         ({"timeout": 0.0}, "10s"),
         ({"upload_timeout": 0.0}, "60s"),
         ({"message_size": 0}, "64MiB"),
-        ({"message_size": 2, "message_memory": 1}, "64MiB"),
+        ({"message_size": 1 << 20, "message_memory": 2 << 20}, "3MiB"),
         ({"token": "short"}, "openssl rand"),
         ({"token": "caf\u00e9 au lait, twice"}, "openssl rand"),
         ({"connections": 0}, "between 1 and"),

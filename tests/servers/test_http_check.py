@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 
 import pytest
 
+from gatekeeper import metrics
 from gatekeeper.message.edit import Insert
-from gatekeeper.model import Action, Address, Reply, Verdict
+from gatekeeper.model import Action, Address, Message, Reply, Verdict
 from gatekeeper.records.answer import CheckResult
 from gatekeeper.records.document import RecordedFinding
+from gatekeeper.servers import http
 from gatekeeper.servers.checking import Told
 from gatekeeper.servers.http import HttpServer, Settings
+from gatekeeper.servers.http_check import held
 from tests.records.test_explain import ABOUT, THRESHOLDS, decision
 from tests.records.test_writer import record
 from tests.servers.test_http import converse, responses
@@ -49,8 +53,8 @@ class Judged:
     error: Exception | None = None
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, raw: bytes, told: Told) -> CheckResult:
-        self.asked.append((raw, told))
+    async def __call__(self, message: Message, told: Told) -> CheckResult:
+        self.asked.append((b"".join(message.chunks()), told))
         self.began.set()
         if self.waiting is not None:
             await self.waiting.wait()
@@ -63,6 +67,7 @@ class Judged:
 class Served:
     judge: Judged
     port: int
+    server: HttpServer
 
     async def ask(self, sent: bytes) -> tuple[int, dict[str, str], Any]:
         """The one answer to these octets; its body as JSON."""
@@ -89,7 +94,7 @@ async def serving(*, public: bool = False, **settings: Any) -> AsyncIterator[Ser
         await server.start([listener])
         try:
             async with asyncio.timeout(60):
-                yield Served(judge, listener.getsockname()[1])
+                yield Served(judge, listener.getsockname()[1], server)
         finally:
             await server.close()
     assert server.checks is not None
@@ -225,7 +230,7 @@ async def test_no_message_is_no_message():
 
 
 async def test_messages_together_take_so_much_memory():
-    async with serving(message_size=100, message_memory=100) as served:
+    async with serving(message_size=100, message_memory=held(100) + held(0)) as served:
         served.judge.waiting = asyncio.Event()
         first = asyncio.create_task(served.post(message=b"x" * 80))
         await served.judge.began.wait()
@@ -360,3 +365,142 @@ async def test_a_bug_in_judging_ends_that_connection_only(caplog: pytest.LogCapt
         served.judge.error = None
         assert (await served.post())[0] == 200
     assert "session_failed" in caplog.messages
+
+
+# --- the end of the server ---------------------------------------------------------------------------------------
+
+
+async def until(true: Callable[[], object]) -> None:
+    while not true():  # noqa: ASYNC110  what is waited for has no event
+        await asyncio.sleep(0)
+
+
+async def talk(served: Served, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(sent)
+    return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def draining(served: Served, seconds: float = 60.0) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(served.server.drain(seconds))
+    await until(lambda: not served.server._sockets)  # nobody can come any more
+    yield task
+    await task
+
+
+async def test_a_check_under_way_is_answered_before_the_end():
+    async with serving() as served:
+        served.judge.waiting = asyncio.Event()
+        reader, writer = await talk(served, post("/v1/check"))
+        exim, exims = await talk(served, EXIM)
+        await until(lambda: len(served.judge.asked) == 2)
+        async with draining(served) as end:
+            with pytest.raises(ConnectionError):
+                await talk(served, b"")
+            assert not end.done()
+            served.judge.waiting.set()
+            ((status, fields, body),) = responses(await reader.read(), ["POST"])
+            assert (status, fields["connection"]) == (200, "close")
+            assert json.loads(body)["action"] == "tag"
+            assert (await exim.read()).startswith(b"RSPAMD/1.3 0 EX_OK\r\n")
+        for each in (writer, exims):
+            each.close()
+
+
+@pytest.mark.parametrize("cut", [20, -5], ids=["in its head", "in its body"])
+async def test_a_request_of_which_something_has_come_is_waited_for(cut: int):
+    sent = post("/v1/check")
+    async with serving() as served:
+        reader, writer = await talk(served, sent[:cut])
+        await until(lambda: any(each.reader.heard for each in served.server._open.values()))
+        async with draining(served):
+            writer.write(sent[cut:])
+            ((status, fields, _),) = responses(await reader.read(), ["POST"])
+            assert (status, fields["connection"]) == (200, "close")
+            writer.close()
+
+
+async def test_an_idle_client_is_hung_up_on_and_what_it_sent_ahead_is_not_begun():
+    async with serving() as served:
+        idle, one = await talk(served, b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"pong" in await idle.readuntil(b"pong\r\n")
+        served.judge.waiting = asyncio.Event()
+        ahead, two = await talk(served, post("/v1/check") + post("/v1/check"))
+        await served.judge.began.wait()
+        async with draining(served):
+            assert await idle.read() == b""
+            served.judge.waiting.set()
+            ((status, fields, _),) = responses(await ahead.read(), ["POST"])
+            assert (status, fields["connection"]) == (200, "close")
+        assert len(served.judge.asked) == 1
+        for each in (one, two):
+            each.close()
+
+
+async def test_a_client_that_was_let_in_may_ask_and_one_that_says_nothing_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(http, "FIRST_REQUEST_SECONDS", 0.2)
+    async with serving() as served:
+        reader, writer = await talk(served, b"")
+        silent, other = await talk(served, b"")
+        async with draining(served):
+            writer.write(post("/v1/check"))
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+            assert await silent.read() == b""
+        for each in (writer, other):
+            each.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (post("/v1/check"), b"HTTP/1.1 503 "),
+        (post("/v1/check")[:-3], b"HTTP/1.1 503 "),
+        (EXIM, b"RSPAMD/1.3 1 EX_ERROR\r\n"),
+    ],
+)
+async def test_whoever_has_no_answer_in_time_is_told_to_come_again(sent: bytes, told: bytes):
+    async with serving() as served:
+        served.judge.waiting = asyncio.Event()
+        reader, writer = await talk(served, sent)
+        checks = served.server.checks
+        await until(lambda: checks is not None and checks.taken)
+        if sent.endswith(MESSAGE):
+            await served.judge.began.wait()
+        before = metrics.HTTP_CHECKS["shutdown"]._value.get()
+        await served.server.drain(0.0)
+        answer = await reader.read()
+        assert answer.startswith(told)
+        assert metrics.HTTP_CHECKS["shutdown"]._value.get() == before + 1
+        writer.close()
+
+
+async def test_the_memory_counted_is_what_a_check_holds():
+    size = 8_000_000
+    raw = b"From: a@example.net\r\n\r\n" + b"x" * 998 * (size // 1000) + b"\r\n"
+    async with serving(message_size=10_000_000, message_memory=held(10_000_000)) as served:
+        served.judge.waiting = asyncio.Event()
+        _, writer = await talk(served, b"")
+        tracemalloc.start()
+        try:
+            head = f"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+            before = tracemalloc.get_traced_memory()[0]
+            writer.write(head.encode())
+            view = memoryview(raw)
+            for at in range(0, len(raw), 65536):
+                writer.write(view[at : at + 65536])
+                await writer.drain()
+            await served.judge.began.wait()
+            served.judge.asked.clear()
+            now, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert served.server.checks is not None
+        taken = served.server.checks.taken
+        assert taken == held(len(raw))
+        assert now - before <= taken
+        assert peak - before <= taken + len(raw)  # the copy of this test's judge
+        served.judge.waiting.set()
+        writer.close()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 from typing import Any, cast
 
 import h11
 import pytest
 
-from gatekeeper.servers.http_exchange import HEAD_BYTES, BodyCutOff, BodyTooLarge, Exchange, Page, refusal
+from gatekeeper.servers.http_exchange import HEAD_BYTES, BodyCutOff, BodyTooLarge, ClientReader, Exchange, Page, refusal
 
 
 class Written:
@@ -24,7 +23,7 @@ class Written:
 
 def exchange(*pieces: bytes) -> tuple[Exchange, Written]:
     """One whose peer sends these and then closes its side."""
-    reader, written = asyncio.StreamReader(), Written()
+    reader, written = ClientReader(), Written()
     for piece in pieces:
         reader.feed_data(piece)
     reader.feed_eof()

@@ -653,10 +653,15 @@ async def test_many_packets_in_one_read_do_not_hold_up_the_others():
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
-async def test_strangers_are_hung_up_on(tmp_path):
-    async with milter(trust=("192.0.2.0/24", "unix")) as m, m.client(offer=None) as mta:
-        assert await mta.gone()
+async def test_strangers_are_hung_up_on_and_counted_and_one_line_is_said_for_many(tmp_path, caplog):
+    before = metrics.MILTER_STRANGERS._value.get()
+    async with milter(trust=("192.0.2.0/24", "unix")) as m:
+        for _ in range(3):
+            async with m.client(offer=None) as mta:
+                assert await mta.gone()
     assert m.gate.sessions == []
+    assert metrics.MILTER_STRANGERS._value.get() == before + 3
+    assert caplog.messages.count("milter_stranger") == 1
     async with milter(trust=("127.0.0.1/32",), unix=tmp_path / "s") as m, m.client(offer=None) as mta:
         assert await mta.gone()
 
@@ -730,6 +735,7 @@ async def test_what_is_in_hand_when_time_is_up_is_told_to_come_again():
         assert await judged.gone()
         assert await silent.gone()
     assert [done.note for done in m.gate.finished] == ["shutdown"]
+    assert [each.counters.abandoned for each in m.gate.sessions] == [0] * len(m.gate.sessions)
 
 
 # --- logs of real mail servers ---------------------------------------------------------------------------------------

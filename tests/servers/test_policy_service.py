@@ -15,8 +15,11 @@ import pytest
 
 from gatekeeper.model import Action, Stage
 from gatekeeper.servers.policy_service import PolicyServer, Settings
+from gatekeeper.store.base import Store
+from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.policy_request import REQUEST_OCTETS
 from tests.support.fake_gate import FakeGate
+from tests.support.fake_store import FakeStore
 
 
 class Smtpd:
@@ -87,10 +90,15 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def service(
-    *, gate: FakeGate | None = None, unix: Path | None = None, workers: int = 1, **settings: Any
+    *,
+    gate: FakeGate | None = None,
+    store: Store | None = None,
+    unix: Path | None = None,
+    workers: int = 1,
+    **settings: Any,
 ) -> AsyncIterator[Service]:
     gate = gate or FakeGate(inserts=[("X-Spam-Status", "No, score=0")])
-    server = PolicyServer(Settings(**settings), gate=gate, workers=workers)
+    server = PolicyServer(Settings(**settings), gate=gate, store=store, workers=workers)
     with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as listener:
         listener.bind(str(unix) if unix else ("127.0.0.1", 0))
         listener.listen(128)
@@ -304,6 +312,86 @@ async def test_a_mail_of_a_closed_connection_is_recorded_after_a_while():
         await served.gate.until("finished")
         assert served.gate.finished[0].note == "end_not_seen"
         await served.gate.until("left")
+
+
+async def test_a_mail_in_hand_when_postfix_closes_its_connection_was_given_up():
+    async with service(store=MemoryStore(), remembered=0.01) as served:
+        smtpd = await served.smtpd()
+        await smtpd.mail("a.1")
+        await smtpd.ask("RCPT", "a.2", "alice@example.org")
+        await smtpd.close()
+        await served.gate.until("left")
+        assert [done.note for done in served.gate.finished] == ["", "client_gone"]
+        assert served.gate.sessions[0].counters.abandoned == 1
+
+
+@pytest.mark.parametrize("state", ["RCPT", "DATA"])
+async def test_a_mail_that_goes_on_at_another_worker_is_not_held_against_the_client(state: str):
+    store = MemoryStore()
+    async with service(store=store, remembered=0.2) as here, service(store=store) as elsewhere:
+        first = await here.smtpd()
+        await first.mail("a.1")  # that we are asked at DATA is known
+        await first.ask("RCPT", "a.2", "alice@example.org")
+        await first.close()
+        await here.until(sessions=0)
+        second = await elsewhere.smtpd()
+        assert await second.ask(state, "a.2", "alice@example.org", recipient_count="1") != ""
+        await second.ask("END-OF-MESSAGE", "a.2", "alice@example.org", recipient_count="1")
+        await here.gate.until("left")
+        assert [done.note for done in here.gate.finished] == ["", "end_not_seen"]
+        assert here.gate.finished[1].verdict is not None
+        assert here.gate.sessions[0].counters.abandoned == 0
+        assert [done.note for done in elsewhere.gate.finished] == [""]
+
+
+async def test_what_we_have_cut_off_is_not_held_against_the_client():
+    async with service() as served:
+        smtpd = await served.smtpd()
+        await smtpd.mail("a.1")
+        await smtpd.ask("RCPT", "a.2", "alice@example.org")
+        await served.server.drain(0)
+        await served.gate.until("left")
+        assert served.gate.finished[1].note == "end_not_seen"
+        assert served.gate.sessions[0].counters.abandoned == 0
+
+
+async def test_a_connection_that_ends_in_the_middle_of_a_question_says_nothing_about_the_client():
+    async with service(remembered=0.01) as served:
+        smtpd = await served.smtpd()
+        await smtpd.mail("a.1")
+        await smtpd.ask("RCPT", "a.2", "alice@example.org")
+        served.gate.hold(Stage.RCPT)
+        smtpd.send("RCPT", "a.2", "bob@example.org")
+        await served.gate.until("judged", 5)
+        await smtpd.close()
+        served.gate.go(Stage.RCPT)
+        await served.gate.until("left")
+        assert served.gate.finished[1].note == "end_not_seen"
+        assert served.gate.sessions[0].counters.abandoned == 0
+
+
+async def test_where_the_store_is_away_nothing_is_held_against_the_client():
+    store = FakeStore()
+    store.away = True
+    async with service(store=store, remembered=0.01) as served:
+        smtpd = await served.smtpd()
+        await smtpd.mail("a.1")
+        await smtpd.ask("RCPT", "a.2", "alice@example.org")
+        await smtpd.close()
+        await served.gate.until("left")
+        assert [done.note for done in served.gate.finished] == ["", "end_not_seen"]
+
+
+async def test_a_bug_in_the_store_ends_no_connection(caplog: pytest.LogCaptureFixture):
+    store = MemoryStore()
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    store.put_notes = fail  # type: ignore[method-assign, assignment]  # that is the bug
+    async with service(store=store) as served:
+        assert await (await served.smtpd()).mail("a.1")
+    assert "session_failed" in caplog.messages
 
 
 async def test_only_so_many_mails_of_closed_connections_are_remembered():

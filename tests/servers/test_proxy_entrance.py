@@ -14,10 +14,11 @@ from typing import cast
 import pytest
 
 from gatekeeper import metrics
+from gatekeeper.log import FOLD_SECONDS
 from gatekeeper.model import IPAddress
 from gatekeeper.servers.listener import Listener
 from gatekeeper.servers.peers import Peers
-from gatekeeper.servers.proxy_entrance import LOG_EVERY, ProxyEntrance
+from gatekeeper.servers.proxy_entrance import ProxyEntrance
 from gatekeeper.wire.proxy import LOCAL, Endpoint, ProxyHeader, encode
 
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 25\r\n"
@@ -222,7 +223,7 @@ async def test_the_log_hears_of_it_once_a_minute(place, clock, caplog):
         for _ in range(3):
             assert await (await place.connect(b"x")).line() == ""
         assert [record.message for record in caplog.records] == ["proxy_header_refused"]
-        clock.now += LOG_EVERY
+        clock.now += FOLD_SECONDS
         assert await (await place.connect(b"x")).line() == ""
     assert len(caplog.records) == 2
 

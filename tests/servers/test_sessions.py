@@ -94,6 +94,19 @@ async def test_sessions_are_limited_by_network():
     assert made.admit(ip_address("127.0.0.9")) is None
 
 
+async def test_a_session_may_go_on_for_another_client_if_that_one_has_room():
+    made = Server(replace(ROOM, connections=9, per_address=1), trust=Peers(["127.0.0.9"]), workers=1)
+    proxy, one, two = (ip_address(each) for each in ("127.0.0.9", "192.0.2.1", "192.0.3.1"))
+    for each in (proxy, proxy, one):
+        assert made.admit(each) is None
+    assert made.becomes(proxy, one) == b"421 crowded\r\n"
+    assert made.becomes(proxy, two) is None
+    assert made.becomes(two, two) is None
+    assert made.becomes(proxy, two) == b"421 crowded\r\n"
+    assert made.becomes(two, None) is None
+    assert made._admission.open == 3
+
+
 async def test_an_entrance_that_a_server_does_not_have_is_a_mistake(server):
     assert server.entrances == ("listen",)
     with pytest.raises(ValueError, match="no proxy_listen"):

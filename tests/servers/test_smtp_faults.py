@@ -11,7 +11,7 @@ import pytest
 from gatekeeper import metrics, nexthop
 from gatekeeper.model import Action, Stage
 from tests.servers.proxy import HELLO, Proxy, proxy
-from tests.support.next_hop import FakeNextHop
+from tests.support.next_hop import ALL, XFORWARD, FakeNextHop
 from tests.support.smtp_client import GONE
 
 MAIL = "MAIL FROM:<s@example.net>"
@@ -294,6 +294,42 @@ async def test_draining_cuts_off_what_does_not_end():
         assert await client.gone()
         assert p.server.sessions == 0
     assert [done.note for done in p.gate.finished] == ["shutdown"]
+    assert p.gate.sessions[0].counters.abandoned == 0, "it was not the client that gave up"
+
+
+@pytest.mark.parametrize("point", ["DATA", "."])
+async def test_the_next_hops_421_is_passed_on_and_ends_the_session(point):
+    async with proxy() as p, p.client() as client:
+        p.hop.replies[point] = "421 4.3.2 hop.example closing"
+        await client.say(*BEGIN[:-1])
+        client.send("DATA\r\n")
+        assert (await client.reply())[:3] == "354"
+        client.send("Subject: x\r\n\r\n.\r\nNOOP\r\n")
+        assert await client.reply() == "421 4.3.2 hop.example closing"
+        assert await client.gone()
+    [done] = p.gate.finished
+    assert (done.reply.code, done.note, str(done.next_hop)) == (421, "", "421 4.3.2 hop.example closing")
+
+
+async def test_the_next_hops_421_at_rcpt_ends_the_session_and_is_not_the_clients_doing():
+    async with proxy() as p, p.client() as client:
+        p.hop.recipients["two@example.org"] = "421 4.7.0 Error: too many errors"
+        await client.say("EHLO x.example", "MAIL FROM:<s@example.net>")
+        client.send("RCPT TO:<one@example.org>\r\nRCPT TO:<two@example.org>\r\nRCPT TO:<three@example.org>\r\nNOOP\r\n")
+        assert [said[:3] for said in await client.replies(3)] == ["250", "421", "421"]
+        assert await client.gone()
+    counters = p.gate.sessions[0].counters
+    assert (counters.resets, counters.abandoned, counters.unknown) == (0, 0, 0)
+    assert [done.note for done in p.gate.finished] == ["next_hop_gone"]
+
+
+async def test_to_a_server_that_tells_of_many_clients_a_421_is_about_one_mail():
+    hop = FakeNextHop(capabilities={**ALL, **XFORWARD})
+    async with proxy(hop=hop, trust=("127.0.0.1/32",)) as p, p.client() as client:
+        p.hop.replies["."] = ["421 4.3.2 closing"]
+        await client.say("EHLO postfix.example.org", "XFORWARD ADDR=192.0.2.7")
+        assert await client.mail() == "451 4.3.2 closing"
+        assert (await client.mail())[:3] == "250"
 
 
 async def test_a_mail_cut_off_between_our_dot_and_its_answer_is_counted():

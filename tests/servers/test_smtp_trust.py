@@ -9,6 +9,7 @@ import pytest
 from gatekeeper import nexthop
 from gatekeeper.model import Action, Stage
 from tests.servers.proxy import HELLO, proxy
+from tests.support.certificates import Authority
 from tests.support.next_hop import ALL, XCLIENT, XFORWARD, FakeNextHop
 
 MAIL = "MAIL FROM:<s@example.net>"
@@ -82,6 +83,23 @@ async def test_a_client_that_xclient_names_may_be_refused_at_once():
         assert await client.gone()
 
 
+async def test_a_client_that_xclient_names_counts_in_the_limits_as_one_that_connects():
+    async with proxy(trust=TRUST, connections_per_address=1) as p:
+        async with p.client() as one, p.client() as two, p.client() as three:
+            assert (await one("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
+            assert await two("XCLIENT ADDR=192.0.2.7") == (
+                "421 4.7.0 Too many connections from your address, try again later"
+            )
+            assert await two.gone()
+            assert (await three("XCLIENT ADDR=192.0.2.8"))[:3] == "220"
+            assert (await one("XCLIENT ADDR=192.0.2.9"))[:3] == "220"  # the first one's place is free again
+            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
+            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"  # itself
+        await p.gate.until("left", 3)
+        assert p.server._admission.open == 0
+        assert not p.server._admission._by_address
+
+
 async def test_xforward_names_the_client_of_one_mail():
     hop = FakeNextHop(capabilities={**ALL, **XFORWARD})
     async with proxy(hop=hop, trust=TRUST) as p, p.client() as client:
@@ -99,6 +117,36 @@ async def test_xforward_names_the_client_of_one_mail():
     assert second.xforward["ADDR"] == "127.0.0.1"
     assert not first.data.startswith(b"Received:"), "Postfix before us has written it"
     assert second.data.startswith(b"Received:")
+
+
+async def test_the_tls_of_a_proxys_link_is_not_its_clients(tmp_path):
+    authority = Authority(tmp_path)
+    context = authority.client()
+    async with proxy(trust=TRUST, tls=authority.tls(required=True)) as p, p.client() as client:
+        await client(HELLO)
+        await client.start_tls(context)
+        await client(HELLO)
+        session = p.gate.sessions[0]
+        assert session.tls is not None
+        assert (await client("XFORWARD ADDR=192.0.2.7"))[:3] == "250"
+        assert session.tls is None
+        await client("RSET")
+        assert session.tls is not None, "the proxy itself is the client again"
+        await client("XCLIENT ADDR=192.0.2.7")
+        assert session.tls is None
+        assert "STARTTLS" not in await client("EHLO mx.example.com"), "there is TLS on the way here"
+        assert await client("STARTTLS") == "503 5.5.1 TLS is there already"
+        assert (await client.mail())[:3] == "250"
+    assert b"TLS" not in p.hop.messages[0].data.partition(b"Subject")[0]
+
+
+async def test_xclient_that_names_no_other_address_leaves_the_tls_that_there_is(tmp_path):
+    authority = Authority(tmp_path)
+    async with proxy(trust=TRUST, tls=authority.tls()) as p, p.client() as client:
+        await client(HELLO)
+        await client.start_tls(authority.client())
+        await client.say(HELLO, "XCLIENT LOGIN=bob")
+        assert p.gate.sessions[0].tls is not None
 
 
 async def test_what_xclient_says_is_not_undone_by_an_xforward_before_it():
