@@ -485,6 +485,8 @@ async def check_message(
     told = Told(address=ip, name=name, helo=helo, sender=sender, recipients=tuple(recipients))
     parts = assemble(configuration, MemoryStore(), clock=clock)
     try:
+        if any(target.list.welcomes for target in listed_targets(configuration.checks)):
+            await watch_of(parts, clock=clock).turn()  # only a list that was tested excuses, there as here
         guard = _relay_guard(configuration)
         return await check(parts.gate, raw, told, server="check", now=clock(), guard=guard, keep=False)
     finally:
