@@ -29,6 +29,8 @@ from gatekeeper.complaints.dmarc_sending import Reports, relayed
 from gatekeeper.config import configuration as config
 from gatekeeper.config.configuration import Configuration
 from gatekeeper.config.loading import ConfigurationError
+from gatekeeper.dns.desk import Desk
+from gatekeeper.dns.fresh import Fresh
 from gatekeeper.dns.resolver import AiodnsResolver
 from gatekeeper.gate import LiveGate, table_of
 from gatekeeper.mailauth.signing import Signer, SigningUnusable
@@ -53,6 +55,7 @@ from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.opening import open_store
+from gatekeeper.watch import Messenger, Watch, listed_targets
 from gatekeeper.wire.process import (
     EXIT_CONFIGURATION,
     SIGN_EVERY,
@@ -78,6 +81,7 @@ class Parts:
     recorder: Recorder
     policy: Policy
     gate: LiveGate
+    desk: Desk
     evidence: Evidence | None
 
     def works(self) -> list[Coroutine[object, object, None]]:
@@ -108,19 +112,49 @@ def assemble(
     resolver = AiodnsResolver(configuration.dns)
     domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)
+    desk = Desk(resolver, hurry=configuration.dns.hurry)
+    metrics.LIST_SECONDS.declare(target.list.name for target in listed_targets(configuration.checks))
     reports = configuration.complaints.dmarc
     evidence = Evidence(store, clock, reports) if reports.email else None
     gate = LiveGate(
         table=table_of(TABLE, {type(check): check for check in configuration.checks}),
         policy=policy,
-        tools=Tools(resolver, store, clock, configuration.hostname, domains),
+        tools=Tools(resolver, store, clock, configuration.hostname, domains, desk),
         recorder=recorder,
         settings=configuration.gate,
         edit_settings=configuration.message.edit,
         evidence=evidence,
         signer=signer,
     )
-    return Parts(configuration, resolver, store, recorder, policy, gate, evidence)
+    return Parts(configuration, resolver, store, recorder, policy, gate, desk, evidence)
+
+
+def watch_of(parts: Parts, *, clock: Callable[[], float] = time.time) -> Watch:
+    """Who tests the lists and the nameservers."""
+    settings = parts.configuration.dns
+
+    async def fresh() -> Fresh:
+        return Fresh(await parts.resolver.nameservers(), timeout=settings.timeout)
+
+    return Watch(
+        listed_targets(parts.configuration.checks),
+        fresh,
+        desk=parts.desk,
+        store=parts.store,
+        recorder=parts.recorder,
+        clock=clock,
+        lists_every=settings.lists_test_every,
+        resolver_every=settings.test_every,
+    )
+
+
+async def _health(parts: Parts) -> Watch | Messenger:
+    """What keeps a worker's desk informed. Where nothing is shared, the worker tests for itself."""
+    if parts.configuration.store.url.startswith("memory:"):
+        return watch_of(parts)
+    messenger = Messenger(parts.desk, parts.store, time.time)
+    await messenger.turn()  # before the first mail
+    return messenger
 
 
 def policy_of(configuration: Configuration) -> Policy:
@@ -149,6 +183,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         overload = smtp.overload if isinstance(smtp, SmtpServer) else None
         if next_hop is not None and guard is not None:
             await _look_at_next_hop(next_hop, guard)
+        health = await _health(parts)
         async with _until_told_to_stop(start) as stopping:
             listeners = []
             for name, server in servers.items():
@@ -160,6 +195,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
             works = [
                 *parts.works(),
                 _keep_watch(next_hop, guard, overload),
+                health.run(),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
             ]
             if overload is not None:
@@ -287,33 +323,36 @@ def _canary(configuration: Configuration, policy: Policy) -> Canary:
 
 
 async def controller(start: ProcessStart, configuration: Configuration) -> None:
-    """Answer HTTP until told to stop; messages to be checked are judged here. Raises Unfit."""
+    """Answer HTTP and test the DNS lists until told to stop; messages to be checked are judged here. Raises Unfit."""
     directory = Path(start.metrics_directory)
-    http = configuration.servers.http
-    if http is None:
-        async with _until_told_to_stop(start) as stopping, _alongside(_give_signs(start)) as fate:
-            _ready(start)
-            await _first(stopping.first.wait(), fate)
-        return
     parts = assemble(configuration, _opened(configuration))
     try:
-        server = HttpServer(
-            http,
-            exposition=lambda: metrics.exposition(directory),
-            unready=lambda: metrics.unready(directory),
-            judge=lambda message, told: check(parts.gate, message, told, server="http", now=time.time(), keep=True),
-            about={rule.name: rule.about for rule in parts.policy.rules.values()},
-        )
+        server = _http_server(configuration, parts, directory)
         async with _until_told_to_stop(start) as stopping:
-            await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
+            if server is not None:
+                await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(*parts.works(), _give_signs(start)) as fate:
+            async with _alongside(*parts.works(), watch_of(parts).run(), _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
-                await _first(server.drain(start.drain), stopping.second.wait())
+                if server is not None:
+                    await _first(server.drain(start.drain), stopping.second.wait())
+            if server is not None:
                 await server.close()
     finally:
         await parts.close()
+
+
+def _http_server(configuration: Configuration, parts: Parts, directory: Path) -> HttpServer | None:
+    if configuration.servers.http is None:
+        return None
+    return HttpServer(
+        configuration.servers.http,
+        exposition=lambda: metrics.exposition(directory),
+        unready=lambda: metrics.unready(directory),
+        judge=lambda message, told: check(parts.gate, message, told, server="http", now=time.time(), keep=True),
+        about={rule.name: rule.about for rule in parts.policy.rules.values()},
+    )
 
 
 # --- both --------------------------------------------------------------------------------------------------------
@@ -447,6 +486,8 @@ async def check_message(
     told = Told(address=ip, name=name, helo=helo, sender=sender, recipients=tuple(recipients))
     parts = assemble(configuration, MemoryStore(), clock=clock)
     try:
+        if any(target.list.welcomes for target in listed_targets(configuration.checks)):
+            await watch_of(parts, clock=clock).turn()  # only a list that was tested excuses, there as here
         guard = _relay_guard(configuration)
         return await check(parts.gate, raw, told, server="check", now=clock(), guard=guard, keep=False)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -22,18 +23,20 @@ from gatekeeper.checks.base import (
     Settles,
     Tools,
 )
+from gatekeeper.checks.dnsbl import ListEvidence
 from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import helo_key
 from gatekeeper.complaints.dmarc_evidence import Evidence
-from gatekeeper.dns.resolver import Budget, BudgetedResolver
+from gatekeeper.dns.budget import Allowance, Budget, BudgetedResolver, ClientBudgets
+from gatekeeper.dns.lists import Family, plain
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.arc import ArcResult
 from gatekeeper.mailauth.authres import Method
 from gatekeeper.mailauth.dkim import DkimResults
-from gatekeeper.mailauth.dmarc import DmarcResult
+from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
 from gatekeeper.mailauth.signing import Signer
-from gatekeeper.mailauth.spf import SpfResult
+from gatekeeper.mailauth.spf import SpfCode, SpfResult
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
 from gatekeeper.message.header import author_of
@@ -57,7 +60,7 @@ from gatekeeper.model import (
 from gatekeeper.policy import Policy
 from gatekeeper.records.record import record_of
 from gatekeeper.records.writer import Recorder
-from gatekeeper.store.base import StoreAway
+from gatekeeper.store.base import History, StoreAway
 from gatekeeper.wire.address import doubts_about
 
 
@@ -76,6 +79,11 @@ class Settings:
         "but nobody learns whom they wrote to, and postmaster does not hear from them.",
     )
     dns_questions: int = setting(100, "How many DNS questions one transaction may cost beyond what is cached.")
+    dns_questions_per_client: int = setting(
+        5000,
+        "How many DNS questions the mail of one client (IPv6: of its /64) may cost in each worker within a minute, "
+        "beyond what is cached; 0 sets no limit.",
+    )
 
 
 class Gate(Protocol):
@@ -164,6 +172,8 @@ _AHEAD: Final = "ahead"
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
 _HISTORY_TOGETHER: Final = 200
+_LONG_GOOD: Final = (20, 14 * 86400.0)
+"""Messages accepted, and seconds since the first one, after which a client is known as good; a tenth may be refused."""
 
 
 class LiveGate:
@@ -208,6 +218,8 @@ class LiveGate:
         self._at_data = tuple(at_data)
         self._after_rcpt = tuple(dict.fromkeys((*at_data, *at_message)))
         self._histories: dict[str, list[int]] = {}
+        self._client_budgets = ClientBudgets(settings.dns_questions_per_client, time.monotonic)
+        self._doubted: dict[str, tuple[Family, tuple[str, ...]]] = {}  # clients that authenticate, and lists with them
 
     # -- what a server begins with
 
@@ -341,7 +353,7 @@ class LiveGate:
         return [[row for part in wave for row in part] for wave in zip_longest(*due, fillvalue=())]
 
     async def _run(self, waves: list[list[Row]], mail: Mail, deadline: float) -> None:
-        tools = self._tools_for(mail.envelope)
+        tools = self._tools_for(mail)
         for n, wave in enumerate(waves):
             if self._enough(mail, waves[n:], begun=n > 0):
                 for _, notebook, check in (row for later in waves[n:] for row in later):
@@ -509,13 +521,15 @@ class LiveGate:
             metrics.INCOMPLETE_VERDICTS.inc()
         return verdict
 
-    def _tools_for(self, envelope: Envelope) -> Tools:
-        """Tools whose resolver keeps to what this transaction may still ask."""
-        tools = envelope.memo.get("tools")
+    def _tools_for(self, mail: Mail) -> Tools:
+        """Tools whose resolver keeps to what this transaction, and this client, may still ask."""
+        memo, address = mail.envelope.memo, mail.session.address
+        tools = memo.get("tools")
         if not isinstance(tools, Tools):
-            budget = Budget(self._settings.dns_questions)
-            tools = replace(self._tools, resolver=BudgetedResolver(self._tools.resolver, budget))
-            envelope.memo["tools"] = tools
+            budgets: list[Allowance] = [Budget(self._settings.dns_questions)]
+            if address is not None:
+                budgets.append(self._client_budgets.of(client_key(address)))
+            tools = memo["tools"] = replace(self._tools, resolver=BudgetedResolver(self._tools.resolver, *budgets))
         return tools
 
     # -- carrying a verdict out
@@ -587,6 +601,7 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
         self._recorder.put(record)
         metrics.MESSAGES[record.action].inc()
+        self._doubt_lists(mail)
         if self._evidence is not None and verdict is not None and record.action in _FOR_GOOD:
             self._evidence.note(mail, verdict.action)
         passed = record.action in _PASSED and mail.stage >= Stage.DATA
@@ -610,6 +625,7 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
         record_id = mail.envelope.memo.pop("refusal", record.id)
         self._recorder.fold(replace(record, id=record_id))
+        self._doubt_lists(mail)
 
     async def leave(self, session: Session) -> None:
         await self.settle(session)
@@ -620,6 +636,18 @@ class LiveGate:
                 await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
+
+    def _doubt_lists(self, mail: Mail) -> None:
+        """Keep in mind which lists named a client that authenticates, until its history is at hand."""
+        address = mail.session.address
+        findings = list(mail.findings())
+        zones = tuple(
+            f.evidence.zone for f in findings if isinstance(f.evidence, ListEvidence) and self._policy.score(f.rule) > 0
+        )
+        if address is None or not zones or not any(map(_authenticates, findings)):
+            return
+        if len(self._doubted) < _HISTORY_CLIENTS:
+            self._doubted[client_key(address)] = (Family.IPV4 if plain(address).version == 4 else Family.IPV6, zones)
 
     def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
         if session.address is not None:
@@ -658,8 +686,13 @@ class LiveGate:
                 log.traceback_once("check_failed", error, check=check.name)
 
     async def _bring(self, key: str, accepted: int, refused: int) -> None:
+        now = self._tools.clock()
         try:
-            await self._tools.store.remember(key, accepted=accepted, refused=refused, now=self._tools.clock())
+            history = await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
+            if key in self._doubted:
+                family, zones = self._doubted.pop(key)
+                if _long_good(history, now):
+                    self._tools.desk.wronged(zones, family, sender=key, now=now)
         except StoreAway:
             if len(self._histories) < _HISTORY_CLIENTS:
                 kept = self._histories.setdefault(key, [0, 0])
@@ -673,6 +706,22 @@ def _iprev(mail: Mail) -> list[Method]:
     if found is None or address is None:
         return []
     return [Method("iprev", "pass" if found.confirmed else "fail", (("policy.iprev", str(address)),), found.name)]
+
+
+def _authenticates(finding: Finding) -> bool:
+    """Whether it shows that the mail is from whom it says."""
+    evidence = finding.evidence
+    if isinstance(evidence, DmarcResult):
+        return evidence.code is DmarcCode.PASS
+    return isinstance(evidence, SpfResult) and evidence.code is SpfCode.PASS
+
+
+def _long_good(history: History, now: float) -> bool:
+    """Whether a client's past is long and good."""
+    messages, seconds = _LONG_GOOD
+    return (
+        history.accepted >= messages and history.refused * 10 <= history.accepted and 0 < history.first <= now - seconds
+    )
 
 
 def _held(verdict: Verdict) -> Verdict:

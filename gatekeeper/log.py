@@ -96,6 +96,14 @@ EVENTS: Final[dict[str, str]] = {
     "(folded).",
     "tls_failed": "A TLS handshake with a client came to nothing.",
     "proxy_header_refused": "A connection was closed for want of a PROXY header that can be relied on (folded).",
+    "nameserver_sick": "A nameserver has not answered several questions in a row; the others, if any, are asked first.",
+    "nameserver_back": "A nameserver that was sick answers again.",
+    "resolver_sound": "The nameservers passed their test: they answer, and invent nothing.",
+    "resolver_unsound": "The nameservers failed their test: they are silent, invent answers, or belong to everybody.",
+    "list_state": "A DNS list is in another state; one that is dead, lists the world or refuses us has no vote.",
+    "list_control_failed": "A list named something that cannot be listed, or nothing at all, when it was asked after "
+    "a listing: the listing does not count.",
+    "list_tripped": "A list's breaker tripped: it has no vote until it has been well for a while.",
     # the log itself
     "library_message": "A line of a library, or of Python itself.",
     "log_lines_lost": "The journal did not take lines fast enough; that many were dropped.",

@@ -346,6 +346,86 @@ DNS_CACHE = Children(
 )
 
 
+DNS_NAMESERVER_UP = Children(
+    Gauge(
+        "gatekeeper_dns_nameserver_up",
+        "1 while that nameserver answers, 0 while some process leaves it out because it does not.",
+        ["server"],
+        registry=REGISTRY,
+        multiprocess_mode="livemin",
+    )
+)
+"""Those that are configured, or that resolv.conf names."""
+
+
+# --- DNS lists -------------------------------------------------------------------------------------------------------
+
+LIST_STATE = Gauge(
+    "gatekeeper_dns_list_state",
+    "1 for the state a DNS list is in (untested, ok, degraded, dead, lists the world, refuses us), 0 for the others.",
+    ["list", "family", "state"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+"""Set by whoever tests the lists."""
+LIST_VOTES = Children(
+    Gauge(
+        "gatekeeper_dns_list_votes",
+        "1 while the answers of a DNS list count, 0 while they do not.",
+        ["list"],
+        registry=REGISTRY,
+        multiprocess_mode="livemin",
+    )
+)
+LIST_CHANGES = Counter(
+    "gatekeeper_dns_list_changes",
+    "Changes of a DNS list's state, by the state it came into.",
+    ["list", "state"],
+    registry=REGISTRY,
+)
+LIST_TESTS = Children(
+    Counter("gatekeeper_dns_list_tests", "Tests of DNS lists, by what came of them.", ["outcome"], registry=REGISTRY),
+    ("good", "slow", "empty", "silent", "world", "refused", "unknown"),
+)
+LIST_CONTROLS = Children(
+    Counter(
+        "gatekeeper_dns_list_controls",
+        "Control questions after a new listing: passed, or the list listed what cannot be listed, or was silent.",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("passed", "listed", "silent"),
+)
+LIST_TRIPS = Children(
+    Counter(
+        "gatekeeper_dns_list_trips",
+        "Breakers that tripped: a list's hits jumped far above its history, or it listed senders long known as good.",
+        ["why"],
+        registry=REGISTRY,
+    ),
+    ("jump", "wronged"),
+)
+LIST_SECONDS = Children(
+    Histogram(
+        "gatekeeper_dns_list_seconds",
+        "How long a DNS list took to answer, where its answer was not in the cache; what was given up on counts too.",
+        ["list"],
+        registry=REGISTRY,
+        buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+    )
+)
+RESOLVER_FAULT = Children(
+    Gauge(
+        "gatekeeper_dns_resolver_fault",
+        "1 where the last test of the nameservers found that: silent, invents answers, or public (lists refuse those).",
+        ["fault"],
+        registry=REGISTRY,
+        multiprocess_mode="livemax",
+    )
+)
+"""Declared and set by whoever tests them."""
+
+
 # --- store and records -----------------------------------------------------------------------------------------------
 
 STORE_UP = Children(

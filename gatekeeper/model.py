@@ -76,6 +76,21 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that say much the same: together they count no more than `cap` points, for the mail or against it.
+
+    What they would count beyond it is taken back under the group's own name, as a line of the sum.
+    """
+
+    name: str
+    cap: float
+
+
+GROUP_LINE = "_GROUP_"
+"""Stands in every group's name, and in no rule's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One thing a check can find, with what the policy makes of it unless told otherwise.
 
@@ -98,6 +113,7 @@ class Rule:
     reply_code: int | None = None
     exempts: frozenset[Kind] = frozenset()
     tells: bool = False
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from gatekeeper.model import (
     Address,
     Contribution,
     Finding,
+    Group,
     Kind,
     Missing,
     Rule,
@@ -100,6 +101,12 @@ def for_peer(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def group_rule(group: Group) -> Rule:
+    """The line of a sum under which a group takes back what is beyond its cap."""
+    about = f"What the rules of this group count beyond {group.cap:g} points is taken back."
+    return Rule(group.name, 0.0, about, kind=Kind.LIST)
+
+
 class Policy:
     """Judges findings. Pure: the same findings give the same verdict, now or next week."""
 
@@ -113,6 +120,10 @@ class Policy:
         for name, score in settings.scores.items():
             if name in self.rules:
                 self.rules[name] = replace(self.rules[name], score=score)
+        self._groups = {r.name: r.group.name for r in self.rules.values() if r.group}
+        self._caps = {r.group.name: millis(r.group.cap) for r in self.rules.values() if r.group}
+        for rule in [group_rule(r.group) for r in self.rules.values() if r.group]:
+            self.rules[rule.name] = rule
         self._millis = {r.name: millis(r.score) for r in self.rules.values()}
         doubt = None if settings.greylist is None else millis(settings.greylist)
         self._general = Thresholds(millis(settings.tag), millis(settings.reject), greylist=doubt)
@@ -177,6 +188,8 @@ class Policy:
                 decider = rule
             delay = max(delay, rule.delay)
         contributions = tuple([Contribution(name, self._millis[name]) for name in found])
+        if self._groups:
+            contributions += tuple([Contribution(*line) for line in self._taken_back(found).items()])
         total = sum([c.millis for c in contributions])
         if decider is None and greylists is not None and self._doubtful(total, found, thresholds):
             decider = greylists
@@ -187,7 +200,7 @@ class Policy:
             if incomplete:
                 action = Action.DEFER
         else:
-            action, incomplete = self._weigh(total, open_rules, thresholds)
+            action, incomplete = self._weigh(found, open_rules, thresholds)
         verdict = Verdict(
             action=action,
             millis=total,
@@ -220,11 +233,11 @@ class Policy:
         greylists = any(r.decides is Action.GREYLIST for r in left)
         if any(r.decides not in (None, Action.GREYLIST) for r in left):
             return None
-        scores = [self._millis[r.name] for r in left]
         open_rules = self._open(missing, found, thresholds)
+        counted = [c.rule for c in verdict.contributions]
         outcomes = {
-            self._weigh(verdict.millis + sum(s for s in scores if s < 0), open_rules, thresholds)[0],
-            self._weigh(verdict.millis + sum(s for s in scores if s > 0), open_rules, thresholds)[0],
+            self._weigh([*counted, *self._below(left)], open_rules, thresholds)[0],
+            self._weigh([*counted, *self._above(left)], open_rules, thresholds)[0],
         }
         if greylists and verdict.action < Action.DEFER:
             return None
@@ -282,7 +295,7 @@ class Policy:
         if verdict.decided_by is not None:
             return False
         left = [r for r in (self.rules.get(n) for n in later) if r and r.kind not in verdict.thresholds.exempt]
-        best = verdict.millis + sum(min(0, self._millis[r.name]) for r in left)
+        best = self._sum([*(c.rule for c in verdict.contributions), *self._below(left)])
         return best < verdict.thresholds.reject or any(r.decides == Action.ACCEPT for r in left)
 
     def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -311,16 +324,49 @@ class Policy:
         known = (self.rules.get(name) for name in wanted if name not in found)
         return [r for r in known if r and r.kind not in thresholds.exempt]
 
-    def _weigh(self, total: int, open_rules: Sequence[Rule], thresholds: Thresholds) -> tuple[Action, bool]:
-        """The action for a sum, and whether the rules still open could have made it another one."""
-        action = self._reached(total, thresholds)
+    def _below(self, rules: Iterable[Rule]) -> list[str]:
+        return [r.name for r in rules if self._millis[r.name] < 0]
+
+    def _above(self, rules: Iterable[Rule]) -> list[str]:
+        return [r.name for r in rules if self._millis[r.name] > 0]
+
+    def _sum(self, found: Iterable[str]) -> int:
+        """What these rules come to, groups kept to their caps; the lines of groups themselves count nothing here."""
+        if not self._groups:
+            return sum([self._millis[name] for name in found])
+        counted = list(found)
+        return sum([self._millis[name] for name in counted]) + sum(self._taken_back(counted).values())
+
+    def _taken_back(self, found: Iterable[str]) -> dict[str, int]:
+        """By group, what brings its rules back to its cap: those against the mail and those for it, each by itself.
+
+        So a rule more never makes a sum of positive rules smaller, and what is still open can be bounded.
+        """
+        against: dict[str, int] = {}
+        excuses: dict[str, int] = {}
+        for name in found:
+            group = self._groups.get(name)
+            if group is not None:
+                side = against if self._millis[name] > 0 else excuses
+                side[group] = side.get(group, 0) + self._millis[name]
+        back = {}
+        for group in dict.fromkeys((*against, *excuses)):
+            cap = self._caps[group]
+            beyond = max(0, against.get(group, 0) - cap) + min(0, excuses.get(group, 0) + cap)
+            if beyond:
+                back[group] = -beyond
+        return back
+
+    def _weigh(self, found: Iterable[str], open_rules: Sequence[Rule], thresholds: Thresholds) -> tuple[Action, bool]:
+        """The action for the rules found, and whether the rules still open could have made it another one."""
+        found = list(found)
+        action = self._reached(self._sum(found), thresholds)
         if not open_rules:
             return action, False
         could_allow = any(r.decides == Action.ACCEPT for r in open_rules)
         could_refuse = any(r.decides is not None and r.decides.refuses for r in open_rules)
-        scores = [self._millis[r.name] for r in open_rules]
-        lowest = self._reached(total + sum(s for s in scores if s < 0), thresholds)
-        highest = self._reached(total + sum(s for s in scores if s > 0), thresholds)
+        lowest = self._reached(self._sum([*found, *self._below(open_rules)]), thresholds)
+        highest = self._reached(self._sum([*found, *self._above(open_rules)]), thresholds)
         if action == Action.REJECT:
             return (Action.DEFER, True) if lowest != Action.REJECT or could_allow else (action, False)
         incomplete = lowest != highest or could_refuse or (could_allow and action != Action.ACCEPT)

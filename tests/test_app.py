@@ -30,7 +30,7 @@ from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role
 from tests.servers.test_http_check import result
 from tests.support.dkim_signer import record as key_record
-from tests.support.dns_server import Fault
+from tests.support.dns_server import DnsServer, Fault
 from tests.support.worker import worker
 
 GOOD, LISTED, WORST, FORGER = "192.0.2.10", "192.0.2.66", "192.0.2.67", "192.0.2.68"
@@ -511,3 +511,13 @@ def test_a_signing_key_that_cannot_be_used_stops_the_start_with_its_mend(tmp_pat
     with pytest.raises(app.Unfit, match="open to everybody on this machine: chmod 0640"):
         app._signer(config.read(keys, "g.toml"))
     assert app._signer(config.read("", "g.toml")) is None
+
+
+async def test_a_welcome_list_excuses_a_checked_message_as_it_does_in_life():
+    zone = {("2.0.0.127.wl.test", "A"): ["127.0.0.2"], ("5.2.0.192.wl.test", "A"): ["127.0.0.2"]}
+    async with DnsServer(zone) as dns:
+        text = f'[dns]\nnameservers = ["{dns.address}"]\n'
+        text += '[[checks.dnsbl.lists]]\nzone = "wl.test"\nname = "WL"\nscore = -1.0\nipv6 = false\n'
+        raw = b"From: a@example.net\r\n\r\n"
+        checked = await app.check_message(config.read(text, "f"), raw, ip=ip_address("192.0.2.5"))
+        assert "DNSBL_WL" in {one.rule for one in checked.record.contributions}

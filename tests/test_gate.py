@@ -12,12 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from gatekeeper.checks.base import Check, Tools
+from gatekeeper.checks.dnsbl import ListEvidence
 from gatekeeper.checks.reverse_dns import ReverseName
+from gatekeeper.dns.health import State
+from gatekeeper.dns.lists import DnsList, Family
 from gatekeeper.dns.resolver import Status
 from gatekeeper.gate import LiveGate, Settings, table_of
 from gatekeeper.mailauth.dkim_sign import SigningKey
 from gatekeeper.mailauth.signing import KeyFile, Signer
 from gatekeeper.mailauth.signing import Settings as SigningSettings
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.message import edit
 from gatekeeper.model import (
     Action,
@@ -793,3 +797,64 @@ async def test_the_client_s_name_stands_among_the_results():
     made = live.edits(mail, await live.judge(Stage.MESSAGE, mail))
     (value,) = (one.value for one in made if isinstance(one, edit.Insert) and one.name == "Authentication-Results")
     assert "iprev=pass (mx.example.net) policy.iprev=192.0.2.1" in value
+
+
+# --- what mail shows about DNS lists ---------------------------------------------------------------------------------
+
+ON_A_LIST = Rule("DNSBL_BL", 3.0, "on a list", kind=Kind.LIST)
+SPF = Rule("SPF_PASS", 0.0, "spf")
+NOW = 1_700_000_000.0
+
+
+async def listed_mails(*, accepted: int, first: float, code: SpfCode = SpfCode.PASS, rule: Rule = ON_A_LIST) -> State:
+    """How the list stands after mail of ten senders that it names, all with that history."""
+    evidence = ListEvidence("bl.test", "x.bl.test", ("127.0.0.2",), 300)
+    found = [
+        Finding(rule.name, evidence),
+        Finding(SPF.name, SpfResult(code, "client.example", SpfIdentity.MAILFROM)),
+    ]
+    store = MemoryStore()
+    live = gate({Stage.MAIL: [[check("lists", rule, SPF, found=found)]]}, store=store)
+    for number in range(10):
+        await store.remember(f"ip:192.0.2.{number}", accepted=accepted, refused=0, now=first)
+        mail = mail_at(live)
+        mail.session.address = ip_address(f"192.0.2.{number}")
+        await named(live, mail, "alice")
+        await live.finish(mail, await live.judge(Stage.MESSAGE, with_message(mail)), reply=OK, next_hop=OK)
+    await live.flush()
+    return live._tools.desk.health(DnsList("bl.test", "BL", 3.0), Family.IPV4).state
+
+
+async def test_a_list_of_long_good_senders_that_authenticate_loses_its_vote():
+    assert await listed_mails(accepted=30, first=NOW - 30 * 86400) is State.WORLD
+
+
+@pytest.mark.parametrize(
+    "senders",
+    [
+        {"accepted": 3, "first": NOW - 30 * 86400},
+        {"accepted": 30, "first": NOW - 3600},
+        {"accepted": 30, "first": NOW - 30 * 86400, "code": SpfCode.FAIL},
+        {"accepted": 30, "first": NOW - 30 * 86400, "rule": Rule("DNSBL_WL", -3.0, "a welcome list")},
+    ],
+    ids=["hardly known", "new", "not authenticated", "a welcome list"],
+)
+async def test_other_senders_on_a_list_take_no_vote_away(senders):
+    assert await listed_mails(**senders) is State.UNTESTED
+
+
+async def test_one_client_s_messages_share_a_budget_of_questions():
+    statuses: list[Status] = []
+
+    @dataclass(frozen=True)
+    class Curious(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            statuses.append((await tools.resolver.ask(f"n{len(statuses)}.test", "A")).status)
+            return ()
+
+    live = gate({Stage.MAIL: [[check("curious", SMALL, kind=Curious)]]}, settings=Settings(dns_questions_per_client=2))
+    for address in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"):
+        mail = mail_at(live)
+        mail.session.address = ip_address(address)
+        await live.judge(Stage.MAIL, mail)
+    assert statuses == [Status.NXDOMAIN, Status.NXDOMAIN, Status.BUDGET, Status.NXDOMAIN]

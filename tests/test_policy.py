@@ -1,12 +1,13 @@
 """The policy is a table: findings in, verdict out."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.model import Action, Address, Finding, Kind, Missing, Rule
+from gatekeeper.model import Action, Address, Contribution, Finding, Group, Kind, Missing, Rule, Verdict
 from gatekeeper.policy import For, Policy, Settings, for_peer
 
 RULES = [
@@ -325,3 +326,79 @@ def test_a_recipients_own_reject_is_the_end_of_its_band():
     assert not own.in_doubt(found("LISTED"), thresholds=own.thresholds(ALICE))
     with pytest.raises(ValueError, match="lowest reject"):
         Settings(greylist=7.0, for_=(For(("alice@example.org",), reject=6.0),))
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+COPIES = Group("DNSBL_GROUP_COPIES", 5.0)
+GROUPED = [
+    Rule("A", 4.0, "a", group=COPIES),
+    Rule("B", 3.0, "b", group=COPIES),
+    Rule("C", 4.0, "c"),
+    Rule("W", -4.0, "w", group=COPIES),
+    Rule("V", -3.0, "v", group=COPIES),
+]
+
+
+def grouped(*found: str, missing: Iterable[str] = (), **settings: float) -> Verdict:
+    return Policy(Settings(tag=settings.get("tag", 5.0), reject=settings.get("reject", 10.0)), GROUPED).decide(
+        [Finding(name) for name in found], missing=[Missing("m", tuple(missing), "timeout")] if missing else ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "score"),
+    [
+        ("A", 4.0),
+        ("AB", 5.0),
+        ("BA", 5.0),
+        ("ABC", 9.0),
+        ("W", -4.0),
+        ("WV", -5.0),
+        ("ABW", 1.0),  # those for and those against are kept to the cap each by themselves
+        ("ABWVC", 4.0),
+    ],
+)
+def test_rules_of_a_group_count_no_more_than_its_cap(found, score):
+    verdict = grouped(*found)
+    assert verdict.score == score
+    assert sum(c.millis for c in verdict.contributions) == verdict.millis
+
+
+def test_what_a_group_takes_back_is_a_line_of_the_sum():
+    assert grouped("A", "B").contributions == (
+        Contribution("A", 4000),
+        Contribution("B", 3000),
+        Contribution("DNSBL_GROUP_COPIES", -2000),
+    )
+    assert [c.rule for c in grouped("A").contributions] == ["A"]
+
+
+def test_a_rule_of_a_full_group_that_is_missing_changes_nothing():
+    full = Policy(Settings(tag=5.0, reject=6.0), [*GROUPED, Rule("D", 9.0, "d", group=COPIES)])
+    verdict = full.decide([Finding("A"), Finding("B")], missing=[Missing("m", ("D",), "timeout")])
+    assert (verdict.action, verdict.incomplete) == (Action.TAG, False)
+
+
+def test_a_reject_stands_only_against_a_missing_excuse_as_far_as_its_group_lets_it_count():
+    stands = grouped("A", "B", "C", missing="WV", tag=1.0, reject=4.0)
+    assert (stands.action, stands.millis) == (Action.REJECT, 9000)  # at worst 9 - 5
+    falls = grouped("A", "B", "C", missing="WV", tag=1.0, reject=4.001)
+    assert (falls.action, falls.incomplete) == (Action.DEFER, True)
+
+
+def test_what_is_settled_knows_of_caps():
+    policy = Policy(Settings(tag=2.0, reject=5.0), GROUPED)
+    thresholds = policy.thresholds(None)
+    found = [Finding("A"), Finding("B")]
+    assert policy.settled(found, thresholds=thresholds, missing=(), remaining=["C"]) is Action.REJECT
+    assert policy.settled(found, thresholds=thresholds, missing=(), remaining=["W"]) is None
+    assert policy.may_pass(policy.decide(found), ["W"])
+    assert not policy.may_pass(policy.decide(found), ["C"])
+
+
+@given(st.lists(st.sampled_from("ABCWV"), unique=True), st.lists(st.sampled_from("ABCWV"), unique=True))
+def test_whatever_is_found_the_sum_is_that_of_its_lines_and_in_no_order(found, missing):
+    verdict = grouped(*found, missing=missing)
+    assert verdict.millis == sum(c.millis for c in verdict.contributions)
+    assert verdict.millis == grouped(*reversed(found), missing=missing).millis

@@ -8,9 +8,10 @@ fact, and then finds nothing. It never asks which server it is behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
+from gatekeeper.dns.desk import Desk
 from gatekeeper.dns.resolver import Resolver
 from gatekeeper.model import Finding, Mail, Missing, Rule, Session, Stage
 from gatekeeper.store.base import Store
@@ -21,6 +22,7 @@ class Tools:
     """What the gate hands to a check.
 
     `clock` gives Unix time. `hostname` is ours; `domains` are `relay_domains` in lower case.
+    `desk` asks DNS lists, and knows which of them have a vote.
     """
 
     resolver: Resolver
@@ -28,6 +30,7 @@ class Tools:
     clock: Callable[[], float]
     hostname: str
     domains: frozenset[str]
+    desk: Desk = field(default_factory=Desk)
 
 
 @dataclass(frozen=True, slots=True)

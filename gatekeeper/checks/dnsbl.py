@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
-from gatekeeper.dns.lists import DnsList, judge, outside, plain, reversed_labels
-from gatekeeper.dns.resolver import Answer, ask_all
-from gatekeeper.model import Finding, IPAddress, Kind, Mail, Missing, Rule, setting
+from gatekeeper.dns.desk import Inquiry, Vote
+from gatekeeper.dns.lists import DnsList, Family, outside, plain, reversed_labels
+from gatekeeper.model import Finding, Group, IPAddress, Kind, Mail, Missing, Rule, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,15 @@ class Dnsbl:
 
     name: ClassVar[str] = "dnsbl"
     ahead: ClassVar[bool] = True
+    families: ClassVar[tuple[Family, ...]] = (Family.IPV4, Family.IPV6)
+    """What its lists are asked about, for whoever tests them."""
 
     lists: tuple[DnsList, ...] = setting((), "The lists that are asked about the client's address.")
+    groups: Mapping[str, float] = field(
+        default_factory=dict,
+        hash=False,
+        metadata={"about": "GROUP = points that the lists of a group count together at most, for or against."},
+    )
 
     def __post_init__(self) -> None:
         zones = Counter(each.suffix for each in self.lists)
@@ -45,6 +53,16 @@ class Dnsbl:
         for rule, times in rules.items():
             if times > 1:
                 raise ValueError(f"{times} lists would find {rule}; give one of them another name")
+        for each in self.lists:
+            if each.group and each.group not in self.groups:
+                raise ValueError(
+                    f'the group "{each.group}" of {each.name} has no cap; write {each.group} = 5.0 under groups'
+                )
+        for group, cap in self.groups.items():
+            if not (math.isfinite(cap) and cap > 0):
+                raise ValueError(f"groups: the cap of {group} must be above 0")
+            if not any(each.group == group for each in self.lists):
+                raise ValueError(f'groups: no list has the group "{group}"')
 
     def rules(self) -> Sequence[Rule]:
         return [
@@ -54,6 +72,7 @@ class Dnsbl:
                 f"The client's address is on {each.shown}{f' ({code})' if code else ''}.",
                 kind=Kind.LIST,
                 enhanced="7.1",
+                group=self._group(each),
             )
             for each in self.lists
             for code, rule in self._rule_names(each).items()
@@ -65,40 +84,32 @@ class Dnsbl:
             return ()
         address = plain(address)
         labels = reversed_labels(address)
-        lists = self.lists if address.version == 4 else self._with_ipv6
-        questions = [(f"{labels}.{each.suffix}", "A") for each in lists]
-        answers = await ask_all(tools.resolver, questions)
-        return [
-            result
-            for each, question in zip(lists, questions, strict=True)
-            for result in self._read(each, address, answers[question])
-        ]
+        family, lists = (Family.IPV4, self.lists) if address.version == 4 else (Family.IPV6, self._with_ipv6)
+        votes = await tools.desk.poll([Inquiry(each, labels) for each in lists], family, resolver=tools.resolver)
+        return [result for vote in votes for result in self._read(vote, address)]
 
     @cached_property
     def _with_ipv6(self) -> tuple[DnsList, ...]:
         return tuple(each for each in self.lists if each.ipv6)
+
+    def _group(self, each: DnsList) -> Group | None:
+        return Group(f"DNSBL_GROUP_{each.group.upper()}", self.groups[each.group]) if each.group else None
 
     @staticmethod
     def _rule_names(each: DnsList) -> Mapping[str, str]:
         """The rule of each code of a list."""
         return {code: f"DNSBL_{each.name}_{code}" if code else f"DNSBL_{each.name}" for code in each.scores}
 
-    def _read(self, each: DnsList, address: IPAddress, answer: Answer) -> Iterator[Finding | Missing]:
-        if answer.certain and not answer.records:
+    def _read(self, vote: Vote, address: IPAddress) -> Iterator[Finding | Missing]:
+        if not (vote.why or vote.listed):
             return
+        each = vote.inquiry.list
         rules = self._rule_names(each)
-        if not answer.certain:
-            yield Missing(f"dnsbl:{each.name}", tuple(rules.values()), answer.status.value)
-            return
-        said = judge(answer.records, each.meaning)
-        if said.refused:
-            why = f"refused by answering {', '.join(answer.records[:8])}"
-            yield Missing(f"dnsbl:{each.name}", tuple(rules.values()), why)
-        for listing in said.listed:
+        if vote.why:
+            yield Missing(f"dnsbl:{each.name}", tuple(rules.values()), vote.why)
+        for listing in vote.listed:
             yield Finding(
                 rules[listing.name],
-                ListEvidence(
-                    each.shown, f"{reversed_labels(address)}.{each.shown}", listing.addresses, round(answer.ttl)
-                ),
+                ListEvidence(each.shown, f"{vote.inquiry.labels}.{each.shown}", listing.addresses, round(vote.ttl)),
                 f"{address} is on {each.shown} ({', '.join(listing.addresses)})",
             )

@@ -55,9 +55,10 @@ def explain(
 def sentences(settings: Configuration) -> dict[str, str]:
     """What each rule means, by its name; those of checks that are switched off too, since records are older."""
     from gatekeeper.config.shipped import default_rules
-    from gatekeeper.policy import OTHER_POLICY
+    from gatekeeper.policy import OTHER_POLICY, group_rule
 
     configured = [rule for check in settings.checks for rule in check.rules()]
+    configured += [group_rule(rule.group) for rule in configured if rule.group]
     return {rule.name: rule.about for rule in (OTHER_POLICY, *default_rules(), *configured)}
 
 

@@ -26,7 +26,7 @@ def records(
     address: Annotated[str, typer.Option(help="The client: an IP address or a network.")] = "",
     queue_id: Annotated[str, typer.Option(help="The next hop's queue id.")] = "",
     action: Annotated[
-        str, typer.Option(help="What became of it: accept, tag, greylist, defer, reject, drop, abandoned.")
+        str, typer.Option(help="What became of it: accept, tag, greylist, defer, reject, drop, abandoned; or health.")
     ] = "",
     since: Annotated[str, typer.Option(metavar="WHEN", help='From then on: "2h" (ago), "2026-11-02T10:30".')] = "",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Until then.")] = "",
@@ -39,11 +39,11 @@ def records(
     Example: gatekeeper records --sender @example.org --since 2h
     """
     from gatekeeper.model import Action
-    from gatekeeper.records.document import ABANDONED, to_plain
+    from gatekeeper.records.document import ABANDONED, HEALTH, to_plain
     from gatekeeper.records.find import find
     from gatekeeper.store.base import RecordQuery
 
-    words = [*(each.word for each in Action), ABANDONED]
+    words = [*(each.word for each in Action), ABANDONED, HEALTH]
     if action and action.lower() not in words:
         raise typer.BadParameter(f'"{action}" is not one of {", ".join(words)}', param_hint="--action")
     now = time.time()

@@ -83,9 +83,11 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
             {
                 "zone": "bl.example.net",
                 "name": "EXAMPLE",
+                "group": "example",
                 "codes": {"127.0.0.2": {"name": "SBL", "score": 4.0}, "127.0.0.4-7": {"name": "XBL", "score": 3.0}},
             },
         ),
+        "checks.dnsbl.groups": {"example": 5.0},
     }
 )
 """Shown, commented out, where the default is nothing."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import math
+import random
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gatekeeper.model import IPAddress, setting
+from gatekeeper.model import GROUP_LINE, IPAddress, setting
 
 # Addresses that stay within somebody's own walls; no list of the world's can know them. The networks for
 # documentation are not among them: examples and tests live there.
@@ -53,6 +55,54 @@ def reversed_labels(address: IPAddress) -> str:
 def reverse_name(address: IPAddress, zone: str) -> str:
     """The name that a list is asked for about an address."""
     return f"{reversed_labels(address)}.{zone}"
+
+
+class Family(enum.Enum):
+    """What a list is asked about; its health is another for each, as the servers of each may be."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+    NAMES = "names"  # domains
+    HASHES = "hashes"  # digests, of e-mail addresses for example
+
+
+_V6_LISTED, _V6_NOT_LISTED = "::ffff:7f00:2", "::ffff:7f00:1"  # RFC 5782 §5
+_CANNOT_BE_LISTED = 127 << 24 | 1 << 23
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def control_labels(family: Family, dice: random.Random) -> str:
+    """The labels of something that no list can list, another one each time: no cache can know the answer.
+
+    An address of 127.128.0.0/9, which is nobody's (mapped into IPv6 for lists of those); a name below `invalid`,
+    which cannot exist (RFC 6761 §6.4); a digest of nothing.
+    """
+    if family is Family.NAMES:
+        return f"c{dice.getrandbits(64):016x}.invalid"
+    if family is Family.HASHES:
+        return "".join(dice.choices(_LETTERS, k=52))  # as long as SHA-256 is in base 32
+    number = _CANNOT_BE_LISTED | dice.getrandbits(23)
+    if family is Family.IPV4:
+        return reversed_labels(ipaddress.IPv4Address(number))
+    return nibbles(ipaddress.IPv6Address(0xFFFF << 32 | number))
+
+
+def nibbles(address: ipaddress.IPv6Address) -> str:
+    """From the last to the first, of a mapped IPv4 address too (RFC 5782 §2.4)."""
+    return ".".join(reversed(address.packed.hex()))
+
+
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,10}")
+
+
+def _test_labels(text: str) -> str | None:
+    """What stands before the zone for a test point as it is written; None for what cannot."""
+    text = text.lower().removesuffix(".")
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text if _NAME.fullmatch(text) and len(text) <= 64 else None
+    return nibbles(address) if isinstance(address, ipaddress.IPv6Address) else reversed_labels(address)
 
 
 def _number(text: str) -> int:
@@ -157,6 +207,13 @@ class DnsList:
         },
     )
     ipv6: bool = setting(True, "Whether it is asked about IPv6 addresses too.")
+    group: str = setting("", "Lists of one group count together no more than the group's cap.")
+    test_listed: str = setting(
+        "", "What it must list: an address or a name; where empty, 127.0.0.2, or TEST on lists of names (RFC 5782)."
+    )
+    test_not_listed: str = setting("", "What it must not list: 127.0.0.1, or INVALID on lists of names, where empty.")
+    test_listed_ipv6: str = setting("", "The same for IPv6: ::FFFF:7F00:2 where empty.")
+    test_not_listed_ipv6: str = setting("", "The same for IPv6: ::FFFF:7F00:1 where empty.")
 
     def __post_init__(self) -> None:
         if len(self.zone) > _LONGEST_ZONE or not _ZONE.fullmatch(self.zone):
@@ -164,6 +221,8 @@ class DnsList:
         for name in (self.name, *(code.name for code in self.codes.values())):
             if not _RULE_PART.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be part of a rule's name; use A-Z, 0-9 and _")
+            if GROUP_LINE in f"_{name}_":
+                raise ValueError(f"{name!r} would look like a group of lists; give it another name")
         scores: dict[str, float] = {}
         for pattern, code in self.codes.items():
             parse_pattern(pattern, code.name)
@@ -174,6 +233,12 @@ class DnsList:
                 raise ValueError(f"{self.name} has two codes {code.name} with different scores; give one another name")
         if not scores and self.score is None:
             raise ValueError(f"the list {self.name} has no score; give it one, or codes that have")
+        if self.group and not _GROUP.fullmatch(self.group):
+            raise ValueError(f"{self.group!r} cannot be a group's name; use letters, digits and _")
+        for name in ("test_listed", "test_not_listed", "test_listed_ipv6", "test_not_listed_ipv6"):
+            text = getattr(self, name)
+            if text and _test_labels(text) is None:
+                raise ValueError(f"{name}: {text!r} is neither an address nor a name")
         if not all(math.isfinite(score) for score in (*scores.values(), self.score or 0.0)):
             raise ValueError(f"a score of {self.name} is no finite number")
 
@@ -186,6 +251,24 @@ class DnsList:
     def shown(self) -> str:
         """The zone as it may be shown: the key of a subscriber, which is a label of its own, is left out."""
         return _KEY.sub("(key)", self.suffix)
+
+    @property
+    def welcomes(self) -> bool:
+        """Whether being on it is an excuse."""
+        return any(score < 0 for score in self.scores.values())
+
+    def test_points(self, family: Family) -> tuple[str, str]:
+        """The labels of what it must list and of what it must not, to be put before the zone; "" where nobody knows."""
+        if family is Family.IPV6:
+            given = self.test_listed_ipv6 or _V6_LISTED, self.test_not_listed_ipv6 or _V6_NOT_LISTED
+        elif family is Family.IPV4:
+            given = self.test_listed or "127.0.0.2", self.test_not_listed or "127.0.0.1"
+        elif family is Family.NAMES:
+            given = self.test_listed or "test", self.test_not_listed or "invalid"
+        else:
+            given = self.test_listed, self.test_not_listed
+        listed, not_listed = (_test_labels(text) or "" for text in given)
+        return listed, not_listed
 
     @cached_property
     def meaning(self) -> Codes:
@@ -200,6 +283,7 @@ class DnsList:
 
 
 _RULE_PART = re.compile(r"[A-Z0-9_]{1,40}")
+_GROUP = re.compile(r"[A-Za-z0-9_]{1,40}")
 _ZONE = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _LONGEST_ZONE = 253 - 64  # before it stand 32 nibbles with their dots
 # Spamhaus, Abusix and others put it into the name: "u5t6...4fq.zen.dq.spamhaus.net".

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import collapse_addresses, ip_address, ip_network
+from ipaddress import collapse_addresses, ip_network
 from typing import Final
 
+from gatekeeper.dns.fresh import PUBLIC_RESOLVERS
 from gatekeeper.doctor.attachments import attachments, paths
 from gatekeeper.doctor.facts import Attachment, Facts, Mode, Port
 from gatekeeper.doctor.postfix import Postfix
@@ -26,28 +27,6 @@ from gatekeeper.wire.listen import TcpAddress, UnixAddress, read_listen
 
 WIDEST: Final = {4: 7, 6: 15}
 """A network with a shorter prefix is the world, or a good part of it, and never somebody's own."""
-
-PUBLIC_RESOLVERS: Final = {
-    str(ip_address(address)): owner
-    for owner, addresses in {
-        "Google": ("8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"),
-        "Cloudflare": (
-            *("1.1.1.1", "1.0.0.1", "1.1.1.2", "1.0.0.2", "1.1.1.3", "1.0.0.3"),
-            *("2606:4700:4700::1111", "2606:4700:4700::1001", "2606:4700:4700::1112", "2606:4700:4700::1002"),
-            *("2606:4700:4700::1113", "2606:4700:4700::1003"),
-        ),
-        "Quad9": (
-            *("9.9.9.9", "149.112.112.112", "9.9.9.10", "149.112.112.10", "9.9.9.11", "149.112.112.11"),
-            *("2620:fe::fe", "2620:fe::9", "2620:fe::10", "2620:fe::fe:10", "2620:fe::11", "2620:fe::fe:11"),
-        ),
-        "OpenDNS": ("208.67.222.222", "208.67.220.220", "2620:119:35::35", "2620:119:53::53"),
-        "AdGuard": ("94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"),
-        "Level 3": ("4.2.2.1", "4.2.2.2", "4.2.2.3", "4.2.2.4", "4.2.2.5", "4.2.2.6"),
-        "DNS4EU": ("86.54.11.1", "86.54.11.100", "2a13:1001::86:54:11:1", "2a13:1001::86:54:11:100"),
-    }.items()
-    for address in addresses
-}
-"""Resolvers that everybody may ask. DNS lists refuse them, or answer wrongly, because they cannot see who asks."""
 
 SOCKET: Final = "gatekeeper/milter"
 

@@ -17,7 +17,9 @@ from gatekeeper.model import Contribution, Kind, Missing, Reply, Thresholds, Tls
 FORMAT = 1
 """Of the document. A reader takes what it knows; a format it does not know it does not read."""
 ABANDONED = "abandoned"
-"""The one outcome that is not an action: the client gave the transaction up."""
+"""An outcome that is not an action: the client gave the transaction up."""
+HEALTH = "health"
+"""Not a transaction at all: a DNS list, or the nameservers, came into another state. `note` says which."""
 
 
 @dataclass(frozen=True, slots=True)

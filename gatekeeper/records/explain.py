@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gatekeeper.model import Contribution, Kind, Missing
+from gatekeeper.model import GROUP_LINE, Contribution, Kind, Missing
 from gatekeeper.records.document import Decision, Record, RecordedFinding, RecordedRecipient, points, to_plain
 
 ALREADY_COUNTED = "counted above"
@@ -176,7 +176,7 @@ def _rows(
         own = waiting.get(one.rule)
         found = own.pop(0) if own else elsewhere.get(one.rule)
         decides = decision is not None and decision.decided_by == one.rule
-        remark = "decides alone" if decides else "" if found else NOT_KEPT
+        remark = "decides alone" if decides else "" if found or GROUP_LINE in one.rule else NOT_KEPT
         rows.append(
             Row(
                 one.rule,

@@ -82,6 +82,10 @@ class Recorder:
         """Log it and queue it. An id that is still waiting is replaced."""
         event, facts = log_line(record)
         log.event(event, **facts)
+        self.keep(record)
+
+    def keep(self, record: Record) -> None:
+        """Queue it, where it is no mail's and has been logged in other words."""
         if record.id not in self._queue and len(self._queue) >= self._settings.queue:
             metrics.RECORDS_DROPPED["queue_full"].inc()
             return

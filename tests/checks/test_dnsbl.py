@@ -1,13 +1,16 @@
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dnsbl import Dnsbl, ListEvidence
-from gatekeeper.dns.lists import DnsList, ListCode
+from gatekeeper.dns.desk import Desk
+from gatekeeper.dns.health import Health, State, key_of
+from gatekeeper.dns.lists import DnsList, Family, ListCode
 from gatekeeper.dns.resolver import AiodnsResolver, Budget, BudgetedResolver, Settings, Status
-from gatekeeper.model import Envelope, Finding, Kind, Mail, Missing, Session
+from gatekeeper.model import Envelope, Finding, Group, Kind, Mail, Missing, Session
 from gatekeeper.store.memory import MemoryStore
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.fake_resolver import FakeResolver
@@ -30,7 +33,10 @@ def mail_from(address: str | None) -> Mail:
 
 
 def tools_with(resolver) -> Tools:
-    return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset({"example.org"}))
+    """A welcome list excuses nobody before it has been tested: here it was."""
+    desk = Desk()
+    desk.learn({key_of(WELCOME, Family.IPV4): Health(State.OK)})
+    return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset({"example.org"}), desk)
 
 
 async def inspect(zone, address: str | None = "192.0.2.5", check: Dnsbl = CHECK) -> list[Finding | Missing]:
@@ -138,14 +144,15 @@ async def test_lists_are_asked_at_once_and_a_spent_budget_is_missing_evidence():
         resolver = AiodnsResolver(Settings(nameservers=(server.address,)))
         for each in CHECK.lists:
             server.hold(f"{NAME}.{each.suffix}")
-        waiting = asyncio.create_task(CHECK.inspect(mail_from("192.0.2.5"), tools_with(resolver)))
+        tools = tools_with(resolver)
+        waiting = asyncio.create_task(CHECK.inspect(mail_from("192.0.2.5"), tools))
         for each in CHECK.lists:
             await server.arrival(f"{NAME}.{each.suffix}")  # none waits for another's answer
         for each in CHECK.lists:
             server.hold(f"{NAME}.{each.suffix}").set()
         assert rules_of(await waiting) == ["DNSBL_ZEN_SBL", "DNSBL_PLAIN", "DNSBL_WELCOME"]
 
-        spent = tools_with(BudgetedResolver(resolver, Budget(0)))
+        spent = replace(tools, resolver=BudgetedResolver(resolver, Budget(0)))
         assert len(rules_of(await CHECK.inspect(mail_from("192.0.2.5"), spent))) == 3  # known already
         missing = await CHECK.inspect(mail_from("192.0.2.6"), spent)
         assert [result.why for result in missing if isinstance(result, Missing)] == ["budget"] * 3
@@ -161,3 +168,86 @@ async def test_a_dead_list_costs_its_own_evidence_only():
         assert [result.name for result in found if isinstance(result, Missing)] == ["dnsbl:ZEN"]
         assert rules_of(found) == ["DNSBL_PLAIN"]
         await resolver.close()
+
+
+# --- a new listing counts only after a control question ---------------------------------------------------------------
+
+
+async def test_after_a_listing_the_list_is_asked_for_what_cannot_be_listed():
+    resolver = FakeResolver({(f"{NAME}.bl.test", "A"): ["127.0.0.2"]})
+    found = await CHECK.inspect(mail_from("192.0.2.5"), tools_with(resolver))
+    assert rules_of(found) == ["DNSBL_PLAIN"]
+    [control] = resolver.asked[3:]
+    labels = control[0].removesuffix(".bl.test").split(".")
+    assert labels[3] == "127"
+    assert int(labels[2]) >= 128
+
+
+class Everybody(FakeResolver):
+    """A list that lists whatever it is asked."""
+
+    async def ask(self, name, rtype):
+        if name.endswith(".bl.test"):
+            self.answers[name, rtype] = ["127.0.0.2"]
+        return await super().ask(name, rtype)
+
+
+async def test_a_list_that_lists_everybody_is_missing():
+    [missing] = await CHECK.inspect(mail_from("192.0.2.5"), tools_with(Everybody()))
+    assert isinstance(missing, Missing)
+    assert (missing.name, missing.rules) == ("dnsbl:PLAIN", ("DNSBL_PLAIN",))
+    assert "control question failed" in missing.why
+
+
+@pytest.mark.parametrize("state", [State.DEAD, State.WORLD, State.REFUSES])
+async def test_a_list_without_a_vote_is_not_asked_and_is_missing(state):
+    resolver = FakeResolver({(f"{NAME}.bl.test", "A"): ["127.0.0.2"]})
+    tools = tools_with(resolver)
+    tools.desk.learn({key_of(PLAIN, Family.IPV4): Health(state)})
+    found = await CHECK.inspect(mail_from("192.0.2.5"), tools)
+    assert found == [Missing("dnsbl:PLAIN", ("DNSBL_PLAIN",), f"has no vote: {state.value}")]
+    assert (f"{NAME}.bl.test", "A") not in resolver.asked
+
+
+async def test_the_health_of_ipv6_is_its_own():
+    nibbles = "1" + ".0" * 23 + ".8.b.d.0.1.0.0.2"
+    tools = tools_with(FakeResolver({(f"{nibbles}.bl.test", "A"): ["127.0.0.2"]}))
+    tools.desk.learn({key_of(PLAIN, Family.IPV4): Health(State.DEAD)})
+    assert rules_of(await CHECK.inspect(mail_from("2001:db8::1"), tools)) == ["DNSBL_PLAIN"]
+
+
+@pytest.mark.parametrize("state", [each for each in State if each is not State.OK])
+async def test_a_welcome_list_that_is_not_well_excuses_nobody(state):
+    tools = tools_with(FakeResolver({(f"{NAME}.wl.test", "A"): ["127.0.0.2"]}))
+    tools.desk.learn({key_of(WELCOME, Family.IPV4): Health(state)})
+    found = await CHECK.inspect(mail_from("192.0.2.5"), tools)
+    assert [(type(each), getattr(each, "rules", None)) for each in found] == [(Missing, ("DNSBL_WELCOME",))]
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def test_lists_of_a_group_share_its_cap():
+    lists = tuple(DnsList(f"{name}.test", name.upper(), 3.0, group="copies") for name in ("a", "b"))
+    groups = [rule.group for rule in Dnsbl((*lists, PLAIN), {"copies": 4.0}).rules()]
+    assert groups == [Group("DNSBL_GROUP_COPIES", 4.0)] * 2 + [None]
+
+
+@pytest.mark.parametrize(
+    ("group", "groups", "mend"),
+    [
+        ("copies", {}, "copies = 5.0"),
+        ("copies", {"copies": 0.0}, "above 0"),
+        ("copies", {"copies": float("inf")}, "above 0"),
+        ("", {"copies": 5.0}, 'no list has the group "copies"'),
+        ("co pies", {"co pies": 5.0}, "letters, digits"),
+    ],
+)
+def test_groups_that_make_no_sense_are_refused(group, groups, mend):
+    with pytest.raises(ValueError, match=mend):
+        Dnsbl((DnsList("a.test", "A", 1.0, group=group),), groups)
+
+
+def test_a_list_cannot_look_like_a_group():
+    with pytest.raises(ValueError, match="look like a group"):
+        DnsList("a.test", "GROUP_A", 1.0)

@@ -41,7 +41,7 @@ def test_nothing_is_shipped_for_a_setting_that_does_not_exist(given):
     text = shipped.example_file()
     for path in given:
         section, _, key = path.rpartition(".")
-        assert re.search(rf"^#?{key} = |^#\[\[{re.escape(path)}\]\]$", text, re.MULTILINE), path
+        assert re.search(rf"^#?{key} = |^#\[\[{re.escape(path)}\]\]$|^\[{re.escape(path)}\]$", text, re.MULTILINE), path
         assert not section or f"[{section}]" in text
 
 

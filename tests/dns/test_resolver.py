@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.dns import resolver as module
+from gatekeeper.dns.nameservers import FIRST_REST, SICK_AFTER, impossible, parse_nameserver, read
 from gatekeeper.dns.resolver import (
     AiodnsResolver,
     Answer,
@@ -196,7 +196,7 @@ async def test_records_of_a_right_and_a_wrong_owner_are_told_apart():
         pycares.DNSRecord("NAME.test", a, 1, 9, pycares.ARecordData("192.0.2.1")),
     ]
     result = pycares.DNSResult(answer=records, authority=[], additional=[])
-    assert module._read("name.test", "A", result) == Answer(Status.OK, ("192.0.2.1",), 9.0)
+    assert read("name.test", "A", result) == Answer(Status.OK, ("192.0.2.1",), 9.0)
 
 
 async def test_a_port_where_nobody_listens_is_a_timeout():
@@ -266,7 +266,7 @@ async def test_a_name_that_cannot_be_asked_for_is_not_asked_for(lab, name, statu
 @given(st.text(max_size=300))
 def test_any_text_is_a_name_or_says_why_not(text):
     name = text.lower().removesuffix(".")
-    if module._impossible(name) is None:
+    if impossible(name) is None:
         assert name.isascii()
         assert 0 < len(name) <= 253
 
@@ -346,7 +346,7 @@ async def test_the_channel_is_renewed_without_hurting_what_is_under_way_on_the_o
     assert (await it.ask("name.test")).records == ("192.0.2.2",)
     go.set()
     assert (await slow).records == ("192.0.2.1",)
-    assert it.resolver._retired == set()
+    assert it.resolver._servers[0]._retired == set()
 
 
 # --- single flight ---------------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ async def test_what_is_in_the_cache_costs_no_budget(lab):
     ],
 )
 def test_a_nameserver_is_an_address_with_a_port_or_without(written, meant):
-    assert module._nameserver(written) == meant
+    assert parse_nameserver(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -497,6 +497,86 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 async def test_without_nameservers_the_system_s_are_asked():
     resolver = AiodnsResolver(Settings(), Clock())
-    line = await resolver._fresh_line()
-    assert line.channel.nameservers
+    assert await resolver.nameservers()
     await resolver.close()
+
+
+# --- servers in turns, stale answers, hurry --------------------------------------------------------------------------
+
+
+async def test_servers_take_turns(lab):
+    one, two = await lab(), await lab()
+    both = AiodnsResolver(Settings(nameservers=(one.server.address, two.server.address)))
+    for number in range(10):
+        await both.ask(f"n{number}.test", "A")
+    assert (len(one.server.asked), len(two.server.asked)) == (5, 5)
+    await both.close()
+
+
+async def test_a_sick_server_is_left_out_and_comes_back_by_itself(lab):
+    dead, good = await lab(), await lab()
+    clock = Clock()
+    both = AiodnsResolver(Settings(nameservers=(dead.server.address, good.server.address), timeout=SOON), clock)
+    dead.server.fault = Fault.REFUSED
+    for number in range(20):
+        assert (await both.ask(f"n{number}.test", "A")).status is Status.NXDOMAIN
+    assert len(dead.server.asked) == SICK_AFTER
+    clock.now += FIRST_REST
+    assert (await both.ask("trial.test", "A")).status is Status.NXDOMAIN
+    await dead.server.arrival("trial.test")
+    dead.server.fault = None
+    clock.now += 10 * FIRST_REST
+    await both.ask("again.test", "A")
+    await asyncio.gather(*both._trials)
+    assert not any(server.sick for server in both._servers)
+    await both.close()
+
+
+async def test_a_slow_server_is_overtaken_by_the_next(lab):
+    slow, quick = await lab(), await lab({("name.test", "A"): ["192.0.2.1"]})
+    slow.server.hold("name.test")
+    both = AiodnsResolver(Settings(nameservers=(quick.server.address, slow.server.address), timeout=SOON, tries=10))
+    assert (await both.ask("name.test", "A")).records == ("192.0.2.1",)
+    assert slow.server.count("name.test") >= 1
+    await both.close()
+
+
+async def test_a_refusal_of_all_servers_is_a_refusal(lab):
+    one, two = await lab({("name.test", "A"): Fault.REFUSED}), await lab({("name.test", "A"): Fault.SERVFAIL})
+    both = AiodnsResolver(Settings(nameservers=(one.server.address, two.server.address)))
+    assert (await both.ask("name.test", "A")).status is Status.REFUSED
+    await both.close()
+
+
+async def test_an_old_answer_stands_in_while_no_server_answers_as_long_as_is_set(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]}, stale_for=1000.0, failure_ttl=2.0)
+    await it.ask("name.test")
+    it.server.fault = Fault.SERVFAIL
+    it.clock.now += 301
+    stale = await it.ask("name.test")
+    assert (stale.records, stale.ttl) == (("192.0.2.1",), 30.0)
+    it.clock.now += 31
+    assert (await it.ask("name.test")).records == ("192.0.2.1",)
+    it.clock.now += 970  # over a thousand seconds past its time, however often it was asked for
+    assert (await it.ask("name.test")).status is Status.REFUSED
+    it.server.fault = None
+    it.clock.now += 3
+    assert (await it.ask("name.test")).ttl == 300
+
+
+async def test_without_the_setting_an_old_answer_is_none(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    await it.ask("name.test")
+    it.server.fault = Fault.SERVFAIL
+    it.clock.now += 301
+    assert (await it.ask("name.test")).status is Status.REFUSED
+
+
+async def test_once_most_have_answered_the_others_are_hurried_and_their_answers_kept(lab):
+    it = await lab(timeout=30.0, tries=1)
+    go = it.server.hold("n0.test")
+    answers = await ask_all(it.resolver, [(f"n{number}.test", "A") for number in range(6)], hurry=0.01)
+    assert [answer.status for answer in answers.values()] == [Status.TIMEOUT] + [Status.NXDOMAIN] * 5
+    (flight,) = it.resolver._flights.values()
+    go.set()
+    assert (await flight).status is Status.NXDOMAIN

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, cast
 
@@ -31,6 +32,9 @@ class Fault(enum.Enum):
     WRONG_OWNER = "wrong owner"  # the right question, records of another name
     WRONG_TYPE = "wrong type"  # the right question, a record of another type
     TRUNCATED = "truncated"  # TC and no records over UDP; TCP answers properly
+    WILDCARD = "wildcard"  # every address question is answered 127.0.0.2: a DNS list that lists the world
+    REFUSING = "refusing"  # every address question is answered 127.255.255.254: a DNS list that refuses us
+    HIJACKED = "hijacked"  # every address question is answered with somebody's web server
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Asked:
     name: str
     rtype: str
     transport: str  # "udp" or "tcp"
+    id: int = field(default=0, compare=False)  # the same where a question is only sent again
 
 
 Zone = Mapping[tuple[str, str], Iterable[str] | Fault]
@@ -49,9 +54,10 @@ class DnsServer:
     """`async with DnsServer({("a.test", "A"): ["192.0.2.1"]}) as server:` listens at `server.address`.
 
     The zone maps (name, type) to records as text in zone-file form, or to a `Fault`; `faults` maps a name to one for
-    every type, and `fault` is one for every question. A CNAME is followed as far as the zone goes. Unknown names are
-    NXDOMAIN, known ones NODATA; both come with a SOA whose minimum is `negative_ttl`, or without one where that is
-    None. `ttls` gives single record sets another TTL. What came in stands in `asked`.
+    every type, `under` a domain to one for every name below it, and `fault` is one for every question. A CNAME is
+    followed as far as the zone goes. Unknown names are NXDOMAIN, known ones NODATA; both come with a SOA whose
+    minimum is `negative_ttl`, or without one where that is None. `ttls` gives single record sets another TTL. What
+    came in stands in `asked`.
     """
 
     def __init__(
@@ -67,7 +73,9 @@ class DnsServer:
         self.negative_ttl = negative_ttl
         self.ttls: dict[tuple[str, str], int] = {}
         self.faults: dict[str, Fault] = {_plain(name): fault for name, fault in (faults or {}).items()}
+        self.under: dict[str, Fault] = {}
         self.asked: list[Asked] = []
+        self._owners: Counter[str] = Counter()
         self._zone: dict[tuple[str, str], list[str] | Fault] = {}
         self._held: dict[str, asyncio.Event] = {}
         self._arrivals = asyncio.Condition()
@@ -78,12 +86,14 @@ class DnsServer:
     def add(self, name: str, rtype: str, records: Iterable[str] | Fault, *, ttl: int | None = None) -> None:
         """Set what is answered from now on."""
         key = _plain(name), rtype.upper()
+        self._owners[key[0]] += key not in self._zone
         self._zone[key] = records if isinstance(records, Fault) else list(records)
         if ttl is not None:
             self.ttls[key] = ttl
 
     def remove(self, name: str, rtype: str) -> None:
         del self._zone[_plain(name), rtype.upper()]
+        self._owners[_plain(name)] -= 1
 
     def hold(self, name: str) -> asyncio.Event:
         """Answers about that name wait until the event is set."""
@@ -133,7 +143,7 @@ class DnsServer:
         question = query.question[0]
         name = _plain(question.name.to_text())
         rtype = dns.rdatatype.to_text(question.rdtype)
-        self.asked.append(Asked(name, rtype, transport))
+        self.asked.append(Asked(name, rtype, transport, query.id))
         async with self._arrivals:
             self._arrivals.notify_all()
         if name in self._held:
@@ -145,6 +155,7 @@ class DnsServer:
     def _wire(self, query: dns.message.Message, name: str, rtype: str, transport: str) -> bytes | None:
         value = self._zone.get((name, rtype))
         fault = self.fault or self.faults.get(name) or (value if isinstance(value, Fault) else None)
+        fault = fault or next((each for domain, each in self.under.items() if name.endswith(f".{domain}")), None)
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
         match fault:
@@ -165,6 +176,9 @@ class DnsServer:
                 wrong = _some("TXT" if rtype != "TXT" else "A")
                 response.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", *wrong))
                 return response.to_wire()
+            case Fault.WILDCARD | Fault.REFUSING | Fault.HIJACKED if rtype == "A":
+                response.answer.append(dns.rrset.from_text(f"{name}.", self.ttl, "IN", "A", _INVENTED[fault]))
+                return response.to_wire()
         self._fill(response, name, rtype)
         if fault is Fault.WRONG_ID:
             response.id = (query.id + 1) & 0xFFFF
@@ -173,8 +187,7 @@ class DnsServer:
         return response.to_wire(max_size=65535)
 
     def _fill(self, response: dns.message.Message, name: str, rtype: str) -> None:
-        known = {owner for owner, _ in self._zone}
-        if name not in known:
+        if not self._owners[name]:
             response.set_rcode(dns.rcode.NXDOMAIN)
         seen: set[str] = set()
         while name not in seen:
@@ -202,6 +215,9 @@ class DnsServer:
                 self.serve(await reader.readexactly(length), "tcp", send)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+
+_INVENTED = {Fault.WILDCARD: "127.0.0.2", Fault.REFUSING: "127.255.255.254", Fault.HIJACKED: "203.0.113.7"}
 
 
 class _Udp(asyncio.DatagramProtocol):

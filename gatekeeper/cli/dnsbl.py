@@ -1,0 +1,12 @@
+"""`gatekeeper dnsbl`: the table of its commands, each in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from gatekeeper.cli.dnsbl_lookup import lookup
+from gatekeeper.cli.dnsbl_test import test
+
+dnsbl = typer.Typer(help="DNS lists: test them now, or ask them all about an address or a name.", no_args_is_help=True)
+dnsbl.command()(test)
+dnsbl.command()(lookup)

@@ -1,0 +1,57 @@
+"""What a question to the DNS comes to: an answer, or one of the ways in which there is none."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Status(enum.Enum):
+    """How a question ended. Only OK, NODATA and NXDOMAIN are answers; the others are no evidence of anything."""
+
+    OK = "ok"  # there are records
+    NODATA = "nodata"  # the name exists, without records of this type
+    NXDOMAIN = "nxdomain"  # the name does not exist
+    REFUSED = "refused"  # the server will not or cannot say (REFUSED, SERVFAIL, NOTIMP)
+    TIMEOUT = "timeout"  # nobody answered in time
+    NONSENSE = "nonsense"  # what came was not an answer, or the name cannot be asked for
+    BUDGET = "budget"  # not asked: the message's budget is spent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a question.
+
+    `records` by type: A, AAAA text of an address · TXT bytes, its strings joined · MX (preference, host; "" is the
+    null MX of RFC 7505) · PTR, NS, CNAME text of a name, lower case without the last dot, octets that are no letters
+    escaped as in a zone file. `ttl` in seconds, what is left of it.
+    """
+
+    status: Status
+    records: tuple[Any, ...] = ()
+    ttl: float = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """Whether this is an answer at all, be it yes or no."""
+        return self.status in _CERTAIN
+
+
+_CERTAIN = frozenset({Status.OK, Status.NODATA, Status.NXDOMAIN})
+
+
+Question = tuple[str, str]
+"""A name in lower case without its last dot, and a record type."""
+
+
+class Resolver(Protocol):
+    """Who answers questions; `AiodnsResolver` in life, a dict in tests."""
+
+    async def ask(self, name: str, rtype: str) -> Answer:
+        """Never raises for anything a name or a peer can do. Equal questions under way share one."""
+        ...
+
+    def cached(self, name: str, rtype: str) -> Answer | None:
+        """The answer if it needs no question, else None. Saves the caller a task where many are asked at once."""
+        ...

@@ -1,0 +1,286 @@
+"""Asks the lists for the checks: who has a vote is asked, and a new listing counts only after a control question.
+
+A list that begins to list everything would do so between two tests of its health. So after each new listing the list
+is asked for something that cannot be listed, and only if it does not list that either the listing stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gatekeeper import log
+from gatekeeper.dns.answer import Answer, Resolver, Status
+from gatekeeper.dns.breaker import Breaker
+from gatekeeper.dns.health import Health, State, key_of
+from gatekeeper.dns.lists import DnsList, Family, Listing, control_labels, judge
+from gatekeeper.dns.resolver import ask_all
+from gatekeeper.metrics import LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
+
+TOGETHER: Final = 0.02
+"""Seconds between two control questions to one list; listings that come meanwhile share the next one."""
+MOST_CHECKED: Final = 20_000
+SILENT_IN_A_ROW: Final = 10
+"""Answers in a row that a list fails to give before its test is asked for early."""
+LOGGED_EVERY: Final = 60.0
+_NO_ANSWER = frozenset({Status.TIMEOUT.value, Status.REFUSED.value, Status.NONSENSE.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A question to a list: `labels` stand before its zone (reversed octets, a domain, a digest)."""
+
+    list: DnsList
+    labels: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.labels}.{self.list.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What a list said. `why` is empty, or why nothing is known; then nothing is listed. `ttl` in seconds."""
+
+    inquiry: Inquiry
+    listed: tuple[Listing, ...] = ()
+    ttl: float = 0.0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that mail has shown about a list between two tests. `trips`: the list loses its vote at once."""
+
+    key: str
+    why: str
+    trips: bool = False
+
+
+class _Known:
+    """What the desk knows about a list in one family."""
+
+    __slots__ = ("breaker", "control", "health", "logged", "sent", "silent")
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.breaker = Breaker()
+        self.control: asyncio.Task[str] | None = None  # not sent yet
+        self.sent = -TOGETHER
+        self.silent = 0
+        self.logged = -LOGGED_EVERY
+
+
+class Desk:
+    """The one place that asks lists. `clock` gives seconds and never jumps.
+
+    `resolver` is asked control questions, which no message's budget pays for; where it is None, the caller's is.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver | None = None,
+        *,
+        hurry: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+        dice: random.Random | None = None,
+    ) -> None:
+        self._resolver = resolver
+        self._hurry = hurry
+        self._clock = clock
+        self._dice = dice or random.Random()  # noqa: S311  # a control name has to be new, not secret
+        self._known: dict[str, _Known] = {}
+        self._checked: dict[str, tuple[float, str]] = {}  # a listing's name: until when, and why it does not count
+        self._alarms: dict[str, Alarm] = {}
+
+    # --- health
+
+    def learn(self, healths: Mapping[str, Health]) -> None:
+        """How lists stand, by `key_of`; those that are not named stay as they were."""
+        for key, health in healths.items():
+            self._of(key).health = health
+
+    def health(self, each: DnsList, family: Family) -> Health:
+        return self._of(key_of(each, family)).health
+
+    def take_alarms(self) -> list[Alarm]:
+        """What has shown since the last call; one of each list."""
+        alarms, self._alarms = self._alarms, {}
+        return list(alarms.values())
+
+    def wronged(self, zones: Iterable[str], family: Family, *, sender: str, now: float) -> None:
+        """These lists (zones as shown) named a sender that authenticates and has been good for long."""
+        for zone in zones:
+            key = f"{family.value} {zone}"
+            why = self._of(key).breaker.wronged(sender, now=now)
+            if why:
+                self._trip(key, why, "wronged")
+
+    # --- asking
+
+    async def poll(self, inquiries: Sequence[Inquiry], family: Family, *, resolver: Resolver) -> list[Vote]:
+        """What each list says, in their order. Lists without a vote are not asked; nothing is raised."""
+        votes: list[Vote] = []
+        unknown: list[int] = []
+        for number, inquiry in enumerate(inquiries):
+            why = self._kept_out(inquiry.list, family)
+            answer = None if why else resolver.cached(inquiry.name, "A")
+            if answer is None and not why:
+                unknown.append(number)
+            votes.append(Vote(inquiry, why=why) if answer is None else self._read(inquiry, family, answer))
+        if unknown:
+            timed = _Timed(resolver, self._clock)
+            questions = [(inquiries[number].name, "A") for number in unknown]
+            answers = await ask_all(timed, questions, hurry=self._hurry)
+            for number, question in zip(unknown, questions, strict=True):
+                votes[number] = self._read(inquiries[number], family, answers[question])
+            self._notice(votes, unknown, timed, family)
+        listing = [number for number, vote in enumerate(votes) if vote.listed]
+        if listing:
+            whys = await self._control([votes[number] for number in listing], family, resolver)
+            for number, why in zip(listing, whys, strict=True):
+                if why:
+                    votes[number] = Vote(inquiries[number], ttl=votes[number].ttl, why=why)
+        return votes
+
+    def _notice(self, votes: Sequence[Vote], new: Iterable[int], timed: _Timed, family: Family) -> None:
+        """What new answers tell about the lists themselves."""
+        listed = sum(1 for vote in votes if vote.listed and not vote.inquiry.list.welcomes)
+        for number in new:
+            vote = votes[number]
+            each = vote.inquiry.list
+            known = self._of(key_of(each, family))
+            LIST_SECONDS[each.name].observe(timed.seconds.get(vote.inquiry.name, self._clock() - timed.began))
+            if vote.why in _NO_ANSWER:
+                known.silent += 1
+                if known.silent == SILENT_IN_A_ROW:
+                    self._alarm(key_of(each, family), f"{SILENT_IN_A_ROW} questions in a row had no answer")
+                continue
+            known.silent = 0
+            if vote.why or each.welcomes:
+                continue
+            why = known.breaker.saw(lone=bool(vote.listed) and listed == 1)
+            if why:
+                self._trip(key_of(each, family), why, "jump")
+
+    def _kept_out(self, each: DnsList, family: Family) -> str:
+        """Why a list has no vote now, or ""."""
+        state = self._of(key_of(each, family)).health.state
+        if not state.votes:
+            return f"has no vote: {state.value}"
+        if each.welcomes and state is not State.OK:
+            return f"{state.value}: it excuses nobody"
+        return ""
+
+    def _read(self, inquiry: Inquiry, family: Family, answer: Answer) -> Vote:
+        if not answer.certain:
+            return Vote(inquiry, why=answer.status.value)
+        if not answer.records:
+            return Vote(inquiry, ttl=answer.ttl)
+        said = judge(answer.records, inquiry.list.meaning)
+        if said.refused:
+            why = f"refused by answering {', '.join(answer.records[:8])}"
+            self._alarm(key_of(inquiry.list, family), why)
+            return Vote(inquiry, ttl=answer.ttl, why=why)
+        return Vote(inquiry, said.listed, answer.ttl)
+
+    # --- the control question
+
+    async def _control(self, votes: Sequence[Vote], family: Family, resolver: Resolver) -> list[str]:
+        """Why each listing does not count, or ""."""
+        now = self._clock()
+        whys: list[str] = []
+        waiting: dict[int, asyncio.Future[str]] = {}
+        for number, vote in enumerate(votes):
+            until, why = self._checked.get(vote.inquiry.name, (0.0, ""))
+            whys.append(why)
+            if until <= now:
+                waiting[number] = self._next_control(vote.inquiry.list, family, resolver)
+        for number, control in waiting.items():
+            whys[number] = await asyncio.shield(control)
+            self._keep(votes[number], whys[number], now)
+        return whys
+
+    def _next_control(self, each: DnsList, family: Family, resolver: Resolver) -> asyncio.Future[str]:
+        """The control question that is sent next: whoever waits for it had its answer before it was sent."""
+        known = self._of(key_of(each, family))
+        if known.control is None:
+            known.control = asyncio.create_task(
+                self._ask_control(known, each, family, self._resolver or resolver), name="dns list control"
+            )
+        return known.control
+
+    async def _ask_control(self, known: _Known, each: DnsList, family: Family, resolver: Resolver) -> str:
+        wait = known.sent + TOGETHER - self._clock()
+        if wait > 0:
+            await asyncio.sleep(min(wait, TOGETHER))
+        known.control = None  # from here on it is being sent: who comes now waits for another
+        known.sent = self._clock()
+        name = f"{control_labels(family, self._dice)}.{each.suffix}"
+        answer = await resolver.ask(name, "A")
+        if answer.certain and not answer.records:
+            LIST_CONTROLS["passed"].inc()
+            return ""
+        result = "listed" if answer.records else "silent"
+        LIST_CONTROLS[result].inc()
+        said = ", ".join(answer.records[:3]) if answer.records else answer.status.value
+        shown = name.removesuffix(each.suffix) + each.shown
+        why = f"its control question failed: {shown} was {'listed' if answer.records else 'not answered'} ({said})"
+        if known.sent - known.logged >= LOGGED_EVERY:
+            known.logged = known.sent
+            log.event(
+                "list_control_failed", level=logging.WARNING, list=each.name, zone=each.shown, result=result, said=said
+            )
+        self._alarm(key_of(each, family), why)
+        return why
+
+    def _keep(self, vote: Vote, why: str, now: float) -> None:
+        """The result belongs to the listing and lives as long as it: a list that is well again did not say it again."""
+        if len(self._checked) >= MOST_CHECKED:
+            for gone in list(self._checked)[: MOST_CHECKED // 2]:
+                del self._checked[gone]
+        self._checked.pop(vote.inquiry.name, None)
+        self._checked[vote.inquiry.name] = (now + vote.ttl, why)
+
+    # --- alarms
+
+    def _trip(self, key: str, why: str, kind: str) -> None:
+        LIST_TRIPS[kind].inc()
+        known = self._of(key)
+        known.health = replace(known.health, state=State.WORLD, why=why)  # until whoever tests it has heard of this
+        log.event("list_tripped", level=logging.WARNING, list=key, why=why)
+        self._alarms[key] = Alarm(key, why, trips=True)
+
+    def _alarm(self, key: str, why: str) -> None:
+        self._alarms.setdefault(key, Alarm(key, why))
+
+    def _of(self, key: str) -> _Known:
+        known = self._known.get(key)
+        if known is None:  # keys are lists of the configuration: no stranger makes more
+            known = self._known[key] = _Known()
+        return known
+
+
+class _Timed:
+    """A resolver that notes how long each question took."""
+
+    __slots__ = ("_clock", "_resolver", "began", "seconds")
+
+    def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
+        self._resolver = resolver
+        self._clock = clock
+        self.began = clock()
+        self.seconds: dict[str, float] = {}
+
+    def cached(self, name: str, rtype: str) -> Answer | None:
+        return self._resolver.cached(name, rtype)
+
+    async def ask(self, name: str, rtype: str) -> Answer:
+        answer = await self._resolver.ask(name, rtype)
+        self.seconds[name] = self._clock() - self.began
+        return answer

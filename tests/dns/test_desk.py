@@ -1,0 +1,246 @@
+import asyncio
+import logging
+
+import pytest
+
+from gatekeeper.dns import desk as module
+from gatekeeper.dns.answer import Answer, Status
+from gatekeeper.dns.breaker import HISTORY, WINDOW
+from gatekeeper.dns.desk import MOST_CHECKED, SILENT_IN_A_ROW, TOGETHER, Alarm, Desk, Inquiry, Vote
+from gatekeeper.dns.health import Health, State, key_of
+from gatekeeper.dns.lists import DnsList, Family, Listing
+from gatekeeper.dns.resolver import AiodnsResolver, Settings
+from gatekeeper.metrics import LIST_CONTROLS
+from tests.support.dns_server import DnsServer, Fault
+from tests.support.fake_resolver import FakeResolver
+
+BL, OTHER = DnsList("bl.test", "BL", 3.0), DnsList("other.test", "OTHER", 3.0)
+LISTED = (Listing("", ("127.0.0.2",)),)
+KEY = key_of(BL, Family.IPV4)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Gatekept(FakeResolver):
+    """Holds every control question until it is let through, and counts them. Control names have an octet over 127."""
+
+    def __init__(self, zone, **settings) -> None:
+        super().__init__(zone, **settings)
+        self.gate = asyncio.Event()
+        self.controls: list[str] = []
+        self.came = asyncio.Event()
+
+    async def ask(self, name: str, rtype: str) -> Answer:
+        if ".127." in name:
+            self.controls.append(name)
+            self.came.set()
+            await self.gate.wait()
+        return await super().ask(name, rtype)
+
+
+def about(number: int, each: DnsList = BL) -> Inquiry:
+    return Inquiry(each, f"{number}.2.0.192")
+
+
+async def poll(desk: Desk, resolver, *inquiries: Inquiry, family: Family = Family.IPV4) -> list[Vote]:
+    return await desk.poll(inquiries, family, resolver=resolver)
+
+
+def zone_of(*numbers: int) -> dict[tuple[str, str], list[str]]:
+    return {(about(number).name, "A"): ["127.0.0.2"] for number in numbers}
+
+
+async def test_votes_come_in_the_order_of_the_questions():
+    resolver = FakeResolver({(about(1, OTHER).name, "A"): ["127.0.0.2"]})
+    votes = await poll(Desk(), resolver, about(1), about(1, OTHER), about(2))
+    assert [(vote.inquiry, vote.listed, vote.why) for vote in votes] == [
+        (about(1), (), ""),
+        (about(1, OTHER), LISTED, ""),
+        (about(2), (), ""),
+    ]
+
+
+async def test_domains_have_a_control_of_their_own():
+    resolver = FakeResolver({("spam.example.bl.test", "A"): ["127.0.0.2"]})
+    [vote] = await poll(Desk(), resolver, Inquiry(BL, "spam.example"), family=Family.NAMES)
+    assert vote.listed == LISTED
+    assert resolver.asked[-1][0].endswith(".invalid.bl.test")
+
+
+# --- the control question ------------------------------------------------------------------------------------------
+
+
+async def test_a_control_is_sent_after_the_answer_came_and_shared_by_those_who_had_theirs_before():
+    resolver = Gatekept(zone_of(1, 2, 3))
+    clock = Clock()
+    desk = Desk(clock=clock)
+    first = asyncio.create_task(poll(desk, resolver, about(1)))
+    await resolver.came.wait()
+    assert len(resolver.controls) == 1
+    # These two have their answers only now, while a control is under way already: it says nothing about them.
+    clock.now += TOGETHER
+    others = [asyncio.create_task(poll(desk, resolver, about(number))) for number in (2, 3)]
+    resolver.came.clear()
+    await resolver.came.wait()
+    resolver.gate.set()
+    votes = [*await first, *(await others[0]), *(await others[1])]
+    assert {vote.listed for vote in votes} == {LISTED}
+    assert len(resolver.controls) == 2
+    assert len(set(resolver.controls)) == 2  # never the same name: no cache knows it
+
+
+async def test_listings_that_come_shortly_after_a_control_share_the_next_one():
+    resolver = Gatekept(zone_of(*range(1, 50)))
+    resolver.gate.set()
+    desk = Desk()
+    await asyncio.gather(*(poll(desk, resolver, about(number)) for number in range(1, 50)))
+    assert len(resolver.controls) <= 2
+
+
+async def test_a_result_lives_as_long_as_its_listing():
+    resolver, clock = Gatekept(zone_of(1), ttl=60.0), Clock()
+    resolver.gate.set()
+    desk = Desk(clock=clock)
+    await poll(desk, resolver, about(1))
+    clock.now += 59.9
+    await poll(desk, resolver, about(1))
+    assert len(resolver.controls) == 1
+    clock.now += 0.2
+    await poll(desk, resolver, about(1))
+    assert len(resolver.controls) == 2
+
+
+@pytest.mark.parametrize("status", [Status.TIMEOUT, Status.REFUSED, Status.NONSENSE])
+async def test_a_control_that_is_not_answered_makes_the_listing_missing(status):
+    class Half(FakeResolver):
+        async def ask(self, name, rtype):
+            return Answer(status) if ".127." in name else await super().ask(name, rtype)
+
+    before = LIST_CONTROLS["silent"]._value.get()
+    desk = Desk()
+    [vote] = await poll(desk, Half(zone_of(1)), about(1))
+    assert not vote.listed
+    assert "was not answered" in vote.why
+    assert LIST_CONTROLS["silent"]._value.get() == before + 1
+    assert [alarm.key for alarm in desk.take_alarms()] == [KEY]
+
+
+async def test_a_listing_from_the_time_of_a_wildcard_stays_missing_when_the_list_is_well_again(caplog):
+    async with DnsServer() as server:
+        server.under["bl.test"] = Fault.WILDCARD
+        resolver, clock = AiodnsResolver(Settings(nameservers=(server.address,))), Clock()
+        desk = Desk(resolver, clock=clock)
+        caplog.set_level(logging.WARNING, "gatekeeper")
+        [vote] = await poll(desk, resolver, about(1))
+        assert "was listed (127.0.0.2)" in vote.why
+        server.under.clear()
+        [again] = await poll(desk, resolver, about(1))  # its answer is still in the cache
+        assert again.why == vote.why
+        [other] = await poll(desk, resolver, about(2))
+        assert (other.listed, other.why) == ((), "")
+        assert [record.msg for record in caplog.records] == ["list_control_failed"]
+        await resolver.close()
+
+
+async def test_one_who_gives_up_does_not_take_the_control_from_the_others():
+    resolver = Gatekept(zone_of(1, 2))
+    desk = Desk()
+    first, second = (asyncio.create_task(poll(desk, resolver, about(number))) for number in (1, 2))
+    await resolver.came.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    resolver.gate.set()
+    assert (await second)[0].listed == LISTED
+
+
+async def test_what_is_kept_of_controls_has_a_limit(monkeypatch):
+    monkeypatch.setattr(module, "MOST_CHECKED", 10)
+    resolver = FakeResolver(zone_of(*range(1, 100)))
+    desk = Desk()
+    for number in range(1, 100):
+        await poll(desk, resolver, about(number))
+        assert len(desk._checked) <= 10
+    assert about(99).name in desk._checked
+    assert MOST_CHECKED > 10
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_learned_about_one_list_leaves_the_others():
+    desk = Desk()
+    desk.learn({KEY: Health(State.DEAD)})
+    desk.learn({key_of(OTHER, Family.IPV4): Health(State.REFUSES)})
+    assert [desk.health(each, Family.IPV4).state for each in (BL, OTHER)] == [State.DEAD, State.REFUSES]
+    assert desk.health(BL, Family.IPV6).state is State.UNTESTED
+
+
+async def test_a_list_that_refuses_raises_an_alarm_once():
+    resolver = FakeResolver({(about(number).name, "A"): ["127.255.255.254"] for number in range(5)})
+    desk = Desk()
+    votes = await poll(desk, resolver, *map(about, range(5)))
+    assert {vote.why for vote in votes} == {"refused by answering 127.255.255.254"}
+    assert desk.take_alarms() == [Alarm(KEY, "refused by answering 127.255.255.254")]
+    assert desk.take_alarms() == []
+
+
+async def test_a_list_that_is_silent_many_times_in_a_row_raises_an_alarm_and_one_answer_ends_the_row():
+    resolver = FakeResolver({(about(number).name, "A"): Status.TIMEOUT for number in range(100)})
+    desk = Desk()
+    for number in range(SILENT_IN_A_ROW - 1):
+        await poll(desk, resolver, about(number))
+    await poll(desk, resolver, about(200))
+    for number in range(SILENT_IN_A_ROW - 1):
+        await poll(desk, resolver, about(number))
+    assert desk.take_alarms() == []
+    await poll(desk, resolver, about(50))
+    assert [alarm.key for alarm in desk.take_alarms()] == [KEY]
+
+
+async def test_a_jump_of_lone_hits_takes_the_vote_away_at_once():
+    resolver = FakeResolver({(f"{n}.1.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)})
+    desk = Desk()
+    for number in range((HISTORY + 1) * WINDOW):
+        await poll(desk, resolver, Inquiry(BL, f"{number}.0"), Inquiry(OTHER, f"{number}.0"))
+    votes = []
+    for number in range(WINDOW):
+        votes += await poll(desk, resolver, Inquiry(BL, f"{number}.1"), Inquiry(OTHER, f"{number}.1"))
+    assert votes[0].listed
+    assert votes[-2].why == "has no vote: lists the world"
+    assert not votes[-1].why
+    [alarm] = desk.take_alarms()
+    assert (alarm.key, alarm.trips) == (KEY, True)
+
+
+async def test_good_senders_on_a_list_take_its_vote_away_and_leave_ipv6_alone():
+    desk = Desk()
+    for number in range(10):
+        desk.wronged(["bl.test"], Family.IPV4, sender=f"ip:{number}", now=0.0)
+    assert desk.health(BL, Family.IPV4).state is State.WORLD
+    assert desk.health(BL, Family.IPV6).state is State.UNTESTED
+    assert all(alarm.trips for alarm in desk.take_alarms())
+
+
+# --- deadlines that shrink -------------------------------------------------------------------------------------------
+
+
+async def test_once_most_lists_have_answered_a_slow_one_is_not_waited_for_and_still_comes_into_the_cache():
+    lists = [DnsList(f"l{number}.test", f"L{number}", 1.0) for number in range(6)]
+    slow = Inquiry(lists[0], "5.2.0.192")
+    async with DnsServer() as server:
+        go = server.hold(slow.name)
+        resolver = AiodnsResolver(Settings(nameservers=(server.address,), timeout=30.0, tries=1))
+        desk = Desk(resolver, hurry=0.05)
+        votes = await desk.poll([Inquiry(each, "5.2.0.192") for each in lists], Family.IPV4, resolver=resolver)
+        assert [vote.why for vote in votes] == ["timeout", "", "", "", "", ""]
+        [flight] = resolver._flights.values()
+        go.set()
+        await flight
+        assert resolver.cached(slow.name, "A") is not None
+        await resolver.close()
