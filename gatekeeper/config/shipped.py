@@ -79,6 +79,12 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
                 "codes": {"127.0.0.2": {"name": "SBL", "score": 4.0}, "127.0.0.4-7": {"name": "XBL", "score": 3.0}},
             },
         ),
+        "checks.uribl.lists": (
+            {"zone": "dbl.spamhaus.org", "name": "DBL", "score": 5.0, "of": ("links", "sender", "from", "helo")},
+        ),
+        "checks.uribl.ignore": ("example.org",),
+        "checks.links.ignore": ("example.org",),
+        "checks.links.shorteners": ("go.example.org",),
     }
 )
 """Shown, commented out, where the default is nothing."""
