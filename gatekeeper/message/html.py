@@ -77,7 +77,9 @@ _STYLED = re.compile(r"style|class|hidden|color|\bid\b|background|size|width|hei
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0\u200b\u200c\u200d\u2060\ufeff\xad\u034f]++")
 _URL_IN_REFRESH = re.compile(r"url\s{0,10}=\s{0,10}[\"']?([^\"'\s>]{1,2000})", re.IGNORECASE)
 _BLOCKS = frozenset(
-    "p div br tr td th li ul ol table h1 h2 h3 h4 h5 h6 hr blockquote center section article header footer option".split()  # noqa: SIM905  # a table reads better so
+    (  # noqa: SIM905  # a table reads better so
+        "p div br tr td th li ul ol table h1 h2 h3 h4 h5 h6 hr blockquote center section article header footer option"
+    ).split()
 )
 _RAW = frozenset("script style textarea xmp noembed noframes title".split())  # noqa: SIM905  # a table reads better so
 _VOID = frozenset("br img hr input meta link area base col embed source track wbr param".split())  # noqa: SIM905  # a table reads better so

@@ -69,9 +69,12 @@ def _with_scheme(text: str) -> tuple[dict[str, None], list[tuple[int, int]]]:
 def _target_end(text: str, start: int) -> int:
     match = _TARGET.match(text, start, start + LONGEST)
     end = match.end() if match is not None else start
+    surplus = text.count(")", start, end) - text.count("(", start, end)
     while end > start and text[end - 1] in _TRAILING:
-        if text[end - 1] in ")]" and text.count("([)]"[")]".index(text[end - 1])], start, end):
-            break  # a bracket that opened inside it
+        if text[end - 1] == ")":
+            if surplus <= 0:
+                break  # a bracket that opened inside it
+            surplus -= 1
         end -= 1
     return end
 

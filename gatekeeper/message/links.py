@@ -5,7 +5,7 @@ Nothing is ever fetched: a filter that follows links confirms addresses, subscri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from urllib.parse import unquote
@@ -114,15 +114,18 @@ class Gatherer:
     _addresses: dict[str, None] = field(default_factory=dict)
     _left_out: int = 0
 
-    def text(self, text: str, place: Place = Place.TEXT) -> None:
-        """Plain text. `place` may be SUBJECT or HIDDEN."""
+    def text(self, text: str, place: Place = Place.TEXT, *, but: Collection[str] = ()) -> None:
+        """Plain text. `place` may be SUBJECT or HIDDEN. `but`: what stands in it and is no link of its own."""
         if not text:
             return
         found = links_in(text)
         self._left_out += found.left_out
         for each in found.links:
-            self._url(parse_url(each), place)
+            if each not in but:
+                self._url(parse_url(each), place)
         for each in found.bare:
+            if each in but:
+                continue
             bare = place if each.startswith("www.") or place is Place.HIDDEN else Place.BARE
             self._url(parse_bare(each), bare)
         if place is not Place.HIDDEN:
@@ -135,8 +138,11 @@ class Gatherer:
         base = next((parse_url(link.target) for link in page.links if link.use is Use.BASE), None)
         for link in page.links:
             self._html(link, base)
-        self.text(page.seen)
-        self.text(page.hidden, Place.HIDDEN)
+        # What a link's text names is what it shows, not where anything leads.
+        shown = [links_in(link.text) for link in page.links if "." in link.text]
+        but = {name for one in shown for name in (*one.links, *one.bare)}
+        self.text(page.seen, but=but)
+        self.text(page.hidden, Place.HIDDEN, but=but)
 
     def header(self, header: Header) -> None:
         """The fields that name addresses for programs (RFC 2369, RFC 8058), and the subject."""

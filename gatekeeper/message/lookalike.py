@@ -40,6 +40,8 @@ _DRAWN_LIKE = {
     **dict(zip("уүγʏỵ", "y" * 5, strict=True)),
     **dict(zip("ᴢʐżᏃ", "z" * 4, strict=True)),
 }
+# Those that even a second look does not tell from ASCII; and what ASCII may stand between them.
+_TWINS = frozenset("аеорсхуіјѕԁһӏԛԝ" + "ονυ" + "օոսցհզ" + "0123456789-")
 _TABLE = str.maketrans(_DRAWN_LIKE)
 # What is told apart on paper, and not in a hurry.
 _IN_A_HURRY = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "3": "e", "4": "a", "$": "s", "|": "l"})
@@ -121,7 +123,7 @@ def _unicode_label(label: str) -> str:
     if not label.startswith("xn--") or len(label) > 63:
         return label
     try:
-        return label[4:].encode("ascii").decode("punycode")
+        return label[4:].encode("ascii").decode("punycode") or label
     except (UnicodeError, ValueError, OverflowError):
         return label
 
@@ -136,7 +138,7 @@ def disguised(host: str) -> bool:
     if any(mixed(label) for label in labels):
         return True
     foreign = [label for label in labels[:-1] if not label.isascii()]
-    return labels[-1].isascii() and any("latin" not in scripts(each) and _drawn(each).isascii() for each in foreign)
+    return labels[-1].isascii() and any(_TWINS.issuperset(label) for label in foreign)
 
 
 def imitated(domain: str, known: Iterable[str]) -> str:
