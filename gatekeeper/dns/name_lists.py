@@ -59,6 +59,10 @@ class NameList(DnsList):
         if self.hash != "none" and not ADDRESSES.issuperset(self.subjects):
             known = ", ".join(f'"{each.value}"' for each in Subject if each in ADDRESSES)
             raise ValueError(f"of: {self.name} is a list of mail addresses, which are found in {known} only")
+        if self.hash == "sha256" and self.encoding == "hex":
+            raise ValueError(
+                f'encoding: a SHA-256 of {self.name} is too long for a name in hexadecimal; write "base32"'
+            )
         if self.hash != "none" and self.addresses:
             raise ValueError(f"addresses: {self.name} is a list of mail addresses; leave this out")
 

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.message.content import content_of
-from gatekeeper.message.links import MOST, Gatherer, Link, Links, Place, Trait
 from gatekeeper.message.html import read_html
+from gatekeeper.message.links import MOST, Gatherer, Link, Links, Place, Trait
 from tests.support.mail import message_of
 
 
