@@ -9,14 +9,16 @@ from functools import cached_property
 from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
+from gatekeeper.dns.asking import Timed, ask_lists
 from gatekeeper.dns.lists import judge, outside
 from gatekeeper.dns.name_lists import NameList, Subject
-from gatekeeper.dns.resolver import Answer, Question, ask_all
+from gatekeeper.dns.resolver import Question
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.message.content import read_content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Links
+from gatekeeper.metrics import LIST_SECONDS
 from gatekeeper.model import Finding, IPAddress, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.wire.address import normal_domain
 from gatekeeper.wire.mailboxes import parse_address_list
@@ -30,13 +32,15 @@ SHOWN = 8
 @dataclass(frozen=True, slots=True)
 class NameListEvidence:
     """What a list answered: the names that led to this rule with where they stood ("evil.example (links)"), the
-    answers, and for how many seconds they are good. A subscriber's key is left out of the zone.
+    answers, and for how many seconds they are good. `seconds` is the longest that a question took which was sent. A
+    subscriber's key is left out of the zone.
     """
 
     zone: str
     names: tuple[str, ...]
     codes: tuple[str, ...]
     ttl: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Uribl:
         for rule, times in rules.items():
             if times > 1:
                 raise ValueError(f"{times} lists would find {rule}; give one of them another name")
+        LIST_SECONDS.declare(_label(each) for each in self.lists)
         for domain in self.ignore:
             if normal_domain(domain) is None:
                 raise ValueError(f'{domain!r} is no domain; write a name such as "example.org"')
@@ -117,7 +122,8 @@ class Uribl:
             links = (await read_content(mail.message)).links
         named = [each for each in self._named(mail, links, asked) if not self._ignored(each, tools)]
         plan = self._plan(named, asked)
-        answers = await ask_all(tools.resolver, dict.fromkeys(plan.questions.values()))
+        whose = {question: _label(name) for (name, _, _), question in plan.questions.items()}
+        answers = await ask_lists(tools.resolver, whose, tools.clock)
         found: list[Finding | Missing] = []
         for each in self.lists:
             found += self._read(each, plan, answers)
@@ -179,14 +185,14 @@ class Uribl:
                 plan.questions[each.name, one.shown, name] = (name, "A")
         return plan
 
-    def _read(self, each: NameList, plan: _Plan, answers: Mapping[Question, Answer]) -> Iterator[Finding | Missing]:
+    def _read(self, each: NameList, plan: _Plan, answers: Mapping[Question, Timed]) -> Iterator[Finding | Missing]:
         rules = _rule_names(each)
         missing = ""
         listed: dict[str, _Listed] = {}
         for (whose, shown, _), question in plan.questions.items():
             if whose != each.name:
                 continue
-            answer = answers[question]
+            answer, seconds = answers[question].answer, answers[question].seconds
             if answer.certain and not answer.records:
                 continue
             if not answer.certain:
@@ -196,11 +202,13 @@ class Uribl:
             if said.refused:
                 missing = f"refused by answering {', '.join(answer.records[:8])}"
             for listing in said.listed:
-                listed.setdefault(listing.name, _Listed()).add(shown, listing.addresses, answer.ttl)
+                listed.setdefault(listing.name, _Listed()).add(shown, listing.addresses, answer.ttl, seconds)
         if missing:
             yield Missing(f"{self.name}:{each.name}", tuple(rules.values()), missing)
         for code, one in listed.items():
-            evidence = NameListEvidence(each.shown, tuple(one.names)[:SHOWN], tuple(one.codes)[:SHOWN], round(one.ttl))
+            evidence = NameListEvidence(
+                each.shown, tuple(one.names)[:SHOWN], tuple(one.codes)[:SHOWN], round(one.ttl), one.seconds
+            )
             names = ", ".join(evidence.names[:3]) + (f" and {len(one.names) - 3} more" if len(one.names) > 3 else "")
             yield Finding(rules[code], evidence, f"{names} on {each.shown} ({', '.join(evidence.codes)})")
 
@@ -229,11 +237,18 @@ class _Listed:
     names: dict[str, None] = field(default_factory=dict)
     codes: dict[str, None] = field(default_factory=dict)
     ttl: float = float("inf")
+    seconds: float | None = None
 
-    def add(self, name: str, codes: Sequence[str], ttl: float) -> None:
+    def add(self, name: str, codes: Sequence[str], ttl: float, seconds: float | None) -> None:
         self.names[name] = None
         self.codes.update(dict.fromkeys(codes))
         self.ttl = min(self.ttl, ttl)
+        if seconds is not None:
+            self.seconds = max(seconds, self.seconds or 0.0)
+
+
+def _label(each: NameList | str) -> str:
+    return f"URIBL_{each if isinstance(each, str) else each.name}"
 
 
 def _rule_names(each: NameList) -> Mapping[str, str]:

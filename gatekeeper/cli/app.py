@@ -10,6 +10,7 @@ import gatekeeper
 from gatekeeper.cli.check import check
 from gatekeeper.cli.config import config
 from gatekeeper.cli.demo import demo
+from gatekeeper.cli.dnsbl import dnsbl
 from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.lists import lists
@@ -38,6 +39,7 @@ app.add_typer(config, name="config")
 app.add_typer(store, name="store")
 app.add_typer(report, name="report")
 app.add_typer(lists, name="lists")
+app.add_typer(dnsbl, name="dnsbl")
 
 
 def _version(wanted: bool) -> None:

@@ -43,7 +43,7 @@ async def test_a_domain_in_a_link_is_found_with_what_the_list_said():
     assert await inspect({("example.net.dbl.test", "A"): ["127.0.1.2"]}) == [
         Finding(
             "URIBL_DBL",
-            NameListEvidence("dbl.test", ("www.evil.example.net (links)",), ("127.0.1.2",), 300),
+            NameListEvidence("dbl.test", ("www.evil.example.net (links)",), ("127.0.1.2",), 300, 0.0),
             "www.evil.example.net (links) on dbl.test (127.0.1.2)",
         )
     ]

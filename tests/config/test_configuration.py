@@ -138,9 +138,10 @@ def test_a_list_of_names_has_the_form_of_one_of_addresses():
     assert "is required" in _problems('[[checks.uribl.lists]]\nzone = "dbl.example"')[0]
     found = read('[[checks.uribl.lists]]\nzone = "dbl.example"\nname = "DBL"\nscore = 5.0\nof = ["links"]', "f.toml")
     assert "URIBL_DBL" in {rule.name for check in found.checks for rule in check.rules()}
-    assert "must be one of" in _problems(
-        '[[checks.uribl.lists]]\nzone = "dbl.example"\nname = "DBL"\nscore = 5.0\nof = ["link"]'
-    )[0]
+    assert (
+        "must be one of"
+        in _problems('[[checks.uribl.lists]]\nzone = "dbl.example"\nname = "DBL"\nscore = 5.0\nof = ["link"]')[0]
+    )
 
 
 def test_a_file_is_loaded(tmp_path):

@@ -113,8 +113,8 @@ def test_budgets_are_kept_and_said(page, left_out):
 
 
 PIECES = st.sampled_from(
-    [*"<>\"'=/! &;-", "<a href=", "</a>", "<!--", "-->", "<p style='display:none'>", "</p>", "<script>", "</script", "text",
-     "<style>", "</style>", "<!--[if mso]>", "<![endif]-->", "&#", "<title>", "\0"]
+    [*"<>\"'=/! &;-", "<a href=", "</a>", "<!--", "-->", "<p style='display:none'>", "</p>", "<script>", "</script",
+     "text", "<style>", "</style>", "<!--[if mso]>", "<![endif]-->", "&#", "<title>", "\0"]
 )  # fmt: skip
 
 

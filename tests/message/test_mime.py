@@ -156,14 +156,12 @@ def test_mime_is_read_once():
             ["hello", "aGVsbG8=\r\n"],
         ),
         (
-            "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n"
-            "LS1iDQoNCmluc2lkZQ0KLS1iLS0NCg==\n",
+            "Content-Transfer-Encoding: base64\nContent-Type: multipart/x;boundary=b\n\nLS1iDQoNCmluc2lkZQ0KLS1iLS0K\n",
             Ambiguity.ENCODED_MULTIPART,
             ["inside"],
         ),
         (
-            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b\n\n"
-            "--b\n\nin\n--b--\n",
+            "Content-Type: multipart/x; boundary=b\n\n--b\nContent-Type: multipart/x; boundary=b\n\n--b\n\nin\n",
             Ambiguity.BOUNDARY_NESTED,
             None,
         ),

@@ -71,7 +71,8 @@ def test_people_cannot_tell_near_colours_apart():
 def test_a_sheet_hides_classes_and_ids_but_not_for_one_screen_only():
     sheet = Sheet()
     sheet.read(
-        "@import 'x'; .a, p.b { display:none } #c{opacity:0} .d{color:red} @media print{.e{display:none}} .f{font-size:0}"
+        "@import 'x'; .a, p.b { display:none } #c{opacity:0} .d{color:red} @media print{.e{display:none}} "
+        ".f{font-size:0}"
     )
     assert sheet.hiding == {".a", ".b", "#c", ".f"}
     assert not sheet.paints
