@@ -347,6 +347,36 @@ LIST_SECONDS = Children(
 """Declared by the checks that ask lists, with the lists' names in their rules ("DNSBL_ZEN")."""
 
 
+class ListAnswers:
+    """What lists answered, counted by list and result; a list that was not declared counts as "other"."""
+
+    RESULTS = ("listed", "not_listed", "refused", "unanswered")
+
+    def __init__(self) -> None:
+        self.metric = Counter(
+            "gatekeeper_list_answers",
+            "Answers of DNS lists, from the cache too: listed, not listed, refused (or nonsense), or none that counts.",
+            ["list", "result"],
+            registry=REGISTRY,
+        )
+        self._children: dict[str, dict[str, Counter]] = {}
+
+    def declare(self, names: Iterable[str]) -> None:
+        """May be called again; names that are there already stay."""
+        for name in names:
+            if name not in self._children:
+                self._children[name] = {result: self.metric.labels(name, result) for result in self.RESULTS}
+
+    def count(self, name: str, result: str) -> None:
+        if name not in self._children:
+            name = "other"
+            self.declare([name])
+        self._children[name][result].inc()
+
+
+LIST_ANSWERS = ListAnswers()
+
+
 # --- store and records -----------------------------------------------------------------------------------------------
 
 STORE_UP = Children(

@@ -12,13 +12,13 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.dns.asking import Timed, ask_lists
 from gatekeeper.dns.lists import judge, outside
 from gatekeeper.dns.name_lists import NameList, Subject
-from gatekeeper.dns.resolver import Question
+from gatekeeper.dns.resolver import Question, Status
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.message.content import read_content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Links
-from gatekeeper.metrics import LIST_SECONDS
+from gatekeeper.metrics import LIST_ANSWERS, LIST_SECONDS
 from gatekeeper.model import Finding, IPAddress, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.wire.address import normal_domain
 from gatekeeper.wire.mailboxes import parse_address_list
@@ -89,7 +89,8 @@ class Uribl:
         for rule, times in rules.items():
             if times > 1:
                 raise ValueError(f"{times} lists would find {rule}; give one of them another name")
-        LIST_SECONDS.declare(_label(each) for each in self.lists)
+        for metric in (LIST_SECONDS, LIST_ANSWERS):
+            metric.declare(_label(each) for each in self.lists)
         for domain in self.ignore:
             if normal_domain(domain) is None:
                 raise ValueError(f'{domain!r} is no domain; write a name such as "example.org"')
@@ -194,11 +195,15 @@ class Uribl:
                 continue
             answer, seconds = answers[question].answer, answers[question].seconds
             if answer.certain and not answer.records:
+                LIST_ANSWERS.count(_label(each), "not_listed")
                 continue
             if not answer.certain:
+                if answer.status is not Status.BUDGET:
+                    LIST_ANSWERS.count(_label(each), "unanswered")
                 missing = missing or answer.status.value
                 continue
             said = judge(answer.records, each.meaning)
+            LIST_ANSWERS.count(_label(each), "refused" if said.refused else "listed" if said.listed else "not_listed")
             if said.refused:
                 missing = f"refused by answering {', '.join(answer.records[:8])}"
             for listing in said.listed:

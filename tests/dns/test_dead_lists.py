@@ -21,7 +21,7 @@ def test_others_are_not(zone):
 def test_a_dead_list_is_refused_with_the_reason_and_the_date():
     with pytest.raises(ValueError, match=r"ix\.dnsbl\.manitu\.net was emptied \(since 2025-01-17\)\. Remove it"):
         DnsList("ix.dnsbl.manitu.net", "NIX", 3.0)
-    with pytest.raises(ValueError, match="ask zen.spamhaus.org instead"):
+    with pytest.raises(ValueError, match=r"ask zen\.spamhaus\.org instead"):
         DnsList("cbl.abuseat.org", "CBL", 3.0)
 
 
