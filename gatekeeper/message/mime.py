@@ -17,7 +17,7 @@ from gatekeeper.message.transfer import Encoding, encoding_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Defect, Header, parse_header
 
-LINE = 300
+LINE = 4096
 """Octets of a line that are compared with a boundary, which has at most 70 (RFC 2046 §5.1.1), and more in life."""
 LOOKED_THROUGH = 2000
 """How many different lines are compared with each boundary's beginning."""
@@ -277,9 +277,12 @@ class _Reader:
     def _multipart(self, part: Part, at: _Section, boundary: str, reading: int) -> bool:
         """The parts between the lines of that boundary; whether there are any."""
         lines = at.source.lines()
-        mark = boundary.encode("utf-8", "replace").rstrip(b" \t")
+        whole = boundary.encode("utf-8", "replace")
+        mark = whole.rstrip(b" \t")
         opens = _between(lines.get(mark), at)
         closes = _between(lines.get(mark + b"--"), at)
+        if whole != mark:
+            closes = sorted({*closes, *_between(lines.get(whole + b"--"), at)})
         if mark in self.around:
             self.noted[Ambiguity.BOUNDARY_NESTED] = None
         digest = part.media == "multipart/digest"
@@ -297,8 +300,7 @@ class _Reader:
         if len(lines) > LOOKED_THROUGH:
             self.left_out[LeftOut.DELIMITERS] = None
             return []
-        known = {mark, mark + b"--"}
-        longer = [line for line in lines if line.startswith(mark) and line not in known]
+        longer = [line for line in lines if line.startswith(mark) and line[len(mark) :].strip() not in {b"", b"--"}]
         return [place for line in longer[:8] for place in _between(lines[line], at)]
 
     def _split(self, at: _Section, opens: list[int], closes: list[int], reading: int, *, digest: bool) -> bool:

@@ -5,16 +5,17 @@ import pytest
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.uribl import NameListEvidence, NamesLeftOut, Uribl
 from gatekeeper.dns.lists import ListCode
-from gatekeeper.dns.name_lists import NameList
+from gatekeeper.dns.name_lists import NameList, Of
 from gatekeeper.dns.resolver import Budget, BudgetedResolver, Status
-from gatekeeper.mailauth.dkim import DkimCode, DkimResult, DkimResults
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.model import Address, Envelope, Finding, Kind, Mail, Missing, Session, Stage
 from gatekeeper.store.memory import MemoryStore
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
 
 DBL = NameList("dbl.test", "DBL", 5.0)
-ALL = ("links", "sender", "from", "reply_to", "dkim", "helo", "reverse_name")
+ALL: tuple[Of, ...] = ("links", "sender", "from", "reply_to", "dkim", "helo", "reverse_name")
 WIDE = NameList("wide.test", "WIDE", 2.0, of=ALL)
 HBL = NameList("hbl.test", "HBL", 3.0, of=("links", "from", "reply_to", "sender"), hash="sha1")
 PAGE = 'Content-Type: text/html\nFrom: a@author.example.com\n\n<a href="http://www.evil.example.net/x">x</a>\n'

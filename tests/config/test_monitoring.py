@@ -93,7 +93,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do():
 
 def test_panels_do_not_lie_upon_each_other():
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    taken = set()
+    taken: set[tuple[int, int]] = set()
     for panel in panels:
         at = panel["gridPos"]
         assert at["x"] + at["w"] <= 24

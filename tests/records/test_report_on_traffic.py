@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from gatekeeper import app
+from gatekeeper.checks.base import Tools
 from gatekeeper.cli.dnsbl_report import known_lists
 from gatekeeper.config import Configuration, read
 from gatekeeper.gate import LiveGate, table_of
@@ -178,7 +179,7 @@ async def reported(mails: list[Sent]) -> tuple[Worth, list[dict[str, Any]]]:
     gate = LiveGate(
         table=table_of(TABLE, {type(each): each for each in configuration.checks}),
         policy=policy,
-        tools=app.Tools(Lists({}), store, lambda: now[0], configuration.hostname, frozenset()),
+        tools=Tools(Lists({}), store, lambda: now[0], configuration.hostname, frozenset()),
         recorder=recorder,
         settings=configuration.gate,
         edit_settings=configuration.message.edit,
@@ -261,7 +262,10 @@ def word(points: int, *, open_above: int = 0) -> str:
 
 
 def counted(mails: list[Sent], documents: list[dict[str, Any]]) -> dict[str, Any]:
-    hits, unique, contrary, unanswered = Counter(), Counter(), Counter(), Counter()
+    hits: Counter[str] = Counter()
+    unique: Counter[str] = Counter()
+    contrary: Counter[str] = Counter()
+    unanswered: Counter[str] = Counter()
     changed: dict[str, Counter[str]] = {}
     overlap: Counter[tuple[str, str]] = Counter()
     by_time = sorted(documents, key=lambda document: document["time"])
