@@ -66,6 +66,11 @@ class _Named:
     def shown(self) -> str:
         return f"{self.whole or self.text} ({self.subject.value})"
 
+    @property
+    def discreet(self) -> str:
+        """For names that nothing was found about: records are no list of the people that mail speaks of."""
+        return f"…@{self.text.rpartition('@')[2]} ({self.subject.value})" if self.mailbox else self.shown
+
 
 @dataclass(frozen=True)  # without slots, for what is worked out once
 class Uribl:
@@ -129,7 +134,7 @@ class Uribl:
         for each in self.lists:
             found += self._read(each, plan, answers)
         if plan.left_out:
-            some = tuple(dict.fromkeys(one.shown for one in plan.left_out))[:SHOWN]
+            some = tuple(dict.fromkeys(one.discreet for one in plan.left_out))[:SHOWN]
             evidence = NamesLeftOut(len(asked.names), len(plan.left_out), some)
             found.append(
                 Finding(LEFT_OUT, evidence, f"{evidence.left_out} names were not asked about, {evidence.asked} were")

@@ -174,6 +174,13 @@ async def test_a_message_with_thirty_links_stays_within_its_budget_and_says_what
     assert left_out.some[0] == "www.host10.com (links)"
 
 
+async def test_people_s_addresses_that_were_not_asked_about_are_not_kept():
+    raw = "\n" + " ".join(f"person{n}@mail{n}.com" for n in range(3)) + "\n"
+    found = await inspect({}, HBL, raw=raw, names=1)
+    assert rules_of(found) == ["URIBL_LEFT_OUT"]
+    assert found[0].evidence.some == ("…@mail1.com (links)", "…@mail2.com (links)")  # type: ignore[union-attr]  # a finding
+
+
 async def test_the_most_telling_links_are_asked_about_first():
     raw = "Content-Type: text/html\n\n" + "".join(f"<img src=http://img{n}.com/>" for n in range(30))
     raw += '<a href="http://paypa1.com/">x</a><a href="http://anchor.com/">y</a>\n'

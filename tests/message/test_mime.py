@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -308,9 +308,9 @@ def test_torture_tests_of_all_projects_are_read_within_their_budgets():
 
 
 OTHERWISE = {
-    "malformedHeaderStartsBody-nocrlfcrlf": "there the line after the one that ends the header is lost; here it is kept",
+    "malformedHeaderStartsBody-nocrlfcrlf": "there a line that looks like a field is lost; here it is kept",
     "malformedHeaderStartsBody-noheader": "there the second line is lost; here it is kept",
-    "weird-boundary": "there blanks at a boundary's end count; programs pass over them, as they may be added on the way",
+    "weird-boundary": "there blanks at the end of a boundary count; most programs pass over them",
     "very-long-boundary": "the same",
     "very-very-long-boundary": "a boundary longer than any line may be is no boundary here",
 }
@@ -325,8 +325,8 @@ def test_what_mime4j_expects_is_among_our_readings():
         if not message.is_file():
             continue
         try:
-            bodies = [_squeezed(body.text or "") for body in ElementTree.fromstring(expected.read_bytes()).iter("body")]
-        except ElementTree.ParseError:  # two of them are no XML
+            bodies = [_squeezed(body.text or "") for body in ET.fromstring(expected.read_bytes()).iter("body")]
+        except ET.ParseError:  # two of them are no XML
             continue
         mime = mime_of(read_message(message.read_bytes()))
         alike += bodies == [_squeezed(_raw(part)) for part in mime.leaves if part.reading == 0]
