@@ -68,7 +68,8 @@ _TAG = re.compile(
 _START = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
 _ATTRIBUTE = re.compile(r"([^\s=>/\"'<]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
-_LOOSE = re.compile(r"[\s/]*+(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|=)")
+_BETWEEN = re.compile(r"[\s/]*+")
+_LOOSE = re.compile(r"(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|=)")
 _COMMENT_END = re.compile(r"--!?>")
 _CONDITION = re.compile(r"<!--\s{0,20}\[if\s", re.IGNORECASE)
 _CONDITION_OPENS = re.compile(r"<!(?:--)?\s{0,20}\[if[^\]>]{0,200}\]\s{0,20}(?:--)?>(?:\s{0,20}<!-->)?", re.IGNORECASE)
@@ -216,6 +217,7 @@ class _Scanner:
     def _declaration(self, opens: int) -> int:
         """A comment, a condition for one mail program, a document type."""
         text = self._text
+        self._tags += 1
         match = _CONDITION_ENDS.match(text, opens)
         if match is not None:
             self._conditional = max(0, self._conditional - 1)
@@ -257,10 +259,9 @@ class _Scanner:
         steps = 0
         while position < len(text) and text[position] != ">":
             steps += 1
+            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing too
             step = _LOOSE.match(text, position)
             if step is None:  # the end of the text, or of the tag behind blanks and slashes
-                while position < len(text) and text[position] in " \t\r\n\f/":
-                    position += 1
                 break
             position = step.end()
             value = ""

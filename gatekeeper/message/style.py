@@ -51,6 +51,7 @@ STYLE = 2000
 """Characters of one style that are read."""
 SHEET = 200_000
 """Characters of a page's sheet that are read."""
+BRACES = 10_000
 RULES = 500
 """Rules of a page's sheet that are read."""
 
@@ -130,7 +131,9 @@ class Sheet:
         text = text[:SHEET].lower()
         depth = rules = selector_from = opened = 0
         selector = ""
-        for brace in _BRACE.finditer(text):
+        for n, brace in enumerate(_BRACE.finditer(text)):
+            if n > BRACES:
+                return
             if brace[0] == "{":
                 depth += 1
                 if depth == 1:
