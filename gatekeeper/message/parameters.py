@@ -54,7 +54,8 @@ _SIMPLE = re.compile(
     r'([A-Za-z0-9!#$&.+^_-]+(?:/[A-Za-z0-9!#$&.+^_-]+)?)(?:; ?([A-Za-z-]+)=(?:"([^"\\]*)"|([^\s";()\\]+)))?'
 )
 _VALUE = re.compile(r"\s*+([^;\s(]*+)")
-_PARAMETER = re.compile(r'[\s;]*+([^\s=;"()]{1,80}+)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)("?)|([^;]*+))', re.DOTALL)
+_BETWEEN = re.compile(r"[\s;]*+")
+_PARAMETER = re.compile(r'([^\s=;"()]{1,80}+)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)("?)|([^;]*+))', re.DOTALL)
 _COMMENT = re.compile(r"\((?:[^()\\]|\\.)*+\)", re.DOTALL)
 _PIECE = re.compile(r"([^*]+)(?:\*([0-9]{1,3}))?(\*)?")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -83,6 +84,7 @@ def parse_parameterised(text: str) -> Parameterised:
     position = found.end() if found else 0
     given: list[tuple[str, str]] = []
     while position < len(text):
+        position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing too
         match = _PARAMETER.match(text, position)
         if match is None:
             position = text.find(";", position) + 1

@@ -104,6 +104,6 @@ def test_panels_do_not_lie_upon_each_other():
 
 
 def test_what_the_operator_is_told_to_watch_is_in_the_rules():
-    """docs/operation.md names the alerts that ship."""
-    named = set(re.findall(r"`(Gatekeeper\w+)`", (ROOT / "docs" / "operation.md").read_text()))
+    """docs/monitoring.md names the alerts that ship."""
+    named = set(re.findall(r"`(Gatekeeper\w+)`", (ROOT / "docs" / "monitoring.md").read_text()))
     assert named == {rule["alert"] for rule in rules()}
