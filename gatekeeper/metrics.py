@@ -344,6 +344,46 @@ DNS_CACHE = Children(
     ),
     ("hit", "joined", "miss"),
 )
+LIST_SECONDS = Children(
+    Histogram(
+        "gatekeeper_list_seconds",
+        "Time until a DNS list had answered a question that the cache could not, by list.",
+        ["list"],
+        registry=REGISTRY,
+        buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+    )
+)
+"""Declared by the checks that ask lists, with the lists' names in their rules ("DNSBL_ZEN")."""
+
+
+class ListAnswers:
+    """What lists answered, counted by list and result; a list that was not declared counts as "other"."""
+
+    RESULTS = ("listed", "not_listed", "refused", "unanswered")
+
+    def __init__(self) -> None:
+        self.metric = Counter(
+            "gatekeeper_list_answers",
+            "Answers of DNS lists, from the cache too: listed, not listed, refused (or nonsense), or none that counts.",
+            ["list", "result"],
+            registry=REGISTRY,
+        )
+        self._children: dict[str, dict[str, Counter]] = {}
+
+    def declare(self, names: Iterable[str]) -> None:
+        """May be called again; names that are there already stay."""
+        for name in names:
+            if name not in self._children:
+                self._children[name] = {result: self.metric.labels(name, result) for result in self.RESULTS}
+
+    def count(self, name: str, result: str) -> None:
+        if name not in self._children:
+            name = "other"
+            self.declare([name])
+        self._children[name][result].inc()
+
+
+LIST_ANSWERS = ListAnswers()
 
 
 DNS_NAMESERVER_UP = Children(

@@ -20,6 +20,7 @@ from gatekeeper.checks.dnsbl import Dnsbl
 from gatekeeper.checks.greylist import Greylist
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
+from gatekeeper.checks.links import Links
 from gatekeeper.checks.manners import Manners
 from gatekeeper.checks.operator_lists import OperatorLists
 from gatekeeper.checks.rates import Rates
@@ -27,6 +28,7 @@ from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
+from gatekeeper.checks.uribl import Uribl
 from gatekeeper.model import Stage
 
 Waves = tuple[tuple[type[Check], ...], ...]
@@ -34,10 +36,10 @@ Waves = tuple[tuple[type[Check], ...], ...]
 TABLE: Final[dict[Stage, Waves]] = {
     Stage.CONNECT: ((OperatorLists, Stacking, Rates),),
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
-    Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates)),
+    Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Dkim, Arc), (Dmarc, OperatorLists, Rates), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Dkim, Arc, Links), (Dmarc, OperatorLists, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -36,10 +36,10 @@ app.command()(explain)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(config, name="config")
-app.add_typer(dnsbl, name="dnsbl")
 app.add_typer(store, name="store")
 app.add_typer(report, name="report")
 app.add_typer(lists, name="lists")
+app.add_typer(dnsbl, name="dnsbl")
 
 
 def _version(wanted: bool) -> None:

@@ -57,7 +57,7 @@ OPTIONAL: Final = frozenset({"servers.smtp", "servers.milter", "servers.policy_s
 """A section left out is a server not opened."""
 
 _LATER = "is not available in this version: remove it"
-PLANNED: Final = MappingProxyType(dict.fromkeys(("checks.uribl", "web"), _LATER))
+PLANNED: Final = MappingProxyType(dict.fromkeys(("web",), _LATER))
 """What the documentation names and this version does not have: said so, never ignored."""
 
 

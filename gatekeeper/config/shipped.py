@@ -88,6 +88,12 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
             },
         ),
         "checks.dnsbl.groups": {"example": 5.0},
+        "checks.uribl.lists": (
+            {"zone": "dbl.spamhaus.org", "name": "DBL", "score": 5.0, "of": ("links", "sender", "from", "helo")},
+        ),
+        "checks.uribl.ignore": ("example.org",),
+        "checks.links.ignore": ("example.org",),
+        "checks.links.shorteners": ("go.example.org",),
     }
 )
 """Shown, commented out, where the default is nothing."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from gatekeeper.dns.dead_lists import death_of
 from gatekeeper.model import GROUP_LINE, IPAddress, setting
 
 # Addresses that stay within somebody's own walls; no list of the world's can know them. The networks for
@@ -218,6 +219,8 @@ class DnsList:
     def __post_init__(self) -> None:
         if len(self.zone) > _LONGEST_ZONE or not _ZONE.fullmatch(self.zone):
             raise ValueError(f'{self.zone!r} is no zone; write a domain name such as "zen.spamhaus.org"')
+        if (death := death_of(self.zone)) is not None:
+            raise ValueError(f"zone: {self.zone} {death}. Remove it")
         for name in (self.name, *(code.name for code in self.codes.values())):
             if not _RULE_PART.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be part of a rule's name; use A-Z, 0-9 and _")

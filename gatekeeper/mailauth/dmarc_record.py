@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
+from gatekeeper.message.domains import SUFFIXES as SUFFIXES  # noqa: PLC0414  # read from here by whoever walks
+
 MOST_RECORD = 8192  # octets of one record
 MOST_QUESTIONS = 8  # of one tree walk (§4.10)
 MOST_URIS = 10  # of one rua=; a receiver may have a limit (RFC 9990 §3.5)
@@ -22,9 +24,8 @@ URI = re.compile(r"([a-z][a-z0-9+.-]*:[^\s,;!]+)(?:!([0-9]{1,12})([kmgt]?))?", r
 FAILURE_OPTIONS = re.compile(r"[01ds](?::[01ds]){0,3}", re.IGNORECASE)
 MULTIPLES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
-# The registries' own suffixes; and with those of companies that give out names to strangers, as registries do.
+# The registries' own suffixes; SUFFIXES has those of companies that give out names to strangers, as registries do, too.
 REGISTRIES = PublicSuffixList(only_icann=True)
-SUFFIXES = PublicSuffixList()
 
 
 class DmarcPolicy(enum.StrEnum):

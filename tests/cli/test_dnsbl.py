@@ -3,4 +3,4 @@ from tests.support.command_line import gatekeeper
 
 def test_its_commands_are_shown():
     shown = gatekeeper("dnsbl", "--help").out
-    assert [name for name in ("test", "lookup") if f"  {name} " not in shown] == []
+    assert [name for name in ("test", "lookup", "report") if f"  {name} " not in shown] == []

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from time import process_time
 
 
@@ -18,3 +19,8 @@ def cost_of(call: Callable[[], object]) -> float:
     finally:
         gc.enable()
     return min(costs)
+
+
+def costs_of(call: Callable[[int], object], *sizes: int) -> tuple[float, ...]:
+    """What it costs at each size."""
+    return tuple(cost_of(partial(call, size)) for size in sizes)

@@ -1,0 +1,129 @@
+"""What a message says: the text of its parts, seen and hidden, and its links. Read once, kept with the message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gatekeeper.message.header import header_of
+from gatekeeper.message.html import Page, read_html
+from gatekeeper.message.links import Gatherer, Links
+from gatekeeper.message.mime import mime_of, parse_mime
+from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Mime, Part
+from gatekeeper.model import Message
+
+AT_ONCE = 256 * 1024
+"""Octets of a body that are read in one go; a larger one is read in a thread, so that nobody waits for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """The text of one part. `page` is set for HTML; `seen` is what people see, `hidden` what they do not."""
+
+    part: Part
+    seen: str
+    hidden: str = ""
+    page: Page | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """The whole reading of a message. `ambiguities` and `left_out` are those of its parts and of their texts."""
+
+    mime: Mime
+    texts: tuple[Text, ...]
+    links: Links
+    ambiguities: tuple[Ambiguity, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def seen(self) -> Iterator[str]:
+        """The text that people see, one part after the other; of all readings."""
+        return (text.seen for text in self.texts)
+
+
+def content_of(message: Message) -> Content:
+    """The reading of a message, made at the first call. Never raises.
+
+    Takes as long as the message is large; `read_content` holds nobody up.
+    """
+    made: Content | None = message.memo.get("content")
+    if made is None:
+        made = message.memo["content"] = _read(message, mime_of(message))
+    return made
+
+
+async def read_content(message: Message) -> Content:
+    """The same, a large body in a thread. Checks that ask at once share one reading; may be cancelled."""
+    made: Content | None = message.memo.get("content")
+    if made is not None:
+        return made
+    if message.body.size <= AT_ONCE:
+        return content_of(message)
+    reading: asyncio.Task[Content] | None = message.memo.get("content_reading")
+    if reading is None:
+        reading = message.memo["content_reading"] = asyncio.create_task(_read_large(message), name="content")
+        reading.add_done_callback(_noticed)
+    return await asyncio.shield(reading)
+
+
+async def _read_large(message: Message) -> Content:
+    chunks = []
+    size = 0
+    for chunk in message.body.chunks():  # here and not in the thread: the file is closed when the session ends
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > LIMITS.body:
+            break
+        await asyncio.sleep(0)
+    header_of(message)  # read here, so that nobody else reads it meanwhile
+    mime, content = await asyncio.to_thread(_parse_large, message, chunks)
+    message.memo["mime"], message.memo["content"] = mime, content
+    return content
+
+
+def _parse_large(message: Message, chunks: list[bytes]) -> tuple[Mime, Content]:
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    mime = parse_mime(header_of(message), body)
+    return mime, _read(message, mime)
+
+
+def _noticed(task: asyncio.Task[Content]) -> None:
+    """Nobody may be waiting any more; what was raised is then nobody's business."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _read(message: Message, mime: Mime) -> Content:
+    noted = dict.fromkeys(mime.ambiguities)
+    left_out = dict.fromkeys(mime.left_out)
+    gatherer = Gatherer()
+    gatherer.header(header_of(message))
+    texts = []
+    room = LIMITS.text
+    for part in mime.leaves:
+        if not part.is_text:
+            continue
+        if room <= 0:
+            left_out[LeftOut.TEXT] = None
+            break
+        text = part.text(room, noted)
+        if len(part.octets) > room * 4:
+            left_out[LeftOut.TEXT] = None
+        room -= len(text)
+        texts.append(_text(part, text, gatherer))
+    return Content(mime, tuple(texts), gatherer.links(), tuple(noted), tuple(left_out))
+
+
+def _text(part: Part, text: str, gatherer: Gatherer) -> Text:
+    if part.is_html or text[:2000].lstrip("\ufeff \t\r\n")[:15].lower().startswith(_PAGE):
+        page = read_html(text)
+        gatherer.page(page)
+        return Text(part, page.seen, page.hidden, page)
+    gatherer.text(text)
+    return Text(part, text)
+
+
+_PAGE = ("<!doctype html", "<html", "<head>", "<body")
+"""How a text begins that some programs show as HTML whatever it is called."""

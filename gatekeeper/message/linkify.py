@@ -1,0 +1,125 @@
+"""Links and mail addresses in plain text, as mail programs make them clickable. Linear, capped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from gatekeeper.message.domains import SUFFIXES
+from gatekeeper.message.urls import LONGEST
+
+DOTS = 5000
+"""How many places of one text are looked at, that could be in a link."""
+FOUND = 1000
+"""How many links of one text are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class InText:
+    """What was found in a text. `links` have a scheme or begin with "www.", `bare` are names without either."""
+
+    links: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+_SCHEME_BEFORE = re.compile(r"(?:h(?:tt|xx)ps?|ftp)\Z", re.IGNORECASE)
+_TARGET = re.compile(r"[^\s<>\"`{}|^\x00-\x1f]*+")
+_TRAILING = ".,;:!?'*)]}>»“”‘’…"
+_WORD_CHARACTERS = re.compile(r"[\w@.+%=~-]", re.ASCII)
+_WORD_AFTER = re.compile(r"[\w.-]*+(?:/[^\s<>\"`{}|^]*+)?", re.ASCII)
+_BEFORE = 100
+_ADDRESS = re.compile(r"[\w.+%=~-]{1,64}@(?:[\w-]{1,63}\.)+[a-z][a-z0-9-]{1,62}", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+([a-z][a-z0-9-]{1,30}|xn--[a-z0-9-]{1,59})", re.IGNORECASE
+)
+
+
+def links_in(text: str) -> InText:
+    """Everything in `text` that a mail program would make a link of. Never raises."""
+    links, taken = _with_scheme(text)
+    bare, addresses = _without(text, taken)
+    left_out = max(0, len(links) - FOUND) + max(0, len(bare) - FOUND) + max(0, len(addresses) - FOUND)
+    return InText(tuple(links)[:FOUND], tuple(bare)[:FOUND], tuple(addresses)[:FOUND], left_out)
+
+
+def _with_scheme(text: str) -> tuple[dict[str, None], list[tuple[int, int]]]:
+    """Links that say what they are, and where they stand."""
+    links: dict[str, None] = {}
+    taken: list[tuple[int, int]] = []
+    position = text.find("://")
+    for _ in range(DOTS):
+        if position < 0:
+            break
+        scheme = _SCHEME_BEFORE.search(text[max(0, position - 5) : position])
+        end = position + 3
+        if scheme is not None:
+            end = _target_end(text, end)
+            start = position - len(scheme[0])
+            if end > position + 3:
+                links[scheme[0].lower().replace("xx", "tt") + text[position:end]] = None
+                taken.append((start, end))
+        if len(links) > FOUND:
+            break
+        position = text.find("://", end)
+    return links, taken
+
+
+def _target_end(text: str, start: int) -> int:
+    match = _TARGET.match(text, start, start + LONGEST)
+    end = match.end() if match is not None else start
+    surplus = text.count(")", start, end) - text.count("(", start, end)
+    while end > start and text[end - 1] in _TRAILING:
+        if text[end - 1] == ")":
+            if surplus <= 0:
+                break  # a bracket that opened inside it
+            surplus -= 1
+        end -= 1
+    return end
+
+
+def _without(text: str, taken: list[tuple[int, int]]) -> tuple[dict[str, None], dict[str, None]]:
+    """Names and mail addresses that stand alone, outside the places that are taken."""
+    bare: dict[str, None] = {}
+    addresses: dict[str, None] = {}
+    position, index = text.find("."), 0
+    for _ in range(DOTS):
+        if position < 0:
+            break
+        while index < len(taken) and taken[index][1] <= position:
+            index += 1
+        if index < len(taken) and taken[index][0] <= position:
+            position = text.find(".", taken[index][1])
+            continue
+        if not (text[position + 1 : position + 2].isalnum() and text[position - 1 : position].isalnum()):
+            position = text.find(".", position + 1)
+            continue
+        start = position
+        floor = max(0, position - _BEFORE, taken[index - 1][1] if index else 0)
+        while start > floor and _WORD_CHARACTERS.match(text, start - 1):
+            start -= 1
+        match = _WORD_AFTER.match(text, position, position + LONGEST)
+        end = match.end() if match is not None else position + 1
+        word = text[start:end].rstrip(_TRAILING + "-")
+        _sort_in(word, bare, addresses)
+        position = text.find(".", max(end, position + 1))
+    return bare, addresses
+
+
+def _sort_in(word: str, bare: dict[str, None], addresses: dict[str, None]) -> None:
+    if "@" in word:
+        found = _ADDRESS.search(word)
+        if found is not None:
+            addresses[found[0].lower()] = None
+        return
+    name, slash, rest = word.partition("/")
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return
+    suffix = match[1]
+    if not (suffix.islower() or name.isupper()):
+        return  # "end.Next": two sentences without a blank
+    if SUFFIXES.publicsuffix(name.lower(), accept_unknown=False) in {None, name.lower()}:
+        return
+    bare[name.lower() + slash + rest] = None

@@ -1,0 +1,157 @@
+"""Which styles hide text from people: zero size, no display, off the screen, the colour of the ground (CSS 2.2).
+
+Not a style engine: it reads what stands in a tag, and the simplest rules of a page's own sheet. Where it cannot know
+the ground's colour it calls nothing hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_HIDES = re.compile(
+    r"display\s*+:\s*+none"
+    r"|visibility\s*+:\s*+(?:hidden|collapse)"
+    r"|font-size\s*+:\s*+(?:(?:0++(?:\.0*+)?|\.0++)(?:px|pt|em|rem|%|vw)?|1px)(?![\d.])"
+    r"|opacity\s*+:\s*+(?:0++(?:\.0*+)?|\.0++)(?![\d.])"
+    r"|mso-hide\s*+:\s*+all"
+    r"|max-(?:height|width)\s*+:\s*+0(?:px|pt|em|%)?(?![\d.])"
+    r"|text-indent\s*+:\s*+-\d{3,}+"
+    r"|clip\s*+:\s*+rect\(\s*+0"
+)
+_POSITION = re.compile(r"position\s*+:\s*+(?:absolute|fixed)")
+_FAR = re.compile(r"(?:left|top|right|margin-left|margin-top)\s*+:\s*+-\d{3,}+")
+_ZERO_BOX = re.compile(r"(?<![a-z-])(?:height|width)\s*+:\s*+0(?:px|pt|em|%)?(?![\d.])")
+_COLOUR = re.compile(r"(?<![a-z-])color\s*+:\s*+([^;!]{1,60})")
+_GROUND = re.compile(r"background(?:-color)?\s*+:\s*+([^;!]{1,80})")
+_RGB = re.compile(r"rgba?\(\s*+(\d{1,3})[\s,]++(\d{1,3})[\s,]++(\d{1,3})")
+_HEX = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-f])")
+_NAMED = {
+    "white": 0xFFFFFF,
+    "black": 0x000000,
+    "red": 0xFF0000,
+    "green": 0x008000,
+    "blue": 0x0000FF,
+    "yellow": 0xFFFF00,
+    "silver": 0xC0C0C0,
+    "gray": 0x808080,
+    "grey": 0x808080,
+    "snow": 0xFFFAFA,
+    "ivory": 0xFFFFF0,
+    "whitesmoke": 0xF5F5F5,
+    "ghostwhite": 0xF8F8FF,
+    "navy": 0x000080,
+    "lightgray": 0xD3D3D3,
+    "lightgrey": 0xD3D3D3,
+}
+_WORD = re.compile(r"[a-z]+")
+WHITE = 0xFFFFFF
+STYLE = 2000
+"""Characters of one style that are read."""
+SHEET = 200_000
+"""Characters of a page's sheet that are read."""
+BRACES = 10_000
+RULES = 500
+"""Rules of a page's sheet that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a style says. Colours are 0xRRGGBB, None where it says nothing; `ground_unknown`: a picture, a gradient."""
+
+    hides: bool = False
+    colour: int | None = None
+    ground: int | None = None
+    ground_unknown: bool = False
+
+
+NOTHING = Look()
+
+
+@lru_cache(maxsize=2048)
+def look_of(style: str) -> Look:
+    """Read the declarations of one style."""
+    text = style[:STYLE].lower()
+    hides = _HIDES.search(text) is not None
+    if not hides and "position" in text:
+        hides = _POSITION.search(text) is not None and _FAR.search(text) is not None
+    if not hides and "overflow" in text:
+        hides = _ZERO_BOX.search(text) is not None
+    if "color" not in text and "background" not in text:
+        return Look(hides) if hides else NOTHING
+    colour, ground = _COLOUR.search(text), _GROUND.search(text)
+    painted = None if ground is None else colour_of(ground[1])
+    unknown = ground is not None and (painted is None or "url(" in ground[1]) and "transparent" not in ground[1]
+    return Look(hides, None if colour is None else colour_of(colour[1]), painted, unknown)
+
+
+def colour_of(text: str) -> int | None:
+    """A colour as 0xRRGGBB; None for what is none, or is not known here."""
+    text = text.strip().lower()
+    found = _HEX.search(text)
+    if found is not None:
+        digits = found[1]
+        return int(digits if len(digits) == 6 else "".join(digit * 2 for digit in digits), 16)
+    found = _RGB.search(text)
+    if found is not None:
+        red, green, blue = (min(255, int(found[n])) for n in (1, 2, 3))
+        return red << 16 | green << 8 | blue
+    if len(text) == 6:
+        try:
+            return int(text, 16)  # "bgcolor=ffffff"
+        except ValueError:
+            pass
+    word = _WORD.match(text)
+    return _NAMED.get(word[0]) if word else None
+
+
+def alike(one: int, other: int) -> bool:
+    """Whether people cannot tell two colours apart: no channel differs by more than 12 of 255."""
+    return all(abs((one >> shift & 255) - (other >> shift & 255)) <= 12 for shift in (16, 8, 0))
+
+
+_SELECTOR = re.compile(r"(?:^|[\s,])(?:[a-z]{0,10})([.#][a-z0-9_-]{1,60})(?=\s*+(?:,|$))")
+
+
+_BRACE = re.compile(r"[{}]")
+
+
+class Sheet:
+    """The rules of a page's sheet that hide what has a class or an id; those for some screens only are passed over."""
+
+    __slots__ = ("hiding", "paints")
+
+    def __init__(self) -> None:
+        self.hiding: set[str] = set()
+        self.paints = False  # whether it gives anything a ground that we do not follow
+
+    def read(self, text: str) -> None:
+        """Add the rules in `text`. Linear in its length."""
+        text = text[:SHEET].lower()
+        depth = rules = selector_from = opened = 0
+        selector = ""
+        for n, brace in enumerate(_BRACE.finditer(text)):
+            if n > BRACES:
+                return
+            if brace[0] == "{":
+                depth += 1
+                if depth == 1:
+                    selector, opened = text[selector_from : brace.start()][-STYLE:], brace.end()
+            elif depth:
+                depth -= 1
+                if not depth:
+                    selector_from = brace.end()
+                    selector = selector.rpartition(";")[2]
+                    rules += 1
+                    if rules > RULES:
+                        return
+                    if "@" not in selector:  # what is for some screens only hides nothing from the others
+                        self._rule(selector, text[opened : brace.start()][:STYLE])
+
+    def _rule(self, selector: str, declarations: str) -> None:
+        look = look_of(declarations)
+        if look.ground is not None or look.ground_unknown:
+            self.paints = True
+        if look.hides:
+            self.hiding.update(_SELECTOR.findall(selector))

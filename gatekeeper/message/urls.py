@@ -1,0 +1,182 @@
+"""One address of the web as browsers read it (WHATWG URL), so that every disguise of one place has one name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import unquote
+
+import idna
+
+from gatekeeper.message.domains import registered_domain
+from gatekeeper.model import IPAddress
+
+LONGEST = 4000
+"""Characters of an address that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An address, taken apart and never followed.
+
+    `host` is lower case in A-labels without a dot at its end, or the plain text of `address`. `domain` is what was
+    registered of it, "" for an address in numbers and for names that nobody can have registered. `rest` is path,
+    query and fragment as they came. `numeric`: written in numbers in a way that only machines read (decimal, octal,
+    hexadecimal). `encoded`: the host was percent-encoded. `user` is what stood before the host, which people take
+    for it.
+    """
+
+    scheme: str
+    host: str
+    domain: str = ""
+    address: IPAddress | None = None
+    port: int | None = None
+    user: str = ""
+    rest: str = ""
+    numeric: bool = False
+    encoded: bool = False
+
+    @property
+    def key(self) -> str:
+        """What makes two the same."""
+        return f"{self.scheme}://{self.host}{self.rest}"
+
+    @property
+    def punycode(self) -> bool:
+        return "xn--" in self.host
+
+
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,20}):")
+_WEB = frozenset({"http", "https", "ftp", "ws", "wss"})
+_REMOVED = str.maketrans("", "", "\t\r\n\0\u200b\u200c\u200d\u2060\ufeff\xad")
+_AUTHORITY = re.compile(r"[/\\]*+([^/\\?#]*+)(.*)", re.DOTALL)
+_PORT = re.compile(r":([0-9]{0,5})\Z")
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+)
+_NUMBER = re.compile(r"(?:0[xX]([0-9a-fA-F]*)|([0-9]+))\Z")
+_DOTS = str.maketrans({"。": ".", "．": ".", "｡": ".", "․": "."})
+
+
+def parse_url(text: str) -> Url | None:
+    """The address; None for what leads nowhere on the web (relative ones, `mailto:`, `cid:`, and what is none)."""
+    text = text[:LONGEST].translate(_REMOVED).strip()
+    match = _SCHEME.match(text)
+    if match is not None:
+        scheme = match[1].lower()
+        if scheme not in _WEB:
+            return None
+        text = text[match.end() :]
+    elif text.startswith(("//", "\\\\", "/\\")):
+        scheme = "http"
+    else:
+        return None
+    found = _AUTHORITY.match(text)
+    if found is None or not found[1]:
+        return None
+    user, at, host = found[1].rpartition("@")
+    port = _PORT.search(host)
+    if port is not None:
+        host = host[: port.start()]
+    place = _place(host)
+    if place is None:
+        return None
+    name, address, numeric, encoded = place
+    return Url(
+        scheme,
+        name,
+        "" if address is not None else registered_domain(name),
+        address,
+        int(port[1]) if port is not None and port[1] else None,
+        user[:255] if at else "",
+        found[2],
+        numeric,
+        encoded,
+    )
+
+
+def parse_bare(text: str) -> Url | None:
+    """A name without a scheme, as people write it and mail programs make a link of it: "www.example.com/x"."""
+    url = parse_url("http://" + text)
+    return url if url is not None and url.domain and not url.user else None
+
+
+@lru_cache(maxsize=4096)
+def _place(host: str) -> tuple[str, IPAddress | None, bool, bool] | None:
+    """The host's name, its address if it is one, whether that was obscured, whether it was encoded."""
+    encoded = "%" in host
+    if encoded:
+        host = unquote(host, errors="replace")
+    if host.startswith("["):
+        try:
+            address: IPAddress = ipaddress.IPv6Address(host[1:-1].partition("%")[0])
+        except ValueError:
+            return None
+        return str(address), address, False, encoded
+    name = _name(host)
+    if name is None:
+        return None
+    number = _in_numbers(name)
+    if number is not None:
+        return str(number), number, str(number) != host.rstrip("."), encoded
+    return name, None, False, encoded
+
+
+def _name(host: str) -> str | None:
+    """The host's name in A-labels."""
+    if len(host) > 1000:
+        return None
+    if not host.isascii():
+        host = unicodedata.normalize("NFKC", host.translate(_DOTS)).translate(_DOTS)
+    name = host.lower().strip(".")
+    if not name.isascii():
+        labels = [label if label.isascii() else a_label(label) for label in name.split(".")]
+        if len(labels) > 127 or not all(labels):
+            return None
+        name = ".".join(labels)
+    return name if _HOST.fullmatch(name) else None
+
+
+def a_label(label: str) -> str:
+    """A label as DNS has it; "" for one that no browser takes."""
+    if len(label) > 63:
+        return ""
+    try:
+        return idna.encode(label, uts46=True, transitional=False).decode("ascii")
+    except (idna.IDNAError, UnicodeError, IndexError):
+        pass  # many names in use are not allowed by IDNA 2008 (emoji); browsers take them
+    try:
+        return "xn--" + label.encode("punycode").decode("ascii")
+    except UnicodeError:
+        return ""
+
+
+def _in_numbers(name: str) -> ipaddress.IPv4Address | None:
+    """An IPv4 address in any way that browsers read: one to four numbers, decimal, octal or hexadecimal."""
+    last = name.rpartition(".")[2]
+    if not last[:1].isdigit() or not _NUMBER.match(last):
+        return None
+    texts = name.split(".")
+    if len(texts) > 4:
+        return None
+    numbers = []
+    for text in texts:
+        match = _NUMBER.match(text)
+        if match is None or len(text) > 40:
+            return None
+        try:
+            numbers.append(
+                int(match[1] or "0", 16) if match[2] is None else int(text, 8 if text.startswith("0") else 10)
+            )
+        except ValueError:  # an 8 in an octal number
+            return None
+    *front, tail = numbers
+    if any(number > 255 for number in front) or tail >= 256 ** (5 - len(numbers)):
+        return None
+    value = tail
+    for n, number in enumerate(front):
+        value += number << 8 * (3 - n)
+    return ipaddress.IPv4Address(value)

@@ -1,0 +1,239 @@
+from ipaddress import ip_address
+
+import pytest
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.checks.uribl import NameListEvidence, NamesLeftOut, Uribl
+from gatekeeper.dns.lists import ListCode
+from gatekeeper.dns.name_lists import NameList, Of
+from gatekeeper.dns.resolver import Budget, BudgetedResolver, Status
+from gatekeeper.mailauth.dkim import DkimResult, DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
+from gatekeeper.model import Address, Envelope, Finding, Kind, Mail, Missing, Session, Stage
+from gatekeeper.store.memory import MemoryStore
+from tests.support.fake_resolver import FakeResolver
+from tests.support.mail import message_of
+
+DBL = NameList("dbl.test", "DBL", 5.0)
+ALL: tuple[Of, ...] = ("links", "sender", "from", "reply_to", "dkim", "helo", "reverse_name")
+WIDE = NameList("wide.test", "WIDE", 2.0, of=ALL)
+HBL = NameList("hbl.test", "HBL", 3.0, of=("links", "from", "reply_to", "sender"), hash="sha1")
+PAGE = 'Content-Type: text/html\nFrom: a@author.example.com\n\n<a href="http://www.evil.example.net/x">x</a>\n'
+
+
+def tools_with(resolver, domains=frozenset()) -> Tools:
+    return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset(domains))
+
+
+def mail_of(raw: str | None = PAGE, **session) -> Mail:
+    mail = Mail(Session("s", "smtp", 0.0, address=ip_address("192.0.2.5"), **session), Envelope("e"))
+    mail.message = None if raw is None else message_of(raw)
+    return mail
+
+
+async def inspect(zone, *lists: NameList, raw: str | None = PAGE, **changes) -> list[Finding | Missing]:
+    check = Uribl(lists or (DBL,), **changes)
+    return list(await check.inspect(mail_of(raw), tools_with(FakeResolver(zone))))
+
+
+def rules_of(results) -> list[str]:
+    return [result.rule for result in results if isinstance(result, Finding)]
+
+
+async def test_a_domain_in_a_link_is_found_with_what_the_list_said():
+    assert await inspect({("example.net.dbl.test", "A"): ["127.0.1.2"]}) == [
+        Finding(
+            "URIBL_DBL",
+            NameListEvidence("dbl.test", ("www.evil.example.net (links)",), ("127.0.1.2",), 300, 0.0),
+            "www.evil.example.net (links) on dbl.test (127.0.1.2)",
+        )
+    ]
+
+
+async def test_a_message_whose_names_are_on_no_list_has_no_finding():
+    assert await inspect({}) == []
+
+
+@pytest.mark.parametrize("status", [Status.TIMEOUT, Status.REFUSED, Status.NONSENSE])
+async def test_a_list_that_gives_no_answer_is_missing(status):
+    assert await inspect({("example.net.dbl.test", "A"): status}) == [
+        Missing("uribl:DBL", ("URIBL_DBL",), status.value)
+    ]
+
+
+@pytest.mark.parametrize("record", ["127.255.255.254", "127.0.0.1", "127.0.1.255", "203.0.113.7"])
+async def test_a_list_that_refuses_lists_nobody(record):
+    found = await inspect({("example.net.dbl.test", "A"): [record]})
+    assert found == [Missing("uribl:DBL", ("URIBL_DBL",), f"refused by answering {record}")]
+
+
+async def test_codes_give_rules_of_their_own():
+    coded = NameList(
+        "dbl.test", "DBL", 2.0, {"127.0.1.2": ListCode("SPAM", 5.0), "127.0.1.4-6": ListCode("PHISH", 6.0)}
+    )
+    found = await inspect({("example.net.dbl.test", "A"): ["127.0.1.4", "127.0.1.99"]}, coded)
+    assert rules_of(found) == ["URIBL_DBL_PHISH"]
+    assert {rule.name: rule.score for rule in Uribl((coded,)).rules()} == {
+        "URIBL_DBL_SPAM": 5.0,
+        "URIBL_DBL_PHISH": 6.0,
+        "URIBL_LEFT_OUT": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("ask", "asked"),
+    [
+        ("domain", ["example.net.l.test"]),
+        ("name", ["www.evil.example.net.l.test"]),
+        ("both", ["example.net.l.test", "www.evil.example.net.l.test"]),
+    ],
+)
+async def test_a_list_is_asked_for_the_name_it_wants(ask, asked):
+    resolver = FakeResolver({})
+    await Uribl((NameList("l.test", "L", 1.0, ask=ask),)).inspect(mail_of(), tools_with(resolver))
+    assert [name for name, _ in resolver.asked] == asked
+
+
+async def test_every_name_in_a_mail_is_asked_about_where_the_list_wants_it():
+    resolver = FakeResolver({})
+    mail = mail_of(
+        "From: a@author.example.com\nReply-To: b@reply.example.de\nContent-Type: text/html\n\n<a href=http://link.example.net>\n",
+        helo="mx.helo.example.fr",
+    )
+    mail.envelope.sender = Address("c", "sender.example.it")
+    mail.session.notebook.findings.append(
+        Finding("RDNS_CONFIRMED", type("Name", (), {"name": "host.reverse.example.nl"})())
+    )
+    signature = DkimResult(DkimCode.PASS, domain="signer.example.se")
+    mail.envelope.notebook.findings.append(Finding("DKIM_PASS", DkimResults((signature,), 1)))
+    await Uribl((WIDE,)).inspect(mail, tools_with(resolver))
+    assert [name for name, _ in resolver.asked] == [
+        f"example.{suffix}.wide.test" for suffix in ("fr", "nl", "it", "com", "de", "se", "net")
+    ]
+
+
+async def test_what_a_list_is_not_for_it_is_not_asked():
+    resolver = FakeResolver({})
+    await Uribl((NameList("l.test", "L", 1.0, of=("sender",)),)).inspect(mail_of(), tools_with(resolver))
+    assert resolver.asked == []
+
+
+async def test_addresses_of_hosts_in_links_are_asked_where_the_list_knows_them():
+    raw = "\nhttp://3221225989/ http://[2001:db8::1]/ http://10.0.0.1/\n"
+    resolver = FakeResolver({})
+    lists = (NameList("ip.test", "IP", 1.0, addresses=True, ipv6=False), DBL)
+    await Uribl(lists).inspect(mail_of(raw), tools_with(resolver))
+    assert resolver.asked == [("5.2.0.192.ip.test", "A")]
+
+
+async def test_mail_addresses_are_asked_for_by_their_digest_and_shown_as_they_are():
+    raw = "From: Bob+x@Author.example.com\nReply-To: drop@box.example.net\n\nwrite to me@text.example.org\n"
+    digest = HBL.question_of_mailbox("drop@box.example.net")
+    found = await inspect({(digest, "A"): ["127.0.3.2"]}, HBL, raw=raw)
+    assert rules_of(found) == ["URIBL_HBL"]
+    assert found[0].evidence.names == ("drop@box.example.net (reply_to)",)  # type: ignore[union-attr]  # a finding
+    resolver = FakeResolver({})
+    await Uribl((HBL,)).inspect(mail_of(raw), tools_with(resolver))
+    expected = ["bob@author.example.com", "drop@box.example.net", "me@text.example.org"]
+    assert [name for name, _ in resolver.asked] == [HBL.question_of_mailbox(each) for each in expected]
+
+
+async def test_a_name_is_asked_about_once_however_often_and_at_whatever_stage():
+    resolver = FakeResolver({})
+    check = Uribl((WIDE,))
+    mail = mail_of(None, helo="mx.example.net")
+    mail.envelope.sender = Address("a", "example.net")
+    mail.stage = Stage.MAIL
+    await check.inspect(mail, tools_with(resolver))
+    mail.message, mail.stage = (
+        message_of("From: b@example.net\n\nhttp://a.example.net http://b.example.net\n"),
+        Stage.MESSAGE,
+    )
+    await check.inspect(mail, tools_with(resolver))
+    await check.inspect(mail, tools_with(resolver))
+    assert [name for name, _ in resolver.asked] == ["example.net.wide.test"]
+
+
+async def test_our_own_domains_and_those_that_are_ignored_are_not_asked_about():
+    resolver = FakeResolver({})
+    raw = "From: a@example.org\n\nhttp://www.example.org http://x.known.example.com http://known.example.com\n"
+    check = Uribl((WIDE, HBL), ignore=("known.example.com",))
+    await check.inspect(mail_of(raw), tools_with(resolver, {"example.org", "www.example.org"}))
+    assert resolver.asked == []
+
+
+async def test_a_message_with_thirty_links_stays_within_its_budget_and_says_what_it_left_out():
+    raw = "From: a@author.example\n\n" + " ".join(f"http://www.host{n}.com/" for n in range(30)) + "\n"
+    resolver = FakeResolver({("host0.com.dbl.test", "A"): ["127.0.1.2"]})
+    found = await Uribl((DBL,), names=10).inspect(mail_of(raw), tools_with(resolver))
+    assert len(resolver.asked) == 10
+    assert rules_of(found) == ["URIBL_DBL", "URIBL_LEFT_OUT"]
+    left_out = found[1].evidence  # type: ignore[union-attr]  # a finding
+    assert isinstance(left_out, NamesLeftOut)
+    assert (left_out.asked, left_out.left_out, len(left_out.some)) == (10, 20, 8)
+    assert left_out.some[0] == "www.host10.com (links)"
+
+
+async def test_people_s_addresses_that_were_not_asked_about_are_not_kept():
+    raw = "\n" + " ".join(f"person{n}@mail{n}.com" for n in range(3)) + "\n"
+    found = await inspect({}, HBL, raw=raw, names=1)
+    assert rules_of(found) == ["URIBL_LEFT_OUT"]
+    assert found[0].evidence.some == ("…@mail1.com (links)", "…@mail2.com (links)")  # type: ignore[union-attr]  # a finding
+
+
+async def test_the_most_telling_links_are_asked_about_first():
+    raw = "Content-Type: text/html\n\n" + "".join(f"<img src=http://img{n}.com/>" for n in range(30))
+    raw += '<a href="http://paypa1.com/">x</a><a href="http://anchor.com/">y</a>\n'
+    resolver = FakeResolver({})
+    await Uribl((DBL,), names=2).inspect(mail_of(raw), tools_with(resolver))
+    assert [name for name, _ in resolver.asked] == ["paypa1.com.dbl.test", "anchor.com.dbl.test"]
+
+
+async def test_questions_have_a_budget_over_all_lists():
+    raw = "\n" + " ".join(f"http://host{n}.com/" for n in range(30)) + "\n"
+    resolver = FakeResolver({})
+    lists = tuple(NameList(f"l{n}.test", f"L{n}", 1.0) for n in range(4))
+    found = await Uribl(lists, questions=10).inspect(mail_of(raw), tools_with(resolver))
+    assert len(resolver.asked) == 8  # all lists are asked about a name, or none
+    assert rules_of(found) == ["URIBL_LEFT_OUT"]
+
+
+async def test_a_spent_budget_of_the_transaction_is_missing_evidence():
+    spent = BudgetedResolver(FakeResolver({}), Budget(0))
+    found = await Uribl((DBL,)).inspect(mail_of(), tools_with(spent))
+    assert found == [Missing("uribl:DBL", ("URIBL_DBL",), "budget")]
+
+
+async def test_without_lists_nothing_is_read_or_found():
+    mail = mail_of()
+    assert await Uribl().inspect(mail, tools_with(FakeResolver({}))) == ()
+    assert mail.message is not None
+    assert mail.message.memo == {}
+
+
+async def test_a_subscriber_s_key_reaches_neither_evidence_nor_text():
+    key = "u5t6abcd2efgh3ijkl4mnopqrs"
+    keyed = NameList(f"{key}.dbl.test", "KEYED", 1.0)
+    for answer in (["127.0.0.2"], ["127.255.255.250"], Status.TIMEOUT):
+        assert key not in repr(await inspect({(f"example.net.{key}.dbl.test", "A"): answer}, keyed))
+    assert key not in repr(Uribl((keyed,)).rules())
+
+
+@pytest.mark.parametrize(
+    ("lists", "changes", "mend"),
+    [
+        ((DBL, NameList("other.test", "DBL", 1.0)), {}, "another name"),
+        ((DBL, NameList("DBL.test.", "AGAIN", 1.0)), {}, "into one list"),
+        ((DBL,), {"names": 0}, "names must be"),
+        ((DBL,), {"questions": 0}, "questions"),
+        ((DBL,), {"ignore": ("no domain",)}, "no domain"),
+    ],
+)
+def test_what_cannot_be_is_refused(lists, changes, mend):
+    with pytest.raises(ValueError, match=mend):
+        Uribl(lists, **changes)
+
+
+def test_every_rule_of_a_list_is_a_list_s():
+    kinds = {rule.name: rule.kind for rule in Uribl((DBL, HBL)).rules()}
+    assert kinds == {"URIBL_DBL": Kind.LIST, "URIBL_HBL": Kind.LIST, "URIBL_LEFT_OUT": Kind.CONTENT}

@@ -1,0 +1,101 @@
+import asyncio
+
+import pytest
+
+from gatekeeper.message.content import AT_ONCE, content_of, read_content
+from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
+from gatekeeper.message.reading import read_message
+from tests.support.corpora import corpora
+from tests.support.cost import costs_of
+from tests.support.mail import message_of
+
+PAGE = "Content-Type: text/html\n\n<p>seen</p><p hidden>unseen</p>http://a.example.com\n"
+
+
+def test_text_seen_and_hidden_and_links_are_there():
+    content = content_of(message_of(PAGE))
+    assert [text.split() for text in content.seen] == [["seen", "http://a.example.com"]]
+    assert content.texts[0].hidden.strip() == "unseen"
+    assert content.texts[0].page is not None
+    assert [link.url.host for link in content.links] == ["a.example.com"]
+
+
+def test_it_is_read_once():
+    message = message_of(PAGE)
+    assert content_of(message) is content_of(message)
+
+
+def test_what_some_programs_show_as_html_is_read_as_html():
+    content = content_of(message_of("Content-Type: text/plain\n\n<!DOCTYPE html><p>x</p>\n"))
+    assert content.texts[0].page is not None
+
+
+def test_what_breaks_in_decoding_is_among_the_ambiguities():
+    content = content_of(message_of("Content-Transfer-Encoding: base64\n\naGVs*bG8=\n"))
+    assert content.ambiguities == (Ambiguity.BASE64,)
+
+
+def test_a_budget_of_text_is_kept_and_said():
+    part = "--b\n\n" + "x" * (LIMITS.text // 2 + 10) + "\n"
+    content = content_of(message_of("Content-Type: multipart/mixed; boundary=b\n\n" + part * 4 + "--b--\n"))
+    assert content.left_out == (LeftOut.TEXT,)
+    assert sum(len(text.seen) for text in content.texts) <= LIMITS.text + 10
+
+
+async def test_a_large_body_is_read_in_a_thread_and_once_for_all_who_ask():
+    message = message_of(PAGE + "x" * AT_ONCE)
+    first, second = await asyncio.gather(read_content(message), read_content(message))
+    assert first is second
+    assert await read_content(message) is first
+    assert content_of(message) is first
+
+
+async def test_a_small_body_is_read_at_once():
+    message = message_of(PAGE)
+    assert await read_content(message) is content_of(message)
+
+
+async def test_whoever_gives_up_does_not_take_the_reading_from_others():
+    message = message_of(PAGE + "x" * AT_ONCE)
+    asking = asyncio.create_task(read_content(message))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (await read_content(message)).texts
+
+
+class Gone:
+    size = AT_ONCE + 1
+
+    def chunks(self):
+        raise OSError("closed")
+
+
+async def test_a_body_that_is_gone_is_an_error_for_who_asks():
+    message = message_of(PAGE)
+    message.body = Gone()
+    with pytest.raises(OSError, match="closed"):
+        await read_content(message)
+
+
+@pytest.mark.parametrize(
+    "page", ["<a href=http://h.example.com/%d>x</a>", "http://h%d.example.com/ ", "a%d.example.com "]
+)
+def test_cost_grows_with_the_size_alone(page):
+    def read(n: int) -> object:
+        return content_of(message_of("Content-Type: text/html\n\n" + "".join(page % i for i in range(n))))
+
+    small, large = costs_of(read, 1_000, 4_000)
+    assert large < 8 * small + 0.05
+
+
+def test_real_mail_is_read_within_its_budgets_and_hardly_any_of_it_is_ambiguous():
+    paths = sorted((corpora("corpora")).rglob("*.eml"))[::9]
+    ambiguous = 0
+    for path in paths:
+        content = content_of(read_message(path.read_bytes()))
+        ambiguous += content.mime.ambiguous
+        assert len(content.mime.parts) <= LIMITS.parts
+    assert len(paths) > 300
+    assert ambiguous < 0.02 * len(paths)

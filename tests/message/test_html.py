@@ -1,0 +1,161 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.message.html import ATTRIBUTES, LINKS, TAGS, HtmlLink, Use, read_html
+from tests.support.cost import costs_of
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("page", "seen", "hidden"),
+    [
+        ("<p>one</p><p>two", "one two", ""),
+        ("a <b>bold</b> word", "a bold word", ""),
+        ("1 &lt; 2 &amp; 3", "1 < 2 & 3", ""),
+        ("a < b and c <3", "a < b and c <3", ""),
+        ("x<!-- secret -->y", "xy", "secret"),
+        ("x<!-->y", "xy", ""),
+        ("x<!-- never ends", "x", "never ends"),
+        ("x<!--a--!>y", "xy", "a"),
+        ("x<script>var a='<p>';</script>y", "xy", ""),
+        ("<style>p{}</style>y", "y", ""),
+        ("<title>T</title>y", "y", ""),
+        ("<textarea><p>raw</textarea>", "<p>raw", ""),
+        ('<p style="display:none">a<b>b</b></p>c', "c", "ab"),
+        ("<div hidden><div>a</div>b</div>c", "c", "a b"),
+        ('<span style="font-size:0">a</span>b', "b", "a"),
+        ('<span style="font-size: 0.5em">a</span>b', "ab", ""),
+        ('<font color="#ffffff">a</font>b', "b", "a"),
+        ('<font color="#ffffff">a<font color=red>b</font></font>', "b", "a"),
+        ('<td bgcolor=black><font color="white">a</font></td>', "a", ""),
+        ('<td bgcolor=black style="color:#000">a</td>', "", "a"),
+        ('<div style="background:url(x.png)"><font color="white">a</font></div>', "a", ""),
+        ('<div style="position:absolute;left:-9999px">a</div>b', "b", "a"),
+        ("<style>.x{display:none} @media print{.y{display:none}}</style><p class=x>a</p><p class=y>b", "b", "a"),
+        ("<style>#i{font-size:0px}</style><p id=I>a</p>b", "b", "a"),
+        ("<!--[if mso]><p>outlook</p><![endif]-->all", "all", "outlook"),
+        ("<![if !mso]>all<![endif]>", "", "all"),
+        ('<img alt="text of a picture">', "text of a picture", ""),
+        ("a</p >b</DIV\n>c", "a b c", ""),
+        ("<?php x ?>y", "y", ""),
+        ("</ x>y", "y", ""),
+        ("<p", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_people_see_is_kept_apart_from_what_they_do_not(page, seen, hidden):
+    read = read_html(page)
+    assert (words(read.seen), words(read.hidden)) == (seen, hidden)
+
+
+@pytest.mark.parametrize(
+    ("page", "links"),
+    [
+        ('<a href="http://x.test/?a=1&amp;b">see <b>this</b></a>', [("http://x.test/?a=1&b", Use.ANCHOR, "see this")]),
+        ("<a href='x'>1</a><A HREF=y>2", [("x", Use.ANCHOR, "1"), ("y", Use.ANCHOR, "2")]),
+        ("<a href=x>1<a href=y>2</a>", [("x", Use.ANCHOR, "1"), ("y", Use.ANCHOR, "2")]),
+        ('<a href="x" href="y">1</a>', [("x", Use.ANCHOR, "1")]),
+        ("<a\nhref\n=\nx\n>1</a>", [("x", Use.ANCHOR, "1")]),
+        ("<a/href=x>1</a>", [("x", Use.ANCHOR, "1")]),
+        ('<a title="a>b" href="x">1</a>', [("x", Use.ANCHOR, "1")]),
+        ('<a href="x>1</a>', [("x", Use.ANCHOR, "1")]),  # a quote that is never closed
+        ("<a href=x", [("x", Use.ANCHOR, "")]),
+        (
+            "<img src=x><form action=y><input formaction=z>",
+            [("x", Use.IMAGE, ""), ("y", Use.FORM, ""), ("z", Use.FORM, "")],
+        ),
+        ("<base href=http://b.test/>", [("http://b.test/", Use.BASE, "")]),
+        ('<meta http-equiv=Refresh content="0;URL=http://r.test/">', [("http://r.test/", Use.REFRESH, "")]),
+        ("<area href=x><iframe src=y></iframe>", [("x", Use.ANCHOR, ""), ("y", Use.RESOURCE, "")]),
+        ("<a name=top>no link</a>", []),
+        ("<!-- <a href=x>1</a> -->", []),
+    ],
+)
+def test_links_are_found_with_the_text_that_people_see(page, links):
+    assert [(link.target, link.use, link.text) for link in read_html(page).links] == links
+
+
+def test_a_link_that_nobody_sees_is_marked():
+    page = '<div style="display:none"><a href="x">a</a></div><a href="y"><span style="display:none">b</span></a>'
+    assert read_html(page).links == (
+        HtmlLink("x", Use.ANCHOR, "a", hidden=True),
+        HtmlLink("y", Use.ANCHOR, "b", hidden=True),
+    )
+
+
+def test_a_link_for_outlook_alone_is_a_link():
+    page = read_html("<!--[if gte mso 9]><a href=http://o.test>o</a><![endif]-->")
+    assert [link.target for link in page.links] == ["http://o.test"]
+
+
+def test_pictures_forms_and_scripts_are_counted():
+    page = read_html("<img src=a><img src=b><form><script></script>")
+    assert (page.images, page.forms, page.scripts, page.title) == (2, 1, 1, "")
+    assert read_html("<title> T &amp; t </title>").title == "T & t"
+
+
+@pytest.mark.parametrize(
+    ("page", "left_out"),
+    [
+        ("<p>" * (TAGS + 5), "tags"),
+        ("<a href=x></a>" * (LINKS + 5), "links"),
+        ("<a " + " ".join(f"a{n}='<'" for n in range(ATTRIBUTES + 5)) + ">", "attributes"),
+        ("<p style=color:red>" * 3000, "depth"),
+        ("x" * 2_000_001, "characters"),
+    ],
+)
+def test_budgets_are_kept_and_said(page, left_out):
+    assert left_out in read_html(page).left_out
+
+
+PIECES = st.sampled_from(
+    [*"<>\"'=/! &;-", "<a href=", "</a>", "<!--", "-->", "<p style='display:none'>", "</p>", "<script>", "</script",
+     "text", "<style>", "</style>", "<!--[if mso]>", "<![endif]-->", "&#", "<title>", "\0"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=40).map("".join) | st.text(max_size=200))
+def test_anything_is_read(page):
+    read = read_html(page)
+    assert len(read.seen) + len(read.hidden) <= 2 * len(page) + 50
+
+
+BOMBS = {
+    "nested": "<div>",
+    "nested with looks": "<div style='color:red'>",
+    "hidden": "<p style='display:none'>",
+    "quotes": '<a b="',
+    "one quote": "<a b='\"",
+    "comments": "<!--",
+    "closed comments": "<!--x-->",
+    "declarations": "<!",
+    "angles": "<",
+    "slashes": "</",
+    "script": "<script>",
+    "end of script": "<script></scrip",
+    "attributes": " a=1",
+    "blanks": " ",
+    "equals": "=",
+    "anchors": "<a href=x>y",
+    "conditions": "<!--[if mso]>",
+    "mixed": "<b><i></u>",
+    "sheet": "<style>.a{",
+    "braces": "}",
+    "entities": "&#x",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize("begins", ["", "<a ", "<style>"])
+def test_cost_grows_with_the_size_alone(bomb, begins):
+    small, large = costs_of(lambda n: read_html(begins + BOMBS[bomb] * n), 4_000, 16_000)
+    assert large < 8 * small + 0.05
+
+
+@pytest.mark.parametrize("page", ["<div>" * 200_000, "<a " + " ".join(f"a{n}=1" for n in range(50_000)) + " href=x>"])
+def test_the_bombs_of_the_field_are_read(page):
+    assert read_html(page).tags > 0

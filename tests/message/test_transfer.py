@@ -1,0 +1,88 @@
+import base64
+import quopri
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.message.transfer import Encoding, encoding_of, undo
+from tests.support.cost import costs_of
+
+
+@pytest.mark.parametrize(
+    ("value", "encoding", "known"),
+    [
+        ("7bit", Encoding.AS_IS, True),
+        ("BASE64", Encoding.BASE64, True),
+        ("Quoted-Printable", Encoding.QUOTED_PRINTABLE, True),
+        ('"base64"', Encoding.BASE64, False),
+        ("base64 (really)", Encoding.BASE64, False),
+        ("x-nonsense", Encoding.AS_IS, False),
+        ("", Encoding.AS_IS, True),
+    ],
+)
+def test_the_field_is_read_as_leniently_as_programs_do(value, encoding, known):
+    assert encoding_of(value) == (encoding, known)
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected", "broken"),
+    [
+        (b"aGVsbG8=\r\n", b"hello", False),
+        (b"aGVs\r\nbG8=", b"hello", False),
+        (b"aGVsbG8", b"hello", False),  # no padding
+        (b"aGVs!bG8=", b"hello", True),  # what is no code is passed over
+        (b"aGVsbG8=d29ybGQ=", b"helloworld", True),  # two ends: some stop at the first
+        (b"aGVsbG8=\r\n-- \r\nfooter", None, True),
+        (b"a", b"", True),
+        (b"", b"", False),
+        (b"====", b"", False),
+    ],
+)
+def test_base64_is_read_wherever_there_is_any(octets, expected, broken):
+    made = undo(octets, Encoding.BASE64)
+    assert made.broken == broken
+    if expected is not None:
+        assert made.octets == expected
+    else:
+        assert made.octets.startswith(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected", "broken"),
+    [
+        (b"a=3Db", b"a=b", False),
+        (b"a=3db", b"a=b", False),
+        (b"long=\r\n line", b"long line", False),
+        (b"long= \t\r\n line", b"long line", False),
+        (b"=ZZ=4", b"=ZZ=4", True),
+        (b"end=", b"end", False),
+    ],
+)
+def test_quoted_printable_is_read(octets, expected, broken):
+    made = undo(octets, Encoding.QUOTED_PRINTABLE)
+    assert (made.octets, made.broken) == (expected, broken)
+
+
+def test_uuencode_is_read():
+    made = undo(b"begin 644 f\r\n%:&5L;&\\\r\n`\r\nend\r\n", Encoding.UUENCODE)
+    assert made.octets == b"hello"
+    assert undo(b"no such thing", Encoding.UUENCODE).broken
+
+
+@given(st.binary(max_size=300))
+def test_what_was_encoded_comes_back(octets):
+    assert undo(base64.encodebytes(octets), Encoding.BASE64).octets == octets
+    assert undo(quopri.encodestring(octets), Encoding.QUOTED_PRINTABLE).octets == octets
+
+
+@given(st.binary(max_size=300), st.sampled_from(Encoding))
+def test_anything_is_undone(octets, encoding):
+    assert isinstance(undo(octets, encoding).octets, bytes)
+
+
+@pytest.mark.parametrize("encoding", [Encoding.BASE64, Encoding.QUOTED_PRINTABLE, Encoding.UUENCODE])
+@pytest.mark.parametrize("piece", [b"=", b" ", b"\t\r\n", b"A", b"QUJD=", b"= ", b"begin 1 a\r\n", b"M\r\n"])
+def test_cost_grows_with_the_length_alone(encoding, piece):
+    small, large = costs_of(lambda n: undo(piece * n, encoding), 50_000, 200_000)
+    assert large < 8 * small + 0.05
