@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gatekeeper.dns.health import Health, State, to_note
 from gatekeeper.store.base import Note
 from gatekeeper.store.opening import Settings, open_store
@@ -72,6 +74,7 @@ def test_the_health_is_that_of_the_gatekeeper_that_runs(tmp_path):
     assert [each["health"] for each in read] == ["degraded", "untested", "untested"]
 
 
+@pytest.mark.slow
 def test_what_no_list_is_asked_about_is_a_mistake(tmp_path):
     assert looked_up(tmp_path, "example.com")[0].status == 2
     assert looked_up(tmp_path, "not a name")[0].status == 2

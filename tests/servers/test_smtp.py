@@ -158,6 +158,7 @@ async def test_errors_end_the_session_in_the_end():
     assert p.gate.left == p.gate.sessions
 
 
+@pytest.mark.slow
 async def test_twenty_thousand_commands_at_once_are_answered_in_order_within_bounds():
     async with proxy(idle_commands=100_000) as p, p.client() as client:
         client.send("NOOP\r\nHELP\r\n" * 10_000)

@@ -346,6 +346,7 @@ async def test_a_mail_cut_off_between_our_dot_and_its_answer_is_counted():
     assert [done.note for done in p.gate.finished] == ["in_doubt_next_hop"]
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_no_answers_is_not_read_from_either():
     async with proxy(idle_commands=10_000_000) as p, p.client() as client:
         [session] = p.server._sessions

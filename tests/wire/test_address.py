@@ -229,6 +229,7 @@ def test_a_normal_domain_is_normal_already_and_has_lost_no_label(text: str):
         assert domain.count(".") == text.removesuffix(".").count(".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "ü", "ü.", "a-", "@a,", '"\\', "%", "!", "xn--a."])
 def test_a_long_path_costs_no_more_than_its_length(unit: str):
     def cost(length: int) -> float:

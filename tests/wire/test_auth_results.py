@@ -109,6 +109,7 @@ def test_whatever_is_read_is_from_somebody(value: bytes):
     assert found is None or found.authserv_id == authserv_id_of(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
