@@ -196,7 +196,9 @@ class Policy:
         open_rules = self._open(missing, found, thresholds)
         if decider is not None and decider.decides is not None:
             action = decider.decides
-            incomplete = action == Action.REJECT and any(r.decides == Action.ACCEPT for r in open_rules)
+            incomplete = action == Action.REJECT and any(
+                r.decides == Action.ACCEPT or decider.kind in r.exempts for r in open_rules
+            )
             if incomplete:
                 action = Action.DEFER
         else:
@@ -231,7 +233,7 @@ class Policy:
         if verdict.decided_by is not None:
             return verdict.action
         greylists = any(r.decides is Action.GREYLIST for r in left)
-        if any(r.decides not in (None, Action.GREYLIST) for r in left):
+        if any(r.decides not in (None, Action.GREYLIST) or r.exempts for r in left):
             return None
         open_rules = self._open(missing, found, thresholds)
         counted = [c.rule for c in verdict.contributions]
@@ -286,7 +288,7 @@ class Policy:
             return False
         left = {*remaining, *(name for each in missing for name in each.rules)} - found
         open_rules = [r for name in left if (r := self.rules.get(name)) and r.kind not in thresholds.exempt]
-        best = sum([self._millis[r.name] for r in known]) + sum([min(0, self._millis[r.name]) for r in open_rules])
+        best = self._sum([*(r.name for r in known), *self._below(open_rules)])
         milder = any(r.decides is Action.ACCEPT or r.exempts for r in open_rules)
         return best >= thresholds.reject and not milder
 
@@ -295,7 +297,7 @@ class Policy:
         if verdict.decided_by is not None:
             return False
         left = [r for r in (self.rules.get(n) for n in later) if r and r.kind not in verdict.thresholds.exempt]
-        best = self._sum([*(c.rule for c in verdict.contributions), *self._below(left)])
+        best = self._sum([*self._kept([c.rule for c in verdict.contributions], left), *self._below(left)])
         return best < verdict.thresholds.reject or any(r.decides == Action.ACCEPT for r in left)
 
     def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -323,6 +325,14 @@ class Policy:
         wanted = dict.fromkeys(name for m in missing for name in m.rules)
         known = (self.rules.get(name) for name in wanted if name not in found)
         return [r for r in known if r and r.kind not in thresholds.exempt]
+
+    def _kept(self, found: Sequence[str], rules: Sequence[Rule], *, against: bool = False) -> Sequence[str]:
+        """What counts of `found` when these rules exempt from all they can of what speaks for (or against) refusing."""
+        gone = frozenset[Kind]().union(*(r.exempts for r in rules if r.exempts))
+        if not gone:
+            return found
+        sign = -1 if against else 1
+        return [name for name in found if self.rules[name].kind not in gone or self._millis[name] * sign <= 0]
 
     def _below(self, rules: Iterable[Rule]) -> list[str]:
         return [r.name for r in rules if self._millis[r.name] < 0]
@@ -365,8 +375,9 @@ class Policy:
             return action, False
         could_allow = any(r.decides == Action.ACCEPT for r in open_rules)
         could_refuse = any(r.decides is not None and r.decides.refuses for r in open_rules)
-        lowest = self._reached(self._sum([*found, *self._below(open_rules)]), thresholds)
-        highest = self._reached(self._sum([*found, *self._above(open_rules)]), thresholds)
+        low, high = self._kept(found, open_rules), self._kept(found, open_rules, against=True)
+        lowest = self._reached(self._sum([*low, *self._below(open_rules)]), thresholds)
+        highest = self._reached(self._sum([*high, *self._above(open_rules)]), thresholds)
         if action == Action.REJECT:
             return (Action.DEFER, True) if lowest != Action.REJECT or could_allow else (action, False)
         incomplete = lowest != highest or could_refuse or (could_allow and action != Action.ACCEPT)
