@@ -129,6 +129,8 @@ class Policy:
         self._general = Thresholds(millis(settings.tag), millis(settings.reject), greylist=doubt)
         self._exempt = replace(self._general, exempt=EXEMPT_KINDS)
         self.greylists = doubt is not None
+        self.mildest = self._general
+        """Those of the recipients that are hardest to refuse, besides the exempt ones."""
         self._domains = domains
         self._own: dict[str, Thresholds] = {}
         for own in reversed(settings.for_):  # of two that name the same recipient the first one counts
@@ -139,6 +141,7 @@ class Policy:
             )
             for recipient in own.recipients:
                 self._own[recipient.lower()] = thresholds
+            self.mildest = max(self.mildest, thresholds, key=lambda each: each.reject)
 
     def score(self, rule: str) -> float:
         return self._millis.get(rule, 0) / 1000
@@ -244,6 +247,12 @@ class Policy:
         if greylists and verdict.action < Action.DEFER:
             return None
         return verdict.action if len(outcomes) == 1 else None
+
+    def decided(self, findings: Sequence[Finding], thresholds: Thresholds | None = None) -> bool:
+        """Whether a rule among these decides alone, of a kind that counts."""
+        exempt = self._exempted(thresholds or self._general, findings).exempt
+        known = (self.rules.get(finding.rule) for finding in findings)
+        return any(rule.decides is not None and rule.kind not in exempt for rule in known if rule)
 
     def in_doubt(self, findings: Iterable[Finding], *, thresholds: Thresholds, missing: Sequence[Missing] = ()) -> bool:
         """Whether greylisting may be asked about this mail: nothing decides it, and its score lies in the band.
