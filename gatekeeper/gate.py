@@ -657,8 +657,10 @@ class LiveGate:
         )
         if address is None or not zones or not any(map(_authenticates, findings)):
             return
-        if len(self._doubted) < _HISTORY_CLIENTS:
-            self._doubted[client_key(address)] = (Family.IPV4 if plain(address).version == 4 else Family.IPV6, zones)
+        key = client_key(address)
+        if len(self._doubted) >= _HISTORY_CLIENTS and key not in self._doubted:
+            del self._doubted[next(iter(self._doubted))]  # of mail that was put off or marked no history ever comes
+        self._doubted[key] = (Family.IPV4 if plain(address).version == 4 else Family.IPV6, zones)
 
     def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
         if session.address is not None:

@@ -890,6 +890,24 @@ async def test_other_senders_on_a_list_take_no_vote_away(senders):
     assert await listed_mails(**senders) is State.UNTESTED
 
 
+async def test_clients_whose_history_never_comes_do_not_keep_later_ones_out(monkeypatch):
+    monkeypatch.setattr("gatekeeper.gate._HISTORY_CLIENTS", 3)
+    found = [
+        Finding(ON_A_LIST.name, ListEvidence("bl.test", "x.bl.test", ("127.0.0.2",), 300)),
+        Finding(SPF.name, SpfResult(SpfCode.PASS, "client.example", SpfIdentity.MAILFROM)),
+        Finding("PUT_OFF"),
+    ]
+    put_off = Rule("PUT_OFF", 0.0, "later", decides=Action.DEFER)
+    live = gate({Stage.MESSAGE: [[check("lists", ON_A_LIST, SPF, put_off, found=found)]]})
+    for number in range(5):
+        mail = mail_at(live)
+        mail.session.address = ip_address(f"192.0.2.{number}")
+        await named(live, mail, "alice")
+        verdict = await live.judge(Stage.MESSAGE, with_message(mail))
+        await live.finish(mail, verdict, reply=live.reply(verdict, mail))
+    assert list(live._doubted) == [f"ip:192.0.2.{number}" for number in (2, 3, 4)]
+
+
 async def test_one_client_s_messages_share_a_budget_of_questions():
     statuses: list[Status] = []
 

@@ -634,6 +634,7 @@ class SmtpSession(SMTP):
         facts.to(self.session)
         self.session.settled = replace(self.session.counters)
         self.session.named.clear()
+        self.session.familiar = self.session.names_at_once = None
         self._gate.new_client(self.session)
 
     async def _leave(self, note: str) -> None:
