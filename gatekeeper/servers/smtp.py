@@ -478,8 +478,7 @@ class SmtpSession(SMTP):
         else:
             self._say_encoded(encode(reply))
         if accepts(reply):
-            self.session.counters.messages += 1
-            self.session.counters.delivered += len(mail.envelope.recipients)
+            self.session.counters.take(verdict.action, len(mail.envelope.recipients))
             self._idle_commands = 0
             if self.conversation.present:
                 self._acknowledged = self.conversation.heard
