@@ -411,10 +411,10 @@ def test_whom_lists_refuse_for_all_is_counted_with_the_caps_of_their_groups():
     rules += [Rule("ELSE", 6.0, "else", kind=Kind.LIST)]
     policy = Policy(Settings(), rules)
     capped = [Finding(name) for name in ("ONE", "TWO", "THREE")]
-    asked = {"thresholds": policy.thresholds(None), "missing": (), "remaining": ()}
+    general = policy.thresholds(None)
     assert policy.decide(capped).action is Action.TAG
-    assert not policy.refused_anyway(capped, **asked)
-    assert policy.refused_anyway([*capped, Finding("ELSE")], **asked)
+    assert not policy.refused_anyway(capped, thresholds=general, missing=(), remaining=())
+    assert policy.refused_anyway([*capped, Finding("ELSE")], thresholds=general, missing=(), remaining=())
 
 
 def test_a_refusal_does_not_stand_where_a_missing_rule_could_exempt_from_it():
