@@ -63,6 +63,12 @@ class Outcome:
         said = {one.method for one in self.ours.results if one.result == "pass"} - {"iprev"}
         return said | {rule.partition("_")[0].lower() for rule in self.rules & {"DKIM_PASS", "DMARC_PASS"}}
 
+    @property
+    def sender_passed(self) -> bool:
+        """Whether SPF passes for the envelope sender, in a rule or in the field."""
+        said = any(one.result == "pass" for one in self.ours.all("spf") if one.get("smtp.mailfrom"))
+        return said or "SPF_PASS" in self.rules
+
 
 async def judged(raw: bytes, *, sender: str = "joe@attacker.example", helo: str = "mail.attacker.example") -> Outcome:
     checks = {kind: kind() for kind in CHECKS}
@@ -227,6 +233,35 @@ async def test_an_envelope_cannot_say_more_than_a_domain(sender: str) -> None:
     assert spf.get("smtp.mailfrom") == "attacker.example"
     if "@" in sender.rpartition("@")[0]:  # a second reader might take the bank for the sender
         assert spf.result == "policy"
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "<@bank.example:joe@attacker.example>"[1:-1],
+        "<@bank.example,@x.example:joe@attacker.example>"[1:-1],
+        '"ceo@bank.example"@attacker.example',
+        '"ceo@bank.example\\""@attacker.example',
+        '"ceo\\@bank.example"@attacker.example',
+        '"ceo\\"bank.example"@attacker.example',
+        "=?utf-8?q?ceo=40bank.example?=@attacker.example",
+        "=?utf-8?b?Y2VvQGJhbmsuZXhhbXBsZQ==?=@attacker.example",
+    ],
+)
+async def test_an_envelope_that_two_readers_read_differently_passes_nowhere(sender: str) -> None:
+    for author in (FROM_BANK, FROM_ATTACKER):
+        got = await judged(author + REST, sender=sender)
+        assert not got.sender_passed, got.ours
+        assert "SPF_AMBIGUOUS" in got.rules
+        assert not got.passed & {"dkim", "dmarc"}, got.ours
+
+
+@pytest.mark.parametrize("sender", ["ceo%bank.example@attacker.example", "bank.example!ceo@attacker.example"])
+async def test_where_all_readers_see_one_domain_it_is_that_one_which_passes(sender: str) -> None:
+    got = await judged(FROM_BANK + REST, sender=sender)
+    assert got.sender_passed
+    assert [one.get("smtp.mailfrom") for one in got.ours.all("spf")][0] == "attacker.example"
+    assert "dmarc" not in got.passed
 
 
 @pytest.mark.parametrize("sender", ["ceo@bank.example\0@attacker.example", "ceo@bank.example joe@attacker.example"])

@@ -8,11 +8,18 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.spf import Claim, SpfCode, SpfResult, check_host, helo_of, mail_from
-from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, setting
+from gatekeeper.model import Action, Address, Duration, Finding, Kind, Mail, Missing, Rule, setting
+from gatekeeper.wire.address import doubts_about
 
 # RFC 7372 §3.2: X.7.23 for a fail, X.7.24 for what could not be evaluated.
 RULES = {
     SpfCode.PASS: Rule("SPF_PASS", 0.0, "The client may send for the sender's domain.", kind=Kind.IDENTITY),
+    SpfCode.POLICY: Rule(
+        "SPF_AMBIGUOUS",
+        0.0,
+        "The client may send for the sender's domain, but two readers might see two senders.",
+        kind=Kind.IDENTITY,
+    ),
     SpfCode.FAIL: Rule(
         "SPF_FAIL",
         3.0,
@@ -129,7 +136,7 @@ class Spf:
         if address is None or sender is None or not (sender.domain or helo):
             return ()
         asked = mail_from(address, sender, helo, tools.hostname)
-        result = await check_host(tools.resolver, asked, time_limit=self.timeout)
+        result = _believed(await check_host(tools.resolver, asked, time_limit=self.timeout), sender)
         found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
         if result.code is SpfCode.TEMPERROR:
             found.append(Missing("spf", _others(RULES), result.reason))
@@ -143,6 +150,14 @@ class Spf:
         if result.code is SpfCode.TEMPERROR:
             return (found, Missing("spf:helo", _others(HELO_RULES), result.reason))
         return (found,)
+
+
+def _believed(result: SpfResult, sender: Address) -> SpfResult:
+    """A pass for a sender that somebody else might read as another's is none: neither here, nor for DMARC."""
+    doubts = doubts_about(sender)
+    if result.code is not SpfCode.PASS or not doubts:
+        return result
+    return replace(result, code=SpfCode.POLICY, reason=f"two readers might see two senders: {', '.join(doubts)}")
 
 
 def _others(rules: Mapping[SpfCode, Rule]) -> tuple[str, ...]:

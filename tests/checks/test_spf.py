@@ -11,6 +11,7 @@ from gatekeeper.dns.resolver import Status
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult, forget
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.wire.address import parse_path
 from tests.support.fake_resolver import FakeResolver
 
 SENDER = Address("joe", "example.com")
@@ -54,6 +55,35 @@ async def test_each_result_is_a_rule_with_the_result_as_evidence(record: str, ru
     assert found.text.startswith(f"SPF {code} for 192.0.2.1 at example.com")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "@other.example:joe@example.com",
+        '"joe@other.example"@example.com',
+        '"joe\\"x"@example.com',
+        "=?utf-8?q?joe=40other.example?=@example.com",
+    ],
+)
+async def test_a_sender_that_two_readers_read_differently_does_not_pass(path: str) -> None:
+    zone = {("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]}
+    (found, _) = await inspect(zone, sender=parse_path(path))
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_AMBIGUOUS"
+    assert found.evidence.code is SpfCode.POLICY
+    (found, _) = await inspect(zone, sender=parse_path(path), address="192.0.2.9")
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_FAIL"  # a fail is no less of one
+
+
+@pytest.mark.parametrize(
+    "path", ["joe%other.example@example.com", "other.example!joe@example.com", '"joe"@example.com']
+)
+async def test_what_everybody_takes_for_the_same_domain_passes(path: str) -> None:
+    (found, _) = await inspect({("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]}, sender=parse_path(path))
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_PASS"
+
+
 async def test_without_an_answer_every_other_rule_is_missing() -> None:
     found, missing, _ = await inspect({("example.com", "TXT"): Status.TIMEOUT})
     assert isinstance(found, Finding)
@@ -61,7 +91,7 @@ async def test_without_an_answer_every_other_rule_is_missing() -> None:
     assert isinstance(missing, Missing)
     assert missing.name == "spf"
     assert set(missing.rules) == {
-        "SPF_PASS", "SPF_FAIL", "SPF_SOFTFAIL", "SPF_NEUTRAL", "SPF_NONE", "SPF_PERMERROR",
+        "SPF_PASS", "SPF_FAIL", "SPF_SOFTFAIL", "SPF_NEUTRAL", "SPF_NONE", "SPF_PERMERROR", "SPF_AMBIGUOUS",
     }  # fmt: skip
 
 

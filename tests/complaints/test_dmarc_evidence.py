@@ -154,6 +154,14 @@ async def counted(store: FakeStore, day: str = "2026-11-27") -> dict[tuple[str, 
     }
 
 
+def test_a_pass_that_we_do_not_believe_is_told_as_dns_has_it() -> None:
+    doubted = mail()
+    doubted.envelope.notebook.findings[1] = Finding("X", replace(SPF, code=SpfCode.POLICY))
+    found = seen(doubted, Action.REJECT)
+    assert found is not None
+    assert (found.row.spf, found.row.spf_result) == (False, "pass")
+
+
 async def test_equal_rows_are_one_counter_over_workers_and_turns() -> None:
     store = FakeStore()
     first, second = evidence(store), evidence(store)
