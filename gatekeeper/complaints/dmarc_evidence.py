@@ -31,6 +31,7 @@ from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Action, Mail
 from gatekeeper.store.base import Note, Store, StoreAway, Tally
@@ -71,6 +72,8 @@ def seen(mail: Mail, action: Action) -> Seen | None:
         return None  # not from outside
     if result.code not in (DmarcCode.PASS, DmarcCode.FAIL):
         return None
+    if mail.evidence(UpstreamResults) is not None:
+        return None  # the client is not where it came from; whoever took it from there may report it
     if result.code is DmarcCode.PASS and _is_report(mail):
         return None
     disposition, reasons = _disposition(result, action)

@@ -112,5 +112,5 @@ def test_a_signing_key_that_is_only_ours_is_good(tmp_path):
     assert call("config", "check", configuration(tmp_path, f"{SIGNING}'{key}'")).status == 0
 
 
-def private_pem(key):
+def private_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

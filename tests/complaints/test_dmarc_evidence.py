@@ -14,6 +14,7 @@ from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy, record_of
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Recipient, Session
 from gatekeeper.store.base import Note
 from tests.support.fake_store import FakeStore
@@ -128,6 +129,12 @@ def test_the_telling_signatures_come_first_and_not_all() -> None:
 )
 def test_what_is_not_reported(arguments: dict[str, Any]) -> None:
     assert seen(mail(**arguments), Action.ACCEPT) is None
+
+
+def test_what_an_upstream_brought_is_not_reported_under_its_address() -> None:
+    brought = mail()
+    brought.envelope.notebook.findings.append(Finding("X", UpstreamResults("mx.upstream.example")))
+    assert seen(brought, Action.REJECT) is None
 
 
 def test_a_forger_does_not_hide_behind_the_subject_of_a_report() -> None:

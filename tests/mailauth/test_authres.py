@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -95,7 +96,7 @@ def test_other_methods_follow() -> None:
     )
 
 
-READERS = {
+READERS: dict[str, Callable[[str], str]] = {
     "strings, then comments": lambda text: re.sub(r"\([^()\\]*\)", "", re.sub(r'"(?:[^"\\]|\\.)*"', "Q", text)),
     "comments, then strings": lambda text: re.sub(r'"(?:[^"\\]|\\.)*"', "Q", re.sub(r"\([^()]*\)", "", text)),
     "comments alone": lambda text: re.sub(r"\([^()]*\)", "", text),
