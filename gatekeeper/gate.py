@@ -24,7 +24,7 @@ from gatekeeper.checks.base import (
     Tools,
 )
 from gatekeeper.checks.dnsbl import ListEvidence
-from gatekeeper.checks.keys import client_key, identity_keys, network_key
+from gatekeeper.checks.keys import client_key, identity_keys, long_good, network_key
 from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import helo_key
 from gatekeeper.complaints.dmarc_evidence import Evidence
@@ -59,7 +59,7 @@ from gatekeeper.model import (
 from gatekeeper.policy import Policy
 from gatekeeper.records.record import record_of
 from gatekeeper.records.writer import Recorder
-from gatekeeper.store.base import History, StoreAway
+from gatekeeper.store.base import StoreAway
 from gatekeeper.wire.address import doubts_about
 
 
@@ -171,8 +171,6 @@ _AHEAD: Final = "ahead"
 _HISTORY_EVERY: Final = 1.0
 _HISTORY_CLIENTS: Final = 50_000
 _HISTORY_TOGETHER: Final = 200
-_LONG_GOOD: Final = (20, 14 * 86400.0)
-"""Messages accepted, and seconds since the first one, after which a client is known as good; a tenth may be refused."""
 
 
 class LiveGate:
@@ -704,7 +702,7 @@ class LiveGate:
             history = await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
             if key in self._doubted:
                 family, zones = self._doubted.pop(key)
-                if _long_good(history, now):
+                if long_good(history, now):
                     self._tools.desk.wronged(zones, family, sender=key, now=now)
         except StoreAway:
             if len(self._histories) < _HISTORY_CLIENTS:
@@ -727,14 +725,6 @@ def _authenticates(finding: Finding) -> bool:
     if isinstance(evidence, DmarcResult):
         return evidence.code is DmarcCode.PASS
     return isinstance(evidence, SpfResult) and evidence.code is SpfCode.PASS
-
-
-def _long_good(history: History, now: float) -> bool:
-    """Whether a client's past is long and good."""
-    messages, seconds = _LONG_GOOD
-    return (
-        history.accepted >= messages and history.refused * 10 <= history.accepted and 0 < history.first <= now - seconds
-    )
 
 
 def _held(verdict: Verdict) -> Verdict:

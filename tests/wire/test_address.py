@@ -267,7 +267,13 @@ def test_a_mailbox_that_a_mail_server_tells_may_lack_its_quotes(text, local, dom
         ("SRS0=x=y=c.example=a@b.example", ()),
         ("a%c.example@b.example", ()),  # one mailbox for everybody but a mailer of long ago
         ("@c.example:a@b.example", ("route",)),
+        ("c.example!a@b.example", ()),
+        ('"a b"@b.example', ()),
         ('"a@c.example"@b.example', ("nested",)),
+        ('"a\\"b"@b.example', ("quoted_pair",)),
+        ('"a\\@c.example"@b.example', ("nested", "quoted_pair")),
+        ("=?utf-8?q?a=40c.example?=@b.example", ("encoded_word",)),
+        ("prvs=1=?x?=a@b.example", ()),
         ('@c.example:"a@d.example"@b.example', ("route", "nested")),
     ],
 )
