@@ -367,8 +367,8 @@ class LiveGate:
 
     async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
         """Every check of a wave side by side; what is late when time is up counts as missing."""
-        loop = asyncio.get_running_loop()
         at = {stage: _at(stage, mail) for stage in {row[0] for row in wave}}
+        loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._inspect(check, at[stage], tools)) for stage, _, check in wave]
         try:
             await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
