@@ -382,8 +382,9 @@ class LiveGate:
 
     async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
         """Every check of a wave side by side; what is late when time is up counts as missing."""
+        at = {stage: _at(stage, mail) for stage in {row[0] for row in wave}}
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._inspect(check, _at(stage, mail), tools)) for stage, _, check in wave]
+        tasks = [loop.create_task(self._inspect(check, at[stage], tools)) for stage, _, check in wave]
         try:
             await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
         finally:
@@ -642,7 +643,8 @@ class LiveGate:
     async def settle(self, session: Session) -> None:
         for check, settles in self._settling:
             try:
-                await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
+                async with asyncio.timeout(self._settings.before_data):
+                    await settles.settle(session, self._tools)
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
 

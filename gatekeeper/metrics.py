@@ -344,16 +344,6 @@ DNS_CACHE = Children(
     ),
     ("hit", "joined", "miss"),
 )
-LIST_SECONDS = Children(
-    Histogram(
-        "gatekeeper_list_seconds",
-        "Time until a DNS list had answered a question that the cache could not, by list.",
-        ["list"],
-        registry=REGISTRY,
-        buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
-    )
-)
-"""Declared by the checks that ask lists, with the lists' names in their rules ("DNSBL_ZEN")."""
 
 
 class ListAnswers:
@@ -454,6 +444,7 @@ LIST_SECONDS = Children(
         buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
     )
 )
+"""Declared by the checks that ask lists, with the lists' names in their rules ("DNSBL_ZEN")."""
 RESOLVER_FAULT = Children(
     Gauge(
         "gatekeeper_dns_resolver_fault",

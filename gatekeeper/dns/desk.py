@@ -134,12 +134,17 @@ class Desk:
                 unknown.append(number)
             votes.append(Vote(inquiry, why=why) if answer is None else self._read(inquiry, family, answer))
         if unknown:
-            timed = _Timed(resolver, self._clock)
+            began = self._clock()
+            seconds: dict[str, float] = {}
+
+            def took(name: str) -> None:
+                seconds[name] = self._clock() - began
+
             questions = [(inquiries[number].name, "A") for number in unknown]
-            answers = await ask_all(timed, questions, hurry=self._hurry)
+            answers = await ask_all(resolver, questions, hurry=self._hurry, took=took)
             for number, question in zip(unknown, questions, strict=True):
                 votes[number] = self._read(inquiries[number], family, answers[question])
-            self._notice(votes, unknown, timed, family)
+            self._notice(votes, unknown, seconds, self._clock() - began, family)
         listing = [number for number, vote in enumerate(votes) if vote.listed]
         if listing:
             whys = await self._control([votes[number] for number in listing], family, resolver)
@@ -148,14 +153,16 @@ class Desk:
                     votes[number] = Vote(inquiries[number], ttl=votes[number].ttl, why=why)
         return votes
 
-    def _notice(self, votes: Sequence[Vote], new: Iterable[int], timed: _Timed, family: Family) -> None:
-        """What new answers tell about the lists themselves."""
+    def _notice(
+        self, votes: Sequence[Vote], new: Iterable[int], seconds: Mapping[str, float], longest: float, family: Family
+    ) -> None:
+        """What new answers tell about the lists themselves; `longest` is what was waited where none came."""
         listed = sum(1 for vote in votes if vote.listed and not vote.inquiry.list.welcomes)
         for number in new:
             vote = votes[number]
             each = vote.inquiry.list
             known = self._of(key_of(each, family))
-            LIST_SECONDS[each.name].observe(timed.seconds.get(vote.inquiry.name, self._clock() - timed.began))
+            LIST_SECONDS[each.name].observe(seconds.get(vote.inquiry.name, longest))
             if vote.why in _NO_ANSWER:
                 known.silent += 1
                 if known.silent == SILENT_IN_A_ROW:
@@ -264,23 +271,3 @@ class Desk:
         if known is None:  # keys are lists of the configuration: no stranger makes more
             known = self._known[key] = _Known()
         return known
-
-
-class _Timed:
-    """A resolver that notes how long each question took."""
-
-    __slots__ = ("_clock", "_resolver", "began", "seconds")
-
-    def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
-        self._resolver = resolver
-        self._clock = clock
-        self.began = clock()
-        self.seconds: dict[str, float] = {}
-
-    def cached(self, name: str, rtype: str) -> Answer | None:
-        return self._resolver.cached(name, rtype)
-
-    async def ask(self, name: str, rtype: str) -> Answer:
-        answer = await self._resolver.ask(name, rtype)
-        self.seconds[name] = self._clock() - self.began
-        return answer

@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from gatekeeper.dns.answer import Answer, Question, Resolver, Status
+from gatekeeper.dns.answer import Answer, Question, Resolver, Starts, Status
 from gatekeeper.dns.budget import Budget, BudgetedResolver
 from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
 from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
@@ -120,6 +120,11 @@ class AiodnsResolver:
         return Answer(answer.status, answer.records, left)
 
     async def ask(self, name: str, rtype: str) -> Answer:
+        started = self.start(name, rtype)
+        # Whoever gives up waiting does not take the answer from the others.
+        return started if isinstance(started, Answer) else await asyncio.shield(started)
+
+    def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
         answer = self.cached(name, rtype)
         if answer is not None:
             return answer
@@ -133,12 +138,11 @@ class AiodnsResolver:
             if self._closed:
                 return Answer(Status.TIMEOUT)
             _count_miss()
-            flight = asyncio.create_task(self._fetch(question), name=f"dns {rtype}")
+            flight = asyncio.create_task(self._fetch(question), name="dns")
             self._flights[question] = flight
         else:
             _count_joined()
-        # Whoever gives up waiting does not take the answer from the others.
-        return await asyncio.shield(flight)
+        return flight
 
     async def nameservers(self) -> tuple[str, ...]:
         """Who is asked, each as "address:port"."""
@@ -273,13 +277,17 @@ class AiodnsResolver:
 
 
 async def ask_all(
-    resolver: Resolver, questions: Iterable[Question], *, hurry: float | None = None
+    resolver: Resolver,
+    questions: Iterable[Question],
+    *,
+    hurry: float | None = None,
+    took: Callable[[str], None] | None = None,
 ) -> dict[Question, Answer]:
     """The answer to each, asked at once; a task is made only for what is not in the cache.
 
     With `hurry` the deadline shrinks as answers arrive: once two thirds of those that had to be asked have ended, the
     others get that many seconds more, or three times what it took until then; what is late is a TIMEOUT here, and
-    still comes into the cache.
+    still comes into the cache. `took` is told each name when its answer is there, of those asked in such a hurry.
     """
     answers: dict[Question, Answer] = {}
     unknown: dict[Question, None] = {}
@@ -292,8 +300,10 @@ async def ask_all(
     if len(unknown) == 1:
         for question in unknown:
             answers[question] = await resolver.ask(*question)
+            if took is not None:
+                took(question[0])
     elif unknown and hurry is not None:
-        answers.update(await _hurried(resolver, list(unknown), hurry))
+        answers.update(await _hurried(resolver, list(unknown), hurry, took))
     elif unknown:
         async with asyncio.TaskGroup() as group:
             tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
@@ -301,33 +311,59 @@ async def ask_all(
     return answers
 
 
-async def _hurried(resolver: Resolver, questions: list[Question], hurry: float) -> dict[Question, Answer]:
+async def _hurried(
+    resolver: Resolver, questions: list[Question], hurry: float, took: Callable[[str], None] | None
+) -> dict[Question, Answer]:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    tasks = {question: loop.create_task(resolver.ask(*question)) for question in questions}
+    answers: dict[Question, Answer] = {}
+    waiting: dict[Question, asyncio.Future[Answer]] = {}
+    ours: list[asyncio.Task[Answer]] = []
+    starts = isinstance(resolver, Starts)
+    for question in questions:
+        if starts:  # no task of our own: the one that asks is shared by all who want that answer
+            started = cast("Starts", resolver).start(*question)
+            if isinstance(started, Answer):
+                answers[question] = started
+                if took is not None:
+                    took(question[0])
+            else:
+                waiting[question] = started
+        else:
+            waiting[question] = task = loop.create_task(resolver.ask(*question))
+            ours.append(task)
     most = loop.create_future()
-    wanted = math.ceil(len(tasks) * MOST)
+    wanted = math.ceil(len(questions) * MOST) - len(answers)
 
-    def count(_: asyncio.Task[Answer]) -> None:
-        nonlocal wanted
-        wanted -= 1
-        if wanted == 0 and not most.done():
-            most.set_result(None)
+    def arrived(question: Question) -> Callable[[asyncio.Future[Answer]], None]:
+        def count(_: asyncio.Future[Answer]) -> None:
+            nonlocal wanted
+            wanted -= 1
+            if took is not None:
+                took(question[0])
+            if wanted == 0 and not most.done():
+                most.set_result(None)
 
-    for task in tasks.values():
-        task.add_done_callback(count)
+        return count
+
+    callbacks = {question: arrived(question) for question in waiting}
+    for question, future in waiting.items():
+        future.add_done_callback(callbacks[question])
     try:
-        await most
-        late = [task for task in tasks.values() if not task.done()]
+        if wanted > 0:
+            await most
+        late = [future for future in waiting.values() if not future.done()]
         if late:
             await asyncio.wait(late, timeout=max(hurry, 3 * (loop.time() - began)))
     finally:
-        for task in tasks.values():
+        for question, future in waiting.items():
+            future.remove_done_callback(callbacks[question])
+        for task in ours:
             task.cancel()  # does nothing to one that has ended; the question itself goes on
-    return {
-        question: task.result() if task.done() and not task.cancelled() else Answer(Status.TIMEOUT)
-        for question, task in tasks.items()
-    }
+    for question, future in waiting.items():
+        answered = future.done() and not future.cancelled()
+        answers[question] = future.result() if answered else Answer(Status.TIMEOUT)
+    return answers
 
 
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))

@@ -12,7 +12,7 @@ def clock_of(*moments: float):
 
 
 def counted(name: str) -> float:
-    return REGISTRY.get_sample_value("gatekeeper_list_seconds_count", {"list": name}) or 0.0
+    return REGISTRY.get_sample_value("gatekeeper_dns_list_seconds_count", {"list": name}) or 0.0
 
 
 async def test_a_question_is_answered_with_the_time_it_took():
