@@ -128,14 +128,14 @@ async def test_addresses_of_hosts_in_links_are_asked_where_the_list_knows_them()
 
 async def test_mail_addresses_are_asked_for_by_their_digest_and_shown_as_they_are():
     raw = "From: Bob+x@Author.example.com\nReply-To: drop@box.example.net\n\nwrite to me@text.example.org\n"
-    digest = HBL.question_of_mailbox("drop@box.example.net")
+    digest = f"{HBL.labels_of_mailbox('drop@box.example.net')}.hbl.test"
     found = await inspect({(digest, "A"): ["127.0.3.2"]}, HBL, raw=raw)
     assert rules_of(found) == ["URIBL_HBL"]
     assert found[0].evidence.names == ("drop@box.example.net (reply_to)",)  # type: ignore[union-attr]  # a finding
     resolver = FakeResolver({})
     await Uribl((HBL,)).inspect(mail_of(raw), tools_with(resolver))
     expected = ["bob@author.example.com", "drop@box.example.net", "me@text.example.org"]
-    assert [name for name, _ in resolver.asked] == [HBL.question_of_mailbox(each) for each in expected]
+    assert [name for name, _ in resolver.asked] == [f"{HBL.labels_of_mailbox(each)}.hbl.test" for each in expected]
 
 
 async def test_a_name_is_asked_about_once_however_often_and_at_whatever_stage():

@@ -39,7 +39,7 @@ def test_codes_ttl_control_and_health_are_shown(tmp_path):
     shown, read = looked_up(tmp_path)
     assert shown.status == 1
     assert read[0] == {
-        "list": "L0",
+        "list": "DNSBL_L0",
         "zone": "bl.test",
         "listed": True,
         "answer": "127.0.0.4",
