@@ -20,7 +20,7 @@ from gatekeeper.dns.answer import Answer, Resolver, Status
 from gatekeeper.dns.breaker import Breaker
 from gatekeeper.dns.health import Health, State, key_of
 from gatekeeper.dns.lists import DnsList, Family, Listing, judge
-from gatekeeper.dns.resolver import ask_all
+from gatekeeper.dns.resolver import ask_hurried
 from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
 
 TOGETHER: Final = 0.02
@@ -148,14 +148,11 @@ class Desk:
                 unknown.append(number)
             votes.append(Vote(inquiry, why=why) if answer is None else self._read(inquiry, family, answer))
         if unknown:
-            timed = _Timed(resolver, self._clock)
             questions = [(inquiries[number].name, "A") for number in unknown]
-            answers = await ask_all(timed, questions, hurry=self._hurry)
-            late = self._clock() - timed.began
-            for number, question in zip(unknown, questions, strict=True):
-                answer = answers[question]
-                seconds = None if answer.status is Status.BUDGET else round(timed.seconds.get(question[0], late), 3)
-                votes[number] = self._read(inquiries[number], family, answer, seconds)
+            answers = await ask_hurried(resolver, questions, hurry=self._hurry, clock=self._clock)
+            for number, (answer, seconds) in zip(unknown, answers, strict=True):
+                took = None if answer.status is Status.BUDGET else round(seconds, 3)
+                votes[number] = self._read(inquiries[number], family, answer, took)
             self._notice(votes, unknown, family)
         listing = [number for number, vote in enumerate(votes) if vote.listed]
         if listing:
@@ -298,23 +295,3 @@ def _result(vote: Vote) -> str:
     if not vote.why:
         return "listed" if vote.listed else "not_listed"
     return "refused" if vote.why.startswith(_REFUSED) else "unanswered"
-
-
-class _Timed:
-    """A resolver that notes how long each question took."""
-
-    __slots__ = ("_clock", "_resolver", "began", "seconds")
-
-    def __init__(self, resolver: Resolver, clock: Callable[[], float]) -> None:
-        self._resolver = resolver
-        self._clock = clock
-        self.began = clock()
-        self.seconds: dict[str, float] = {}
-
-    def cached(self, name: str, rtype: str) -> Answer | None:
-        return self._resolver.cached(name, rtype)
-
-    async def ask(self, name: str, rtype: str) -> Answer:
-        answer = await self._resolver.ask(name, rtype)
-        self.seconds[name] = self._clock() - self.began
-        return answer

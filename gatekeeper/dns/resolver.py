@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gatekeeper.dns.answer import Answer, Question, Resolver, Status
 from gatekeeper.dns.budget import Budget, BudgetedResolver
@@ -24,7 +24,9 @@ __all__ = [  # whole in one place
     "Resolver",
     "Settings",
     "Status",
+    "Timed",
     "ask_all",
+    "ask_hurried",
 ]
 
 STALE_TTL: Final = 30.0
@@ -272,15 +274,8 @@ class AiodnsResolver:
         self._young[question] = entry
 
 
-async def ask_all(
-    resolver: Resolver, questions: Iterable[Question], *, hurry: float | None = None
-) -> dict[Question, Answer]:
-    """The answer to each, asked at once; a task is made only for what is not in the cache.
-
-    With `hurry` the deadline shrinks as answers arrive: once two thirds of those that had to be asked have ended, the
-    others get that many seconds more, or three times what it took until then; what is late is a TIMEOUT here, and
-    still comes into the cache.
-    """
+async def ask_all(resolver: Resolver, questions: Iterable[Question]) -> dict[Question, Answer]:
+    """The answer to each, asked at once; a task is made only for what is not in the cache."""
     answers: dict[Question, Answer] = {}
     unknown: dict[Question, None] = {}
     for question in questions:
@@ -292,8 +287,6 @@ async def ask_all(
     if len(unknown) == 1:
         for question in unknown:
             answers[question] = await resolver.ask(*question)
-    elif unknown and hurry is not None:
-        answers.update(await _hurried(resolver, list(unknown), hurry))
     elif unknown:
         async with asyncio.TaskGroup() as group:
             tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
@@ -301,33 +294,55 @@ async def ask_all(
     return answers
 
 
-async def _hurried(resolver: Resolver, questions: list[Question], hurry: float) -> dict[Question, Answer]:
+class Timed(NamedTuple):
+    """An answer, and the seconds until it was there or was given up."""
+
+    answer: Answer
+    seconds: float
+
+
+async def ask_hurried(
+    resolver: Resolver, questions: Sequence[Question], *, hurry: float, clock: Callable[[], float] = time.monotonic
+) -> list[Timed]:
+    """The answer to each, asked at once, in their order; the deadline shrinks as answers arrive.
+
+    Once two thirds have ended the others get `hurry` seconds more, or three times what it took until then. What is
+    late is a TIMEOUT here, and still comes into the cache. Does not look there first.
+    """
+    began = clock()
+    if len(questions) == 1:
+        answer = await resolver.ask(*questions[0])
+        return [Timed(answer, clock() - began)]
     loop = asyncio.get_running_loop()
-    began = loop.time()
-    tasks = {question: loop.create_task(resolver.ask(*question)) for question in questions}
+    started = loop.time()
+    tasks = [loop.create_task(resolver.ask(*question)) for question in questions]
+    ended: dict[asyncio.Task[Answer], float] = {}
     most = loop.create_future()
     wanted = math.ceil(len(tasks) * MOST)
 
-    def count(_: asyncio.Task[Answer]) -> None:
-        nonlocal wanted
-        wanted -= 1
-        if wanted == 0 and not most.done():
+    def count(task: asyncio.Task[Answer]) -> None:
+        ended[task] = clock() - began
+        if len(ended) >= wanted and not most.done():
             most.set_result(None)
 
-    for task in tasks.values():
+    for task in tasks:
         task.add_done_callback(count)
     try:
         await most
-        late = [task for task in tasks.values() if not task.done()]
+        late = [task for task in tasks if not task.done()]
         if late:
-            await asyncio.wait(late, timeout=max(hurry, 3 * (loop.time() - began)))
+            await asyncio.wait(late, timeout=max(hurry, 3 * (loop.time() - started)))
     finally:
-        for task in tasks.values():
-            task.cancel()  # does nothing to one that has ended; the question itself goes on
-    return {
-        question: task.result() if task.done() and not task.cancelled() else Answer(Status.TIMEOUT)
-        for question, task in tasks.items()
-    }
+        for task in tasks:
+            if not task.done():
+                task.cancel()  # the question itself goes on
+    waited = clock() - began
+    return [
+        Timed(task.result(), ended.get(task, waited))
+        if task.done() and not task.cancelled()
+        else Timed(Answer(Status.TIMEOUT), waited)
+        for task in tasks
+    ]
 
 
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))

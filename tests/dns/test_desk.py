@@ -265,7 +265,7 @@ async def test_each_answer_is_counted_and_timed_under_the_name_of_the_list_s_rul
     each = DnsList("counted.test", "COUNTED", 1.0)
     for metric in (LIST_ANSWERS, LIST_SECONDS):
         metric.declare([each.rule])
-    zone = {
+    zone: dict[tuple[str, str], list[str] | Status] = {
         ("1.counted.test", "A"): ["127.0.0.2"],
         ("2.counted.test", "A"): ["127.255.255.254"],
         ("3.counted.test", "A"): Status.TIMEOUT,
