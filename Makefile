@@ -4,6 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl libmail-dkim-perl dovecot-lmtpd rspamd redis-server
 
+# What Python and pytest have compiled once is kept: without it each test run, and each program that a test starts,
+# compiles everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-faults check static unit full format peers lock reference bench clean distclean
 

@@ -52,7 +52,6 @@ from gatekeeper.model import (
     Reply,
     Session,
     Stage,
-    Thresholds,
     Verdict,
     setting,
 )
@@ -301,7 +300,12 @@ class LiveGate:
         postmaster, or one with thresholds of its own.
         """
         book = mail.session.notebook
-        kept: list[list[Row]] = mail.session.memo.get(_POSTPONED, [])
+        books = (book, mail.envelope.notebook)  # what was due in an earlier transaction is not due any more
+        kept: list[list[Row]] = [
+            still
+            for wave in mail.session.memo.get(_POSTPONED, ())
+            if (still := [row for row in wave if any(row[1] is one for one in books)])
+        ]
         if self._settings.gather == "all" or mail.stage > Stage.RCPT or not (kept or book.findings):
             return False
         if mail.stage == Stage.RCPT and not kept:
@@ -320,10 +324,23 @@ class LiveGate:
             mail.session.memo[_POSTPONED] = [*kept, *waves]
         else:
             mail.session.memo.pop(_POSTPONED, None)
-            books = (book, mail.envelope.notebook)  # what was due in an earlier transaction is not due any more
-            still = [[row for row in wave if any(row[1] is one for one in books)] for wave in kept]
-            waves[:0] = [wave for wave in still if wave]
+            waves[:0] = kept
         return anyway
+
+    def _refused_for_all(self, mail: Mail) -> bool:
+        """Whether lists asked while the greeting paused refuse this client whoever it writes to, and whatever it says
+        of itself: but for those who hear from everybody.
+        """
+        if self._settings.gather == "all":
+            return False
+        done = self._ahead if mail.session.memo.get(_AHEAD) else []
+        left = dict.fromkeys(c for waves in self._table.values() for wave in waves for c in wave if c not in done)
+        return self._policy.refused_anyway(
+            _findings(mail, None),
+            thresholds=self._policy.mildest,
+            missing=_missing(mail, None),
+            remaining=[rule for check in left for rule in self._possible(check)],
+        )
 
     def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
         """The waves still to run for this stage and those a server skipped; equal waves of several stages together."""
@@ -364,8 +381,9 @@ class LiveGate:
 
     async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
         """Every check of a wave side by side; what is late when time is up counts as missing."""
+        at = {stage: _at(stage, mail) for stage in {row[0] for row in wave}}
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._inspect(check, _at(stage, mail), tools)) for stage, _, check in wave]
+        tasks = [loop.create_task(self._inspect(check, at[stage], tools)) for stage, _, check in wave]
         try:
             await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
         finally:
@@ -404,12 +422,12 @@ class LiveGate:
             return False
         recipients = [mail.recipient] if mail.recipient else mail.envelope.recipients
         if not recipients:
-            return any(self._decides(f) for f in mail.findings())
+            return self._policy.decided(_findings(mail, None))
         remaining = [rule for wave in left for _, _, check in wave for rule in self._foreseen(check, mail)]
         for recipient in recipients:
             findings = _findings(mail, recipient)
             thresholds = self._policy.thresholds(recipient.address)
-            if any(self._decides(f, thresholds) for f in findings):
+            if self._policy.decided(findings, thresholds):
                 continue
             if not begun:
                 return False
@@ -442,12 +460,6 @@ class LiveGate:
     def _possible(self, check: Check) -> Sequence[str]:
         return check.possible() if isinstance(check, Narrows) else self._rules_of[check.name]
 
-    def _decides(self, finding: Finding, thresholds: Thresholds | None = None) -> bool:
-        rule = self._policy.rules.get(finding.rule)
-        if rule is None or rule.decides is None:
-            return False
-        return thresholds is None or rule.kind not in thresholds.exempt
-
     def _decide(self, stage: Stage, mail: Mail) -> Verdict:
         if stage == Stage.MESSAGE or (stage == Stage.DATA and not mail.session.shows_messages):
             return self._decide_message(mail)
@@ -465,7 +477,7 @@ class LiveGate:
                 verdict = self._policy.other_policy()
             recipient.verdict = verdict
         elif verdict.action.refuses and verdict.action != Action.DROP:
-            if stage == Stage.CONNECT and self._settings.drop_listed and self._refused_anyway(mail, []):
+            if stage == Stage.CONNECT and self._settings.drop_listed and self._refused_for_all(mail):
                 return replace(verdict, action=Action.DROP, code=421, enhanced=f"4.{verdict.enhanced[2:]}", delay=0.0)
             verdict = replace(_held(verdict), delay=0.0)
         return verdict
@@ -603,8 +615,8 @@ class LiveGate:
             self._evidence.note(mail, verdict.action)
         passed = record.action in _PASSED and mail.stage >= Stage.DATA
         if passed:
-            self._remember(mail.session, accepted=1)
-            if record.action == Action.ACCEPT.word:  # what is marked as spam speaks for no domain
+            if record.action == Action.ACCEPT.word:  # what is marked as spam speaks for nobody, nor against
+                self._remember(mail.session, accepted=1)
                 self._note(identity_keys(mail), accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:
             self._remember(mail.session, refused=1)
@@ -630,7 +642,8 @@ class LiveGate:
     async def settle(self, session: Session) -> None:
         for check, settles in self._settling:
             try:
-                await asyncio.wait_for(settles.settle(session, self._tools), self._settings.before_data)
+                async with asyncio.timeout(self._settings.before_data):
+                    await settles.settle(session, self._tools)
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
 

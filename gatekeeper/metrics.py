@@ -440,6 +440,7 @@ LIST_SECONDS = Children(
         buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
     )
 )
+"""Declared by the checks that ask lists, with the lists' names in their rules ("DNSBL_ZEN")."""
 RESOLVER_FAULT = Children(
     Gauge(
         "gatekeeper_dns_resolver_fault",

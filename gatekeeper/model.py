@@ -242,10 +242,16 @@ class Counters:
     resets: int = 0  # transactions with a recipient given up by RSET, EHLO, QUIT or a lost connection before DATA
     verifies: int = 0  # VRFY and EXPN
     errors: int = 0  # protocol errors
-    messages: int = 0  # messages accepted by the next hop
+    messages: int = 0  # messages accepted by the next hop, but those that were marked as spam
     refused: int = 0  # messages and recipients refused by us
-    delivered: int = 0  # recipients of the messages accepted by the next hop
+    delivered: int = 0  # recipients of those messages
     null_probes: int = 0  # recipients named with the null sender that were refused for good or given up
+
+    def take(self, action: Action, recipients: int) -> None:
+        """A message has been passed on with that action to so many; one marked as spam earns its client nothing."""
+        if action is not Action.TAG:
+            self.messages += 1
+            self.delivered += recipients
 
 
 @dataclass(frozen=True, slots=True)

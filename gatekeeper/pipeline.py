@@ -39,7 +39,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Dkim, Arc, Links), (Dmarc, OperatorLists, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links), (Dmarc, OperatorLists, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

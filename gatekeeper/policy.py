@@ -129,6 +129,8 @@ class Policy:
         self._general = Thresholds(millis(settings.tag), millis(settings.reject), greylist=doubt)
         self._exempt = replace(self._general, exempt=EXEMPT_KINDS)
         self.greylists = doubt is not None
+        self.mildest = self._general
+        """Those of the recipients that are hardest to refuse, besides the exempt ones."""
         self._domains = domains
         self._own: dict[str, Thresholds] = {}
         for own in reversed(settings.for_):  # of two that name the same recipient the first one counts
@@ -139,6 +141,7 @@ class Policy:
             )
             for recipient in own.recipients:
                 self._own[recipient.lower()] = thresholds
+            self.mildest = max(self.mildest, thresholds, key=lambda each: each.reject)
 
     def score(self, rule: str) -> float:
         return self._millis.get(rule, 0) / 1000
@@ -196,7 +199,9 @@ class Policy:
         open_rules = self._open(missing, found, thresholds)
         if decider is not None and decider.decides is not None:
             action = decider.decides
-            incomplete = action == Action.REJECT and any(r.decides == Action.ACCEPT for r in open_rules)
+            incomplete = action == Action.REJECT and any(
+                r.decides == Action.ACCEPT or decider.kind in r.exempts for r in open_rules
+            )
             if incomplete:
                 action = Action.DEFER
         else:
@@ -231,7 +236,7 @@ class Policy:
         if verdict.decided_by is not None:
             return verdict.action
         greylists = any(r.decides is Action.GREYLIST for r in left)
-        if any(r.decides not in (None, Action.GREYLIST) for r in left):
+        if any(r.decides not in (None, Action.GREYLIST) or r.exempts for r in left):
             return None
         open_rules = self._open(missing, found, thresholds)
         counted = [c.rule for c in verdict.contributions]
@@ -242,6 +247,12 @@ class Policy:
         if greylists and verdict.action < Action.DEFER:
             return None
         return verdict.action if len(outcomes) == 1 else None
+
+    def decided(self, findings: Sequence[Finding], thresholds: Thresholds | None = None) -> bool:
+        """Whether a rule among these decides alone, of a kind that counts."""
+        exempt = self._exempted(thresholds or self._general, findings).exempt
+        known = (self.rules.get(finding.rule) for finding in findings)
+        return any(rule.decides is not None and rule.kind not in exempt for rule in known if rule)
 
     def in_doubt(self, findings: Iterable[Finding], *, thresholds: Thresholds, missing: Sequence[Missing] = ()) -> bool:
         """Whether greylisting may be asked about this mail: nothing decides it, and its score lies in the band.
@@ -286,7 +297,7 @@ class Policy:
             return False
         left = {*remaining, *(name for each in missing for name in each.rules)} - found
         open_rules = [r for name in left if (r := self.rules.get(name)) and r.kind not in thresholds.exempt]
-        best = sum([self._millis[r.name] for r in known]) + sum([min(0, self._millis[r.name]) for r in open_rules])
+        best = self._sum([*(r.name for r in known), *self._below(open_rules)])
         milder = any(r.decides is Action.ACCEPT or r.exempts for r in open_rules)
         return best >= thresholds.reject and not milder
 
@@ -295,7 +306,7 @@ class Policy:
         if verdict.decided_by is not None:
             return False
         left = [r for r in (self.rules.get(n) for n in later) if r and r.kind not in verdict.thresholds.exempt]
-        best = self._sum([*(c.rule for c in verdict.contributions), *self._below(left)])
+        best = self._sum([*self._kept([c.rule for c in verdict.contributions], left), *self._below(left)])
         return best < verdict.thresholds.reject or any(r.decides == Action.ACCEPT for r in left)
 
     def combine(self, verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -323,6 +334,14 @@ class Policy:
         wanted = dict.fromkeys(name for m in missing for name in m.rules)
         known = (self.rules.get(name) for name in wanted if name not in found)
         return [r for r in known if r and r.kind not in thresholds.exempt]
+
+    def _kept(self, found: Sequence[str], rules: Sequence[Rule], *, against: bool = False) -> Sequence[str]:
+        """What counts of `found` when these rules exempt from all they can of what speaks for (or against) refusing."""
+        gone = frozenset[Kind]().union(*(r.exempts for r in rules if r.exempts))
+        if not gone:
+            return found
+        sign = -1 if against else 1
+        return [name for name in found if self.rules[name].kind not in gone or self._millis[name] * sign <= 0]
 
     def _below(self, rules: Iterable[Rule]) -> list[str]:
         return [r.name for r in rules if self._millis[r.name] < 0]
@@ -365,8 +384,9 @@ class Policy:
             return action, False
         could_allow = any(r.decides == Action.ACCEPT for r in open_rules)
         could_refuse = any(r.decides is not None and r.decides.refuses for r in open_rules)
-        lowest = self._reached(self._sum([*found, *self._below(open_rules)]), thresholds)
-        highest = self._reached(self._sum([*found, *self._above(open_rules)]), thresholds)
+        low, high = self._kept(found, open_rules), self._kept(found, open_rules, against=True)
+        lowest = self._reached(self._sum([*low, *self._below(open_rules)]), thresholds)
+        highest = self._reached(self._sum([*high, *self._above(open_rules)]), thresholds)
         if action == Action.REJECT:
             return (Action.DEFER, True) if lowest != Action.REJECT or could_allow else (action, False)
         incomplete = lowest != highest or could_refuse or (could_allow and action != Action.ACCEPT)

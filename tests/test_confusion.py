@@ -16,7 +16,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gatekeeper.checks.base import Tools
+from gatekeeper.checks.spf import Spf
 from gatekeeper.gate import LiveGate, Settings, table_of
+from gatekeeper.mailauth.upstream import Upstream
 from gatekeeper.message import edit
 from gatekeeper.model import Mail, Recipient, Stage
 from gatekeeper.pipeline import CHECKS, TABLE
@@ -63,9 +65,21 @@ class Outcome:
         said = {one.method for one in self.ours.results if one.result == "pass"} - {"iprev"}
         return said | {rule.partition("_")[0].lower() for rule in self.rules & {"DKIM_PASS", "DMARC_PASS"}}
 
+    @property
+    def sender_passed(self) -> bool:
+        """Whether SPF passes for the envelope sender, in a rule or in the field."""
+        said = any(one.result == "pass" for one in self.ours.all("spf") if one.get("smtp.mailfrom"))
+        return said or "SPF_PASS" in self.rules
 
-async def judged(raw: bytes, *, sender: str = "joe@attacker.example", helo: str = "mail.attacker.example") -> Outcome:
-    checks = {kind: kind() for kind in CHECKS}
+
+async def judged(
+    raw: bytes,
+    *,
+    sender: str = "joe@attacker.example",
+    helo: str = "mail.attacker.example",
+    upstreams: tuple[Upstream, ...] = (),
+) -> Outcome:
+    checks = {kind: kind() for kind in CHECKS} | {Spf: Spf(upstreams=upstreams)}
     rules = [rule for check in checks.values() for rule in check.rules()]
     gate = LiveGate(
         table=table_of(TABLE, checks),
@@ -229,6 +243,35 @@ async def test_an_envelope_cannot_say_more_than_a_domain(sender: str) -> None:
         assert spf.result == "policy"
 
 
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "<@bank.example:joe@attacker.example>"[1:-1],
+        "<@bank.example,@x.example:joe@attacker.example>"[1:-1],
+        '"ceo@bank.example"@attacker.example',
+        '"ceo@bank.example\\""@attacker.example',
+        '"ceo\\@bank.example"@attacker.example',
+        '"ceo\\"bank.example"@attacker.example',
+        "=?utf-8?q?ceo=40bank.example?=@attacker.example",
+        "=?utf-8?b?Y2VvQGJhbmsuZXhhbXBsZQ==?=@attacker.example",
+    ],
+)
+async def test_an_envelope_that_two_readers_read_differently_passes_nowhere(sender: str) -> None:
+    for author in (FROM_BANK, FROM_ATTACKER):
+        got = await judged(author + REST, sender=sender)
+        assert not got.sender_passed, got.ours
+        assert "SPF_AMBIGUOUS" in got.rules
+        assert not got.passed & {"dkim", "dmarc"}, got.ours
+
+
+@pytest.mark.parametrize("sender", ["ceo%bank.example@attacker.example", "bank.example!ceo@attacker.example"])
+async def test_where_all_readers_see_one_domain_it_is_that_one_which_passes(sender: str) -> None:
+    got = await judged(FROM_BANK + REST, sender=sender)
+    assert got.sender_passed
+    assert got.ours.all("spf")[0].get("smtp.mailfrom") == "attacker.example"
+    assert "dmarc" not in got.passed
+
+
 @pytest.mark.parametrize("sender", ["ceo@bank.example\0@attacker.example", "ceo@bank.example joe@attacker.example"])
 def test_an_envelope_that_is_no_address_is_none(sender: str) -> None:
     with pytest.raises(AddressError):
@@ -259,6 +302,47 @@ async def test_forged_results_in_our_name_are_gone_however_many_there_are() -> N
     got = await judged(b"".join(FORGED) + FROM_BANK + b"".join(FORGED) + REST)
     assert got.claims == 1
     assert "dmarc" not in got.passed
+
+
+UPSTREAM = "mx.upstream.example"
+OF_UPSTREAM = b"Authentication-Results: mx.upstream.example; spf=none smtp.mailfrom=attacker.example\r\n"
+BY_UPSTREAM = b"Received: from x by mx.upstream.example; Mon, 1 Jan 2027 00:00:00 +0000\r\n"
+IN_ITS_NAME = (
+    b"Authentication-Results: mx.upstream.example; spf=pass smtp.mailfrom=bank.example;\r\n"
+    b"\tdkim=pass header.d=bank.example; dmarc=pass header.from=bank.example\r\n"
+)
+
+
+async def test_what_an_upstream_found_is_taken_and_said_to_be_its_word() -> None:
+    (upstream,) = upstreams = (Upstream(UPSTREAM, ("192.0.2.66",)),)
+    assert upstream.brings(ip_address("192.0.2.66"))
+    for raw, passed in ((IN_ITS_NAME + BY_UPSTREAM, {"spf", "dmarc"}), (OF_UPSTREAM + BY_UPSTREAM, set())):
+        got = await judged(raw + FROM_BANK + REST, sender="ceo@bank.example", upstreams=upstreams)
+        assert got.passed == passed
+        assert got.ours.all("spf")[0].reason == "as mx.upstream.example says"
+
+
+@pytest.mark.parametrize("strangers", [IN_ITS_NAME, BY_UPSTREAM + IN_ITS_NAME, b" x\r\n" + IN_ITS_NAME])
+async def test_what_a_stranger_says_in_an_upstreams_name_passes_nowhere(strangers: bytes) -> None:
+    upstreams = (Upstream(UPSTREAM, ("192.0.2.66",)),)
+    for top in (OF_UPSTREAM + BY_UPSTREAM, BY_UPSTREAM):
+        got = await judged(top + strangers + FROM_BANK + REST, sender="ceo@bank.example", upstreams=upstreams)
+        assert got.passed == set(), got.ours
+        assert "DMARC_ARC" not in got.rules
+
+
+@pytest.mark.parametrize("upstreams", [(), (Upstream(UPSTREAM, ("192.0.2.67",), removes_forged=True),)])
+async def test_whoever_is_no_upstream_has_no_word(upstreams: tuple[Upstream, ...]) -> None:
+    got = await judged(IN_ITS_NAME + BY_UPSTREAM + FROM_BANK + REST, sender="ceo@bank.example", upstreams=upstreams)
+    assert got.passed == set(), got.ours
+    assert {"SPF_FAIL", "DMARC_REJECT"} <= got.rules
+
+
+async def test_an_upstream_does_not_make_one_author_of_two() -> None:
+    upstreams = (Upstream(UPSTREAM, ("192.0.2.66",)),)
+    for author in READ_DIFFERENTLY.values():
+        got = await judged(IN_ITS_NAME + BY_UPSTREAM + author + REST, sender="ceo@bank.example", upstreams=upstreams)
+        assert got.passed == set(), got.ours
 
 
 async def test_results_of_others_stay_and_are_not_ours() -> None:

@@ -161,6 +161,7 @@ SMALL = Rule("SMALL", 1.0, "small")
 WELCOME = Rule("WELCOME", -5.0, "welcome")
 DENY = Rule("DENY", 0.0, "denied", decides=Action.REJECT)
 ALLOW = Rule("ALLOW", 0.0, "allowed", decides=Action.ACCEPT)
+EXEMPTING = Rule("EXEMPTING", 0.0, "exempt", exempts=frozenset({Kind.LIST, Kind.RATE}))
 DROP = Rule("DROP", 0.0, "blocked", kind=Kind.RATE, decides=Action.DROP)
 
 
@@ -447,6 +448,20 @@ async def test_accepted_mail_becomes_history_of_the_client():
     assert [h.accepted for h in histories] == [1, 1, 1]
 
 
+async def test_mail_that_is_marked_as_spam_is_no_good_history():
+    """Else whoever gets marked spam in would earn room for more of it, and pass as familiar."""
+    store = MemoryStore()
+    live = gate({Stage.MESSAGE: [[check("content", Rule("SPAMMY", 6.0, "spam"))]]}, store=store)
+    mail = mail_at(live)
+    await named(live, mail, "alice")
+    verdict = await live.judge(Stage.MESSAGE, with_message(mail))
+    assert verdict.action is Action.TAG
+    await live.finish(mail, verdict, reply=OK, next_hop=OK)
+    await live.flush()
+    [history] = await store.history(["ip:192.0.2.5"])
+    assert (history.accepted, history.refused) == (0, 0)
+
+
 async def test_mail_left_to_a_server_that_does_not_tell_its_answer_is_history_too():
     store = MemoryStore()
     live = gate({}, store=store)
@@ -713,6 +728,7 @@ async def test_what_was_kept_of_an_earlier_transaction_is_not_asked_for_in_the_n
     await live.judge(Stage.MAIL, mail)
     again = Mail(mail.session, live.envelope(mail.session))
     await live.judge(Stage.MAIL, again)
+    assert sum(len(wave) for wave in again.session.memo["postponed"]) == 2, "it does not grow with each"
     await named(live, again, "postmaster")
     assert (len(others.asked), len(sender.asked)) == (1, 1)
 
@@ -733,6 +749,37 @@ async def test_who_is_refused_for_all_is_dropped_at_the_greeting_where_that_is_s
     verdict = await live.judge(Stage.CONNECT, stranger(live))
     assert verdict.action is action
     assert not drop or (verdict.code, verdict.enhanced) == (421, "4.7.1")
+
+
+@pytest.mark.parametrize("stage", [Stage.HELO, Stage.MAIL, Stage.RCPT, Stage.MESSAGE])
+@pytest.mark.parametrize("later", [WELCOME, ALLOW, EXEMPTING])
+async def test_whom_something_could_still_let_in_is_not_dropped_at_the_greeting(stage, later):
+    table = {Stage.HELO: [[check("list", LISTED, kind=Ahead)]]}
+    table[stage] = [*table.get(stage, []), [check("later", later, found=[])]]
+    live = gate(table, settings=Settings(drop_listed=True))
+    assert (await live.judge(Stage.CONNECT, stranger(live))).action is Action.ACCEPT
+
+
+@pytest.mark.parametrize(("reject", "action"), [(20.0, Action.ACCEPT), (8.0, Action.DROP)])
+async def test_who_is_refused_for_most_is_not_dropped_at_the_greeting(reject, action):
+    policy = PolicySettings(for_=(For(("sales@example.org",), reject=reject),))
+    table = {Stage.HELO: [[check("list", LISTED, kind=Ahead)]]}
+    live = gate(table, settings=Settings(drop_listed=True), policy=policy)
+    assert (await live.judge(Stage.CONNECT, stranger(live))).action is action
+
+
+async def test_what_a_client_is_exempt_from_does_not_end_the_asking():
+    """A block that does not count must not keep its mail from being looked at."""
+    connect = check("c", DROP, EXEMPTING)
+    sender, rcpt, content = check("m", SMALL), check("r", SMALL), check("x", DENY)
+    live = gate({Stage.CONNECT: [[connect]], Stage.MAIL: [[sender]], Stage.RCPT: [[rcpt]], Stage.MESSAGE: [[content]]})
+    mail = mail_at(live)
+    assert (await live.judge(Stage.CONNECT, mail)).action is Action.ACCEPT
+    assert (await live.judge(Stage.MAIL, mail)).action is Action.ACCEPT
+    assert [v.action for v in await named(live, mail, "alice")] == [Action.ACCEPT]
+    verdict = await live.judge(Stage.MESSAGE, with_message(mail))
+    assert (len(sender.asked), len(rcpt.asked), len(content.asked)) == (1, 1, 1)
+    assert (verdict.action, verdict.not_run) == (Action.REJECT, ())
 
 
 # --- signatures -------------------------------------------------------------------------------------------------------
@@ -841,6 +888,24 @@ async def test_a_list_of_long_good_senders_that_authenticate_loses_its_vote():
 )
 async def test_other_senders_on_a_list_take_no_vote_away(senders):
     assert await listed_mails(**senders) is State.UNTESTED
+
+
+async def test_clients_whose_history_never_comes_do_not_keep_later_ones_out(monkeypatch):
+    monkeypatch.setattr("gatekeeper.checks.wronged.MOST", 3)
+    found = [
+        Finding(ON_A_LIST.name, ListEvidence("bl.test", "x.bl.test", ("127.0.0.2",), 300)),
+        Finding(SPF.name, SpfResult(SpfCode.PASS, "client.example", SpfIdentity.MAILFROM)),
+        Finding("PUT_OFF"),
+    ]
+    put_off = Rule("PUT_OFF", 0.0, "later", decides=Action.DEFER)
+    live = gate({Stage.MESSAGE: [[check("lists", ON_A_LIST, SPF, put_off, found=found)]]})
+    for number in range(5):
+        mail = mail_at(live)
+        mail.session.address = ip_address(f"192.0.2.{number}")
+        await named(live, mail, "alice")
+        verdict = await live.judge(Stage.MESSAGE, with_message(mail))
+        await live.finish(mail, verdict, reply=live.reply(verdict, mail))
+    assert list(live._wronged._doubted) == [f"ip:192.0.2.{number}" for number in (2, 3, 4)]
 
 
 async def test_one_client_s_messages_share_a_budget_of_questions():

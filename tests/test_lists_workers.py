@@ -143,6 +143,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
                 await asyncio.wait_for(process.wait(), DEADLINE)
 
 
+@pytest.mark.slow
 async def test_a_block_is_shown_and_its_removal_counts_for_every_worker(
     running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +167,7 @@ async def test_a_block_is_shown_and_its_removal_counts_for_every_worker(
         print(f" [blocked everywhere after {blocked:.2f} s, free after {free:.2f} s]", end="")
 
 
+@pytest.mark.slow
 async def test_an_entry_that_is_added_or_removed_counts_for_every_worker(running: Running) -> None:
     assert (await running.command("lists", "add", CLIENT, "--reason", "not you"))[0] == 0
     await running.until_all_say("550")
@@ -173,6 +175,7 @@ async def test_an_entry_that_is_added_or_removed_counts_for_every_worker(running
     await running.until_all_say("250")
 
 
+@pytest.mark.slow
 async def test_a_file_that_changes_counts_for_every_worker_and_a_bad_one_changes_nothing(running: Running) -> None:
     file = running.directory / "lists" / "local.list"
     _put(file, f"deny address {CLIENT}\n")

@@ -11,6 +11,7 @@ from gatekeeper.model import (
     Action,
     Address,
     BytesBody,
+    Counters,
     Envelope,
     Finding,
     Heard,
@@ -140,3 +141,10 @@ def test_a_bounce_that_is_taken_is_no_probe():
     session = Session("1", "smtp", 0.0)
     session.hear(Address("n", "example.org"), Heard.KNOWN, null_sender=True)
     assert session.counters.null_probes == 0
+
+
+@pytest.mark.parametrize(("action", "messages", "delivered"), [(Action.ACCEPT, 1, 3), (Action.TAG, 0, 0)])
+def test_what_is_marked_as_spam_earns_its_client_nothing(action, messages, delivered):
+    counters = Counters()
+    counters.take(action, 3)
+    assert (counters.messages, counters.delivered) == (messages, delivered)

@@ -402,3 +402,31 @@ def test_whatever_is_found_the_sum_is_that_of_its_lines_and_in_no_order(found, m
     verdict = grouped(*found, missing=missing)
     assert verdict.millis == sum(c.millis for c in verdict.contributions)
     assert verdict.millis == grouped(*reversed(found), missing=missing).millis
+
+
+def test_whom_lists_refuse_for_all_is_counted_with_the_caps_of_their_groups():
+    """Rules over their cap must not keep everything else from being asked about mail that is not refused."""
+    group = Group("LIST_GROUP_X", 5.0)
+    rules = [Rule(name, 4.0, name, kind=Kind.LIST, group=group) for name in ("ONE", "TWO", "THREE")]
+    rules += [Rule("ELSE", 6.0, "else", kind=Kind.LIST)]
+    policy = Policy(Settings(), rules)
+    capped = [Finding(name) for name in ("ONE", "TWO", "THREE")]
+    general = policy.thresholds(None)
+    assert policy.decide(capped).action is Action.TAG
+    assert not policy.refused_anyway(capped, thresholds=general, missing=(), remaining=())
+    assert policy.refused_anyway([*capped, Finding("ELSE")], thresholds=general, missing=(), remaining=())
+
+
+def test_a_refusal_does_not_stand_where_a_missing_rule_could_exempt_from_it():
+    exempting = Rule("EXEMPTING", 0.0, "exempt", exempts=frozenset({Kind.LIST}))
+    listed = Rule("LISTED", 12.0, "listed", kind=Kind.LIST)
+    spam = Rule("SPAM", 12.0, "spam", kind=Kind.CONTENT)
+    rate = Rule("RATE", 0.0, "rate", kind=Kind.LIST, decides=Action.REJECT)
+    policy = Policy(Settings(), [exempting, listed, spam, rate])
+    missing = [Missing("lists", ("EXEMPTING",), "late")]
+    for name, action in (("LISTED", Action.DEFER), ("RATE", Action.DEFER), ("SPAM", Action.REJECT)):
+        verdict = policy.decide([Finding(name)], missing=missing)
+        assert (verdict.action, verdict.incomplete) == (action, action is Action.DEFER)
+        assert policy.decide([Finding(name)]).action is Action.REJECT
+    assert policy.may_pass(policy.decide([Finding("LISTED")]), ["EXEMPTING"])
+    assert not policy.may_pass(policy.decide([Finding("SPAM")]), ["EXEMPTING"])

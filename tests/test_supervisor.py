@@ -466,6 +466,7 @@ def test_a_process_that_talks_nonsense_ends_the_start(make_parent: MakeParent):
     assert "where it had to say ready" in written
 
 
+@pytest.mark.slow
 def test_a_process_that_never_becomes_ready_ends_the_start(make_parent: MakeParent):
     parent = make_parent(grace=0.1)
     parent.configure(start=3.0)  # a busy machine takes its time to start one

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import ReverseName, Tools
+from gatekeeper.checks.keys import client_key, long_good, network_key
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults, verify
 from gatekeeper.mailauth.dkim_signature import DkimCode
-from gatekeeper.message.header import header_of
+from gatekeeper.mailauth.dmarc_record import registered_domain
+from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.message.header import author_of, header_of
 from gatekeeper.model import Duration, Finding, IPAddress, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.store.base import DISTINCT_MOST, Sighting, StoreAway
 from gatekeeper.wire.mailboxes import parse_address_list
@@ -39,7 +42,7 @@ UNCOVERED = Rule(
 REPLAY = Rule(
     "DKIM_REPLAY",
     2.5,
-    "The same signed message comes to many who are not named in it, or from many networks.",
+    "Others than its signer bring the same message to many who are not named in it, or from many networks.",
     kind=Kind.IDENTITY,
 )
 
@@ -76,10 +79,11 @@ class Dkim:
     signatures: int = setting(8, "How many signatures of a message are verified, from the top.")
     replay_recipients: int = setting(
         100,
-        "The same signature to more recipients than this that To and Cc do not name is a replay. 0 does not look.",
+        "The same signature to more recipients than this that To and Cc do not name, brought by others than its signer "
+        "and clients long known as good, is a replay. 0 does not look.",
     )
     replay_networks: int = setting(
-        12, "The same signature from more networks than this (/24, /48) is a replay. 0 does not look."
+        12, "The same signature from more networks than this (/24, /48), of the same, is a replay. 0 does not look."
     )
     replay_window: Duration = setting(86400.0, "How long a signature is remembered for that.")
 
@@ -111,14 +115,19 @@ class Dkim:
         if rule is PASS:
             if all(one.uncovered for one in shown):
                 found.append(Finding(UNCOVERED.name, None, f"not signed: {', '.join(shown[0].uncovered)}"))
-            if self._counts:
-                found += await self._replayed(shown[0], mail, mail.message, tools)
+            told = _telling(shown, mail.message)
+            if self._counts and not _acts_for(told.domain, mail):
+                found += await self._replayed(told, mail, mail.message, tools)
         return found
 
     async def _replayed(
         self, one: DkimResult, mail: Mail, message: Message, tools: Tools
     ) -> Sequence[Finding | Missing]:
-        """The message is the same wherever the signature is, so each delivery of it is counted under that."""
+        """The message is the same wherever the signature is, so each delivery of it is counted under that.
+
+        What the signer's own client brings is not counted: a newsletter or a list may have many readers here, none of
+        whom it names. A client whose mail has long been good is believed to send on what it is asked to.
+        """
         key, window = f"dkim:{one.digest}", self.replay_window
         strangers = _unnamed(mail, message)[:MOST_COUNTED] if self.replay_recipients else []
         address = mail.session.address
@@ -126,12 +135,39 @@ class Dkim:
         seen = [Sighting(f"{key}:to", each, window) for each in strangers or [""]]
         try:
             *_, to, by = await tools.store.distinct([*seen, Sighting(f"{key}:by", network, window)], now=tools.clock())
+            if not (0 < self.replay_recipients < to or 0 < self.replay_networks < by):
+                return ()
+            if address is not None and await _long_known(address, tools):
+                return ()
         except StoreAway as away:
             return (Missing("dkim:replay", (REPLAY.name,), type(away).__name__),)
-        if not (0 < self.replay_recipients < to or 0 < self.replay_networks < by):
-            return ()
         text = f"{one.domain}: one signature, {to} recipients it does not name, {by} networks"
         return (Finding(REPLAY.name, Replay(one.domain, one.digest, to, by), text),)
+
+
+def _telling(vouching: Sequence[DkimResult], message: Message) -> DkimResult:
+    """The signature that a replay is after: one of the author's organisation, else the one lowest in the header.
+
+    Whoever replays may put signatures of its own above, another one each time.
+    """
+    author = author_of(message).domain
+    wanted = None if author is None else registered_domain(author)
+    return next((one for one in vouching if wanted and registered_domain(one.domain) == wanted), vouching[-1])
+
+
+def _acts_for(signer: str, mail: Mail) -> bool:
+    """Whether SPF, or its own confirmed name, shows that the client belongs to whoever signed."""
+    registered = registered_domain(signer)
+    spf, name = mail.evidence(SpfResult), mail.evidence(ReverseName)
+    shown = [spf.domain] if spf is not None and spf.code is SpfCode.PASS else []
+    shown += [name.name] if name is not None and name.confirmed else []
+    return registered is not None and any(registered_domain(domain.lower()) == registered for domain in shown)
+
+
+async def _long_known(address: IPAddress, tools: Tools) -> bool:
+    """Raises StoreAway."""
+    histories = await tools.store.history([client_key(address), network_key(address)])
+    return any(long_good(history, tools.clock()) for history in histories)
 
 
 def _unnamed(mail: Mail, message: Message) -> list[str]:

@@ -12,6 +12,7 @@ from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.message.header import Author, author_of, header_of
 from gatekeeper.model import Action, Finding, Kind, Mail, Missing, Rule, setting
 from gatekeeper.wire.mailboxes import Ambiguity
@@ -32,7 +33,7 @@ FAIL = Rule(
 ARC = Rule(
     "DMARC_ARC",
     0.0,
-    "The author's domain does not vouch for the message any more, but a trusted sealer saw that it did.",
+    "The author's domain does not vouch for the message any more, but a trusted sealer or upstream saw that it did.",
     kind=Kind.IDENTITY,
 )
 QUARANTINE = Rule(
@@ -65,7 +66,7 @@ FAILED = {DmarcPolicy.NONE: FAIL, DmarcPolicy.QUARANTINE: QUARANTINE, DmarcPolic
 
 
 WHY = {
-    Override.TRUSTED_FORWARDER: " (a trusted ARC sealer saw it pass)",
+    Override.TRUSTED_FORWARDER: " (a trusted sealer or upstream saw it pass)",
     Override.MAILING_LIST: " (sent on by a mailing list or forwarder)",
 }
 
@@ -97,7 +98,7 @@ class Dmarc:
             return await self._ambiguous(author, tools, spf, dkim)
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
-            return ()  # without a client there is no SPF here, and a fail cannot be told from a pass
+            return ()  # without a client of its own there is no SPF here: a fail cannot be told from a pass
         return self._single(replace(result, override=self._override(mail, result, spf, dkim)))
 
     def _override(
@@ -107,7 +108,8 @@ class Dmarc:
         if result.code is not DmarcCode.FAIL or result.policy is DmarcPolicy.NONE or result.registered:
             return None
         chain = mail.evidence(ArcResult)
-        if chain is not None and chain.trusted_pass:
+        upstream = mail.evidence(UpstreamResults)
+        if (chain is not None and chain.trusted_pass) or (upstream is not None and result.domain in upstream.attested):
             return Override.TRUSTED_FORWARDER
         # A chain that passes is whole, whoever made it; one whose keys could not be had now might be. Either gets a
         # forger no further than a domain of his own would.
@@ -167,6 +169,8 @@ def _sent_on(mail: Mail, spf: SpfResult | None, dkim: DkimResults | None) -> boo
 
 
 def _spf_possible(mail: Mail) -> bool:
+    if mail.evidence(UpstreamResults) is not None:
+        return False
     sender = mail.envelope.sender
     return mail.session.address is not None and sender is not None and bool(sender.domain or mail.session.helo)
 

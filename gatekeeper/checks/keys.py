@@ -8,6 +8,7 @@ from functools import lru_cache
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Address, IPAddress, Mail
+from gatekeeper.store.base import History
 
 MOST_IDENTITIES = 4
 """Of one mail that are looked at: one of SPF, the others of signatures, from the top."""
@@ -26,6 +27,18 @@ def network_key(address: IPAddress) -> str:
     """Its neighbourhood: a /24 or a /56."""
     length = 24 if address.version == 4 else 56
     return f"net:{ipaddress.ip_network((int(address), length), strict=False)}"
+
+
+LONG_GOOD = (20, 14 * 86400.0)
+"""Messages accepted, and seconds since the first one, after which a client is known as good; a tenth may be refused."""
+
+
+def long_good(history: History, now: float) -> bool:
+    """Whether a client's past is long and good."""
+    messages, seconds = LONG_GOOD
+    return (
+        history.accepted >= messages and history.refused * 10 <= history.accepted and 0 < history.first <= now - seconds
+    )
 
 
 def mailbox(address: Address) -> str:

@@ -8,11 +8,19 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.spf import Claim, SpfCode, SpfResult, check_host, helo_of, mail_from
-from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, setting
+from gatekeeper.mailauth.upstream import Upstream, results_by, spf_by
+from gatekeeper.model import Action, Address, Duration, Finding, Kind, Mail, Missing, Rule, Stage, setting
+from gatekeeper.wire.address import doubts_about
 
 # RFC 7372 §3.2: X.7.23 for a fail, X.7.24 for what could not be evaluated.
 RULES = {
     SpfCode.PASS: Rule("SPF_PASS", 0.0, "The client may send for the sender's domain.", kind=Kind.IDENTITY),
+    SpfCode.POLICY: Rule(
+        "SPF_AMBIGUOUS",
+        0.0,
+        "The client may send for the sender's domain, but two readers might see two senders.",
+        kind=Kind.IDENTITY,
+    ),
     SpfCode.FAIL: Rule(
         "SPF_FAIL",
         3.0,
@@ -93,6 +101,11 @@ HELO_RULES = {
     ),
 }
 
+UPSTREAM = Rule(
+    "SPF_UPSTREAM", 0.0, "An upstream that we trust brought the message and says what it found.", kind=Kind.IDENTITY
+)
+MOST_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True)
 class HeloSpfResult:
@@ -110,6 +123,11 @@ class Spf:
     name: ClassVar[str] = "spf"
 
     helo: bool = setting(True, "Ask about the client's own name too, beside the sender's domain.")
+    upstreams: tuple[Upstream, ...] = setting(
+        (),
+        "Hosts of others through which mail for us comes. SPF cannot be evaluated of mail that they bring; what they "
+        "found out about it before (SPF, DKIM, DMARC) is taken in its place.",
+    )
     defer: bool = setting(False, "Put mail off (451) as long as SPF cannot be looked up.")
     timeout: Duration = setting(7.0, "How long the evaluation may take; after that it counts as missing.")
     helo_timeout: Duration = setting(2.0, "The same for the client's own name.")
@@ -117,19 +135,31 @@ class Spf:
     def __post_init__(self) -> None:
         if min(self.timeout, self.helo_timeout) <= 0:
             raise ValueError("timeout and helo_timeout must be longer than nothing, such as '7s' and '2s'")
+        ids = [each.authserv_id.lower() for each in self.upstreams]
+        if len(set(ids)) < len(ids):
+            raise ValueError("upstreams: an authserv_id stands there twice; write all its clients into one")
 
     def rules(self) -> Sequence[Rule]:
         rules = dict(RULES)
         if self.defer:
             rules[SpfCode.TEMPERROR] = replace(RULES[SpfCode.TEMPERROR], decides=Action.DEFER)
-        return (*rules.values(), *(HELO_RULES.values() if self.helo else ()))
+        return (*rules.values(), *(HELO_RULES.values() if self.helo else ()), UPSTREAM)
+
+    def idle_at(self, stage: Stage) -> bool:
+        return stage is Stage.MESSAGE and not self.upstreams
+
+    def foresee(self, mail: Mail) -> Sequence[str]:
+        return [rule.name for rule in self.rules()] if self._upstream(mail) is not None else ()
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+        upstream = self._upstream(mail)
+        if mail.stage is Stage.MESSAGE or upstream is not None:
+            return () if upstream is None else _word_of(upstream, mail)
         address, sender, helo = mail.session.address, mail.envelope.sender, mail.session.helo
         if address is None or sender is None or not (sender.domain or helo):
             return ()
         asked = mail_from(address, sender, helo, tools.hostname)
-        result = await check_host(tools.resolver, asked, time_limit=self.timeout)
+        result = _believed(await check_host(tools.resolver, asked, time_limit=self.timeout), sender)
         found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
         if result.code is SpfCode.TEMPERROR:
             found.append(Missing("spf", _others(RULES), result.reason))
@@ -137,12 +167,43 @@ class Spf:
             found += await self._own_name(helo_of(address, helo, tools.hostname), tools)
         return found
 
+    def _upstream(self, mail: Mail) -> Upstream | None:
+        """The upstream that brings this mail, if one does."""
+        address = mail.session.address
+        if address is None:
+            return None
+        return next((each for each in self.upstreams if each.brings(address)), None)
+
     async def _own_name(self, asked: Claim, tools: Tools) -> Sequence[Finding | Missing]:
         result = await check_host(tools.resolver, asked, time_limit=self.helo_timeout)
         found = Finding(HELO_RULES[result.code].name, HeloSpfResult(result), _text(asked, result))
         if result.code is SpfCode.TEMPERROR:
             return (found, Missing("spf:helo", _others(HELO_RULES), result.reason))
         return (found,)
+
+
+def _word_of(upstream: Upstream, mail: Mail) -> Sequence[Finding]:
+    """What stands in the message; nothing before it has come."""
+    sender = mail.envelope.sender
+    if mail.message is None or mail.stage is not Stage.MESSAGE:
+        return ()
+    word = results_by(upstream, mail.message)
+    said = ", ".join(f"{one.method}={one.result}" for one in word.results[:MOST_SHOWN]) or "nothing"
+    found = [Finding(UPSTREAM.name, word, f"{upstream.authserv_id} says {said}")]
+    result = None if sender is None else spf_by(word, sender)
+    if sender is not None and result is not None:
+        result = _believed(result, sender)
+        text = f"SPF {result.code} at {result.domain} ({result.reason})"
+        found.append(Finding(RULES[result.code].name, result, text))
+    return found
+
+
+def _believed(result: SpfResult, sender: Address) -> SpfResult:
+    """A pass for a sender that somebody else might read as another's is none: neither here, nor for DMARC."""
+    doubts = doubts_about(sender)
+    if result.code is not SpfCode.PASS or not doubts:
+        return result
+    return replace(result, code=SpfCode.POLICY, reason=f"two readers might see two senders: {', '.join(doubts)}")
 
 
 def _others(rules: Mapping[SpfCode, Rule]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from gatekeeper.message.content import read_content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Links
-from gatekeeper.model import Finding, IPAddress, Kind, Mail, Message, Missing, Rule, setting
+from gatekeeper.model import Finding, IPAddress, Kind, Mail, Message, Missing, Rule, Stage, setting
 from gatekeeper.wire.address import normal_domain
 from gatekeeper.wire.mailboxes import parse_address_list
 
@@ -99,6 +99,10 @@ class Uribl:
             *rules_of(self.lists, self.groups, _whose),
             Rule(LEFT_OUT, 0.0, "There are more names in the mail than are asked about.", kind=Kind.CONTENT),
         ]
+
+    def idle_at(self, stage: Stage) -> bool:
+        """Without lists there is nothing to ask; one place is kept, by which its rules are known."""
+        return stage is Stage.MAIL and not self.lists
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         """What can be named by now; names that were asked about at an earlier stage are not asked about again."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gatekeeper.checks.dnsbl import ListEvidence
-from gatekeeper.checks.keys import client_key, identities
+from gatekeeper.checks.keys import client_key, identities, long_good
 from gatekeeper.checks.uribl import NameListEvidence
 from gatekeeper.dns.desk import Desk
 from gatekeeper.dns.lists import Family, plain
@@ -14,13 +14,11 @@ from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
 from gatekeeper.mailauth.spf import SpfCode, SpfResult
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.model import Finding, Mail
-from gatekeeper.store.base import History, Store
+from gatekeeper.store.base import Store
 
 MOST: Final = 10_000
 """Senders that are kept until their history is looked up; the oldest go first."""
 TOGETHER: Final = 200
-LONG, GOOD = 14 * 86400.0, 20
-"""Seconds since the first mail, and mails taken, from which on a sender is long good; a tenth may be refused."""
 
 
 class Wronged:
@@ -68,11 +66,6 @@ class Wronged:
                 if long_good(history, now):
                     family, zones = doubted[key]
                     desk.wronged(zones, family, sender=key, now=now)
-
-
-def long_good(history: History, now: float) -> bool:
-    """Whether somebody's past is long and good."""
-    return history.accepted >= GOOD and history.refused * 10 <= history.accepted and 0 < history.first <= now - LONG
 
 
 def _authenticates(finding: Finding) -> bool:

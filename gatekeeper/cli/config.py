@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gatekeeper.cli.options import DEFAULT_FILE, ConfigFile, configuration
+from gatekeeper.cli.options import DEFAULT_FILE, ConfigFile, configuration, fail
+
+if TYPE_CHECKING:
+    from gatekeeper.config import Configuration
 
 config = typer.Typer(no_args_is_help=True, help="Look at the configuration.")
 
@@ -18,12 +21,30 @@ def check(
 ) -> None:
     """Say what is wrong with a configuration, with line and mend; exit status 2 when anything is.
 
+    The files of signing keys are read too, as whoever calls this: try it as the user that gatekeeper runs as.
+
     Example: gatekeeper config check /etc/gatekeeper/gatekeeper.toml
     """
     found = configuration(file or config)
+    unusable = _unusable_keys(found)
+    if unusable:
+        fail(*(f"{file or config}: [[mailauth.signing.keys]]: {sentence}" for sentence in unusable))
     servers = [name for name in ("smtp", "http") if getattr(found.servers, name)]
     opened = ", ".join(servers) or "no server: add [servers.smtp] to take mail"
     typer.echo(f"{file or config}: good; {len(found.checks)} checks; {opened}")
+
+
+def _unusable_keys(found: Configuration) -> list[str]:
+    """Why each key that we cannot sign with is one: gatekeeper would not start with it."""
+    from gatekeeper.mailauth.signing import SigningUnusable, load_key
+
+    sentences = []
+    for key in found.mailauth.signing.keys:
+        try:
+            load_key(key)
+        except SigningUnusable as unusable:
+            sentences.append(str(unusable))
+    return sentences
 
 
 @config.command()

@@ -30,7 +30,8 @@ from gatekeeper.complaints.dmarc_deaths import Deaths
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
-from gatekeeper.mailauth.spf import SpfResult
+from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.message.header import header_of
 from gatekeeper.model import Action, Mail
 from gatekeeper.store.base import Note, Store, StoreAway, Tally
@@ -71,6 +72,8 @@ def seen(mail: Mail, action: Action) -> Seen | None:
         return None  # not from outside
     if result.code not in (DmarcCode.PASS, DmarcCode.FAIL):
         return None
+    if mail.evidence(UpstreamResults) is not None:
+        return None  # the client is not where it came from; whoever took it from there may report it
     if result.code is DmarcCode.PASS and _is_report(mail):
         return None
     disposition, reasons = _disposition(result, action)
@@ -85,10 +88,15 @@ def seen(mail: Mail, action: Action) -> Seen | None:
         sender=None if sender is None else sender.domain[:MOST_TEXT],
         signatures=tuple(_signatures(mail.evidence(DkimResults), result.domain)),
         spf_domain="" if spf is None else spf.domain[:MOST_TEXT],
-        spf_result="" if spf is None else spf.code.value,
+        spf_result="" if spf is None else _plain(spf.code).value,
         reasons=reasons,
     )
     return Seen(result.record_domain, Published.by(result.record), row)
+
+
+def _plain(code: SpfCode) -> SpfCode:
+    """What DNS says, without our doubts about the sender: reports have no word for these (RFC 9990 appendix A)."""
+    return SpfCode.PASS if code is SpfCode.POLICY else code
 
 
 def _is_report(mail: Mail) -> bool:

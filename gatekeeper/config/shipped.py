@@ -70,6 +70,7 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
         "mailauth.signing.networks": ("192.0.2.0/24",),
         "mailauth.signing.seal_domain": "example.org",
         "checks.arc.trusted": ("lists.example.net",),
+        "checks.spf.upstreams": ({"authserv_id": "mx.upstream.example", "clients": ("198.51.100.0/28",)},),
         "policy.for": ({"recipients": ("sales@example.org", "@example.net"), "tag": 4.0, "reject": 12.0},),
         "checks.operator_lists.files": ("/etc/gatekeeper/lists/*.list",),
         "checks.rates.limits": (

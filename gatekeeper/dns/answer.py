@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Status(enum.Enum):
@@ -54,4 +55,13 @@ class Resolver(Protocol):
 
     def cached(self, name: str, rtype: str) -> Answer | None:
         """The answer if it needs no question, else None. Saves the caller a task where many are asked at once."""
+        ...
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """A resolver that can begin a question without anybody waiting yet: no task for each that is asked together."""
+
+    def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
+        """The answer if there is one by now, or who will have it: shared, so it is not to be cancelled."""
         ...

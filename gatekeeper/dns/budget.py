@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gatekeeper.dns.answer import Answer, Resolver, Status
+from gatekeeper.dns.answer import Answer, Resolver, Starts, Status
 
 PER: Final = 60.0
 """Seconds in which a client's allowance fills up again."""
@@ -96,6 +97,19 @@ class BudgetedResolver:
         return self._resolver.cached(name, rtype)
 
     async def ask(self, name: str, rtype: str) -> Answer:
+        refused = self._paid(name, rtype)
+        return await self._resolver.ask(name, rtype) if refused is None else refused
+
+    def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
+        refused = self._paid(name, rtype)
+        if refused is not None:
+            return refused
+        if isinstance(self._resolver, Starts):
+            return self._resolver.start(name, rtype)
+        return asyncio.ensure_future(self._resolver.ask(name, rtype))
+
+    def _paid(self, name: str, rtype: str) -> Answer | None:
+        """What is in the cache, or BUDGET; None once the question is paid for."""
         answer = self._resolver.cached(name, rtype)
         if answer is not None:
             return answer
@@ -104,4 +118,4 @@ class BudgetedResolver:
                 return Answer(Status.BUDGET)
         for allowance in self._allowances:
             allowance.spend()
-        return await self._resolver.ask(name, rtype)
+        return None

@@ -20,7 +20,7 @@ from gatekeeper.dns.answer import Answer, Resolver, Status
 from gatekeeper.dns.breaker import Breaker
 from gatekeeper.dns.health import Health, State, key_of
 from gatekeeper.dns.lists import DnsList, Family, Listing, judge
-from gatekeeper.dns.resolver import ask_hurried
+from gatekeeper.dns.resolver import ask_all
 from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
 
 TOGETHER: Final = 0.02
@@ -149,10 +149,18 @@ class Desk:
             votes.append(Vote(inquiry, why=why) if answer is None else self._read(inquiry, family, answer))
         if unknown:
             questions = [(inquiries[number].name, "A") for number in unknown]
-            answers = await ask_hurried(resolver, questions, hurry=self._hurry, clock=self._clock)
-            for number, (answer, seconds) in zip(unknown, answers, strict=True):
-                took = None if answer.status is Status.BUDGET else round(seconds, 3)
-                votes[number] = self._read(inquiries[number], family, answer, took)
+            began = self._clock()
+            ended: dict[str, float] = {}
+
+            def took(name: str) -> None:
+                ended[name] = self._clock() - began
+
+            answers = await ask_all(resolver, questions, hurry=self._hurry, took=took)
+            waited = self._clock() - began
+            for number, question in zip(unknown, questions, strict=True):
+                answer = answers[question]
+                seconds = None if answer.status is Status.BUDGET else round(ended.get(question[0], waited), 3)
+                votes[number] = self._read(inquiries[number], family, answer, seconds)
             self._notice(votes, unknown, family)
         listing = [number for number, vote in enumerate(votes) if vote.listed]
         if listing:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, cast
 
-from gatekeeper.dns.answer import Answer, Question, Resolver, Status
+from gatekeeper.dns.answer import Answer, Question, Resolver, Starts, Status
 from gatekeeper.dns.budget import Budget, BudgetedResolver
 from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
 from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
@@ -24,9 +24,7 @@ __all__ = [  # whole in one place
     "Resolver",
     "Settings",
     "Status",
-    "Timed",
     "ask_all",
-    "ask_hurried",
 ]
 
 STALE_TTL: Final = 30.0
@@ -122,6 +120,11 @@ class AiodnsResolver:
         return Answer(answer.status, answer.records, left)
 
     async def ask(self, name: str, rtype: str) -> Answer:
+        started = self.start(name, rtype)
+        # Whoever gives up waiting does not take the answer from the others.
+        return started if isinstance(started, Answer) else await asyncio.shield(started)
+
+    def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
         answer = self.cached(name, rtype)
         if answer is not None:
             return answer
@@ -135,12 +138,11 @@ class AiodnsResolver:
             if self._closed:
                 return Answer(Status.TIMEOUT)
             _count_miss()
-            flight = asyncio.create_task(self._fetch(question), name=f"dns {rtype}")
+            flight = asyncio.create_task(self._fetch(question), name="dns")
             self._flights[question] = flight
         else:
             _count_joined()
-        # Whoever gives up waiting does not take the answer from the others.
-        return await asyncio.shield(flight)
+        return flight
 
     async def nameservers(self) -> tuple[str, ...]:
         """Who is asked, each as "address:port"."""
@@ -274,8 +276,19 @@ class AiodnsResolver:
         self._young[question] = entry
 
 
-async def ask_all(resolver: Resolver, questions: Iterable[Question]) -> dict[Question, Answer]:
-    """The answer to each, asked at once; a task is made only for what is not in the cache."""
+async def ask_all(
+    resolver: Resolver,
+    questions: Iterable[Question],
+    *,
+    hurry: float | None = None,
+    took: Callable[[str], None] | None = None,
+) -> dict[Question, Answer]:
+    """The answer to each, asked at once; a task is made only for what is not in the cache.
+
+    With `hurry` the deadline shrinks as answers arrive: once two thirds of those that had to be asked have ended, the
+    others get that many seconds more, or three times what it took until then; what is late is a TIMEOUT here, and
+    still comes into the cache. `took` is told each name when its answer is there, of those asked in such a hurry.
+    """
     answers: dict[Question, Answer] = {}
     unknown: dict[Question, None] = {}
     for question in questions:
@@ -287,6 +300,10 @@ async def ask_all(resolver: Resolver, questions: Iterable[Question]) -> dict[Que
     if len(unknown) == 1:
         for question in unknown:
             answers[question] = await resolver.ask(*question)
+            if took is not None:
+                took(question[0])
+    elif unknown and hurry is not None:
+        answers.update(await _hurried(resolver, list(unknown), hurry, took))
     elif unknown:
         async with asyncio.TaskGroup() as group:
             tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
@@ -294,55 +311,59 @@ async def ask_all(resolver: Resolver, questions: Iterable[Question]) -> dict[Que
     return answers
 
 
-class Timed(NamedTuple):
-    """An answer, and the seconds until it was there or was given up."""
-
-    answer: Answer
-    seconds: float
-
-
-async def ask_hurried(
-    resolver: Resolver, questions: Sequence[Question], *, hurry: float, clock: Callable[[], float] = time.monotonic
-) -> list[Timed]:
-    """The answer to each, asked at once, in their order; the deadline shrinks as answers arrive.
-
-    Once two thirds have ended the others get `hurry` seconds more, or three times what it took until then. What is
-    late is a TIMEOUT here, and still comes into the cache. Does not look there first.
-    """
-    began = clock()
-    if len(questions) == 1:
-        answer = await resolver.ask(*questions[0])
-        return [Timed(answer, clock() - began)]
+async def _hurried(
+    resolver: Resolver, questions: list[Question], hurry: float, took: Callable[[str], None] | None
+) -> dict[Question, Answer]:
     loop = asyncio.get_running_loop()
-    started = loop.time()
-    tasks = [loop.create_task(resolver.ask(*question)) for question in questions]
-    ended: dict[asyncio.Task[Answer], float] = {}
+    began = loop.time()
+    answers: dict[Question, Answer] = {}
+    waiting: dict[Question, asyncio.Future[Answer]] = {}
+    ours: list[asyncio.Task[Answer]] = []
+    starts = isinstance(resolver, Starts)
+    for question in questions:
+        if starts:  # no task of our own: the one that asks is shared by all who want that answer
+            started = cast("Starts", resolver).start(*question)
+            if isinstance(started, Answer):
+                answers[question] = started
+                if took is not None:
+                    took(question[0])
+            else:
+                waiting[question] = started
+        else:
+            waiting[question] = task = loop.create_task(resolver.ask(*question))
+            ours.append(task)
     most = loop.create_future()
-    wanted = math.ceil(len(tasks) * MOST)
+    wanted = math.ceil(len(questions) * MOST) - len(answers)
 
-    def count(task: asyncio.Task[Answer]) -> None:
-        ended[task] = clock() - began
-        if len(ended) >= wanted and not most.done():
-            most.set_result(None)
+    def arrived(question: Question) -> Callable[[asyncio.Future[Answer]], None]:
+        def count(_: asyncio.Future[Answer]) -> None:
+            nonlocal wanted
+            wanted -= 1
+            if took is not None:
+                took(question[0])
+            if wanted == 0 and not most.done():
+                most.set_result(None)
 
-    for task in tasks:
-        task.add_done_callback(count)
+        return count
+
+    callbacks = {question: arrived(question) for question in waiting}
+    for question, future in waiting.items():
+        future.add_done_callback(callbacks[question])
     try:
-        await most
-        late = [task for task in tasks if not task.done()]
+        if wanted > 0:
+            await most
+        late = [future for future in waiting.values() if not future.done()]
         if late:
-            await asyncio.wait(late, timeout=max(hurry, 3 * (loop.time() - started)))
+            await asyncio.wait(late, timeout=max(hurry, 3 * (loop.time() - began)))
     finally:
-        for task in tasks:
-            if not task.done():
-                task.cancel()  # the question itself goes on
-    waited = clock() - began
-    return [
-        Timed(task.result(), ended.get(task, waited))
-        if task.done() and not task.cancelled()
-        else Timed(Answer(Status.TIMEOUT), waited)
-        for task in tasks
-    ]
+        for question, future in waiting.items():
+            future.remove_done_callback(callbacks[question])
+        for task in ours:
+            task.cancel()  # does nothing to one that has ended; the question itself goes on
+    for question, future in waiting.items():
+        answered = future.done() and not future.cancelled()
+        answers[question] = future.result() if answered else Answer(Status.TIMEOUT)
+    return answers
 
 
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))

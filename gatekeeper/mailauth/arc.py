@@ -163,7 +163,7 @@ def _believed(message: Message, chain: Chain, trusted: Container[str]) -> ArcRes
     for one in chain.sets[first:]:
         found = results_of(one)
         for result in found.results if found is not None else ():
-            attested |= dict.fromkeys(_authenticated(result))
+            attested |= dict.fromkeys(authenticated(result))
     author = author_of(message).domain
     return ArcResult(
         ArcCode.PASS,
@@ -175,7 +175,7 @@ def _believed(message: Message, chain: Chain, trusted: Container[str]) -> ArcRes
     )
 
 
-def _authenticated(result: Result) -> Iterator[str]:
+def authenticated(result: Result) -> Iterator[str]:
     """The domains that a result says are authenticated: for DMARC the author's own, else only that very domain."""
     if result.result != "pass":
         return

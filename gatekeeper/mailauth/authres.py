@@ -18,7 +18,10 @@ FOLD = ";\r\n\t"
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+")  # RFC 2045 §5.1
 NOT_SHOWN = re.compile(r"[^\x20-\x7e]")
-NOT_IN_COMMENT = re.compile(r"[^\x20-\x7e]|[()\\]")
+# The grammar lets a quote stand in a comment, and a semicolon or a parenthesis in a quoted string. But not everybody
+# who reads the field follows it: many cut it at each semicolon, or take out comments before quoted strings, or the
+# other way round. A stranger's value has none of these signs, so that all of them read the same.
+HARMLESS = str.maketrans('"\\();', "'/[],")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def _arc(result: ArcResult | None) -> Iterator[Method]:
 def _resinfo(method: Method) -> str:
     parts = [f"{method.name}={method.result}"]
     if method.comment:
-        parts.append(f"({NOT_IN_COMMENT.sub('?', method.comment[:MOST_REASON])})")
+        parts.append(f"({_harmless(method.comment[:MOST_REASON])})")
     if method.reason:
         parts.append(f"reason={_quoted(method.reason[:MOST_REASON])}")
     parts += (f"{name}={_value(value)}" for name, value in method.properties)
@@ -125,5 +128,8 @@ def _value(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    shown = NOT_SHOWN.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{shown}"'
+    return f'"{_harmless(text)}"'
+
+
+def _harmless(text: str) -> str:
+    return NOT_SHOWN.sub("?", text).translate(HARMLESS)

@@ -50,6 +50,7 @@ class SpfCode(enum.StrEnum):
     NONE = "none"  # the domain says nothing, or is no domain
     NEUTRAL = "neutral"  # the domain says that it does not say
     PASS = "pass"  # the address may send for the domain  # noqa: S105  # a result, not a word to keep
+    POLICY = "policy"  # it may, but two readers might see two senders (RFC 8601 §2.7.2); never made by check_host
     FAIL = "fail"  # it may not
     SOFTFAIL = "softfail"  # it probably may not
     TEMPERROR = "temperror"  # an answer could not be had now

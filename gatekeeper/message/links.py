@@ -136,7 +136,7 @@ class Gatherer:
         if page.left_out:
             self._left_out += 1
         base = next((parse_url(link.target) for link in page.links if link.use is Use.BASE), None)
-        for link in page.links:
+        for link in dict.fromkeys(page.links):  # letters and newsletters say many of theirs twice
             self._html(link, base)
         # What a link's text names is what it shows, not where anything leads.
         shown = [links_in(link.text) for link in page.links if "." in link.text]

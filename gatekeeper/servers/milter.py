@@ -401,8 +401,7 @@ class MilterSession(asyncio.Protocol):
             self._conversation.say(self._encoded(edit))
         gone = self._conversation.ended
         if not gone and not mail.envelope.exempt:
-            mail.session.counters.messages += 1
-            mail.session.counters.delivered += len(mail.envelope.recipients)
+            mail.session.counters.take(verdict.action, len(mail.envelope.recipients))
         await self._finish(mail, verdict, reply=LEFT_TO_SERVER, note="client_gone" if gone else "")
         return milter_answers.ACCEPT
 

@@ -268,8 +268,7 @@ class PolicyClient:
             transaction.verdict = verdict
         if at_end:
             transaction.over = True
-            self.session.counters.messages += 1
-            self.session.counters.delivered += len(mail.envelope.recipients)
+            self.session.counters.take(verdict.action, len(mail.envelope.recipients))
             await self._record(transaction)
             return Answer(DUNNO, verdict.delay)  # PREPEND would be ignored: the header has gone by
         return self._passed(transaction, verdict, now=self._prepend != "never")

@@ -61,7 +61,7 @@ class ProxyEntrance:
         self._refusals.event(level=logging.WARNING, ip=address, result=result, why=why)
 
     def close(self) -> None:
-        """Hang up on those that wait: nobody has been greeted yet, and a proxy turns to another server."""
+        """Hang up on those that wait: there is no time left, and nobody has been greeted yet."""
         for door in tuple(self.waiting):
             door.close()
 

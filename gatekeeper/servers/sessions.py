@@ -18,6 +18,8 @@ from gatekeeper.servers.peers import Peers
 
 PARTING: Final = 1.0
 """Seconds that a client may take to read our last word when we are in a hurry."""
+LOOK_EVERY: Final = 0.1
+"""Seconds between two looks whether somebody who was let in has become a session."""
 NOT_ITS_DOING: Final = frozenset({"next_hop_gone", "shutdown", "bug", "protocol_error"})
 """Why a mail may end before DATA that its client has not given up: notes of its record."""
 
@@ -63,6 +65,7 @@ class SessionServer(abc.ABC, Generic[S]):
             per_network=None if room.per_network is None else math.ceil(room.per_network / workers),
         )
         self._sessions: set[S] = set()
+        self._retiring = False
         self._listeners: list[Listener] = []
 
     @abc.abstractmethod
@@ -72,6 +75,14 @@ class SessionServer(abc.ABC, Generic[S]):
     @property
     def sessions(self) -> int:
         return len(self._sessions)
+
+    @property
+    def arriving(self) -> int:
+        """Connections that were accepted and are to become sessions yet."""
+        return 0
+
+    def turn_back(self) -> None:
+        """End those that are arriving: there is no time left for them."""
 
     @property
     def entrances(self) -> tuple[str, ...]:
@@ -132,6 +143,8 @@ class SessionServer(abc.ABC, Generic[S]):
     def opened(self, session: S) -> None:
         self._sessions.add(session)
         metrics.SESSIONS.inc()
+        if self._retiring:
+            session.retire()
 
     def closed(self, session: object, address: IPAddress | None) -> None:
         """`address` is the one that it is counted for; a session that was never opened is closed too."""
@@ -145,16 +158,29 @@ class SessionServer(abc.ABC, Generic[S]):
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
 
     async def drain(self, seconds: float) -> None:
-        """Accept nothing more, let sessions finish what they have in hand, and cut off what is left in the end."""
+        """Accept nothing more, let sessions finish what they have in hand, and cut off what is left in the end.
+
+        Whoever was let in already still becomes a session.
+        """
         await self.stop_accepting()
-        for session in self._sessions:
+        self._retiring = True
+        for session in tuple(self._sessions):
             session.retire()
-        tasks = [session.task for session in self._sessions if session.task is not None]
-        if not tasks:
-            return
-        _, left = await asyncio.wait(tasks, timeout=seconds)
+        until = self.loop.time() + seconds
+        remaining = seconds
+        while (left := self._tasks()) or self.arriving:
+            pause = max(0.0, min(remaining, LOOK_EVERY) if self.arriving else remaining)
+            await (asyncio.wait(left, timeout=pause) if left else asyncio.sleep(pause))
+            remaining = until - self.loop.time()
+            if remaining <= 0:
+                break
+        self.turn_back()
+        left = self._tasks()
         for task in left:
             task.cancel()
         if left:
             log.event("sessions_cut_off", level=logging.WARNING, count=len(left))
             await asyncio.wait(left, timeout=2 * PARTING)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [s.task for s in self._sessions if s.task is not None and not s.task.done()]

@@ -98,6 +98,8 @@ class SmtpSession(SMTP):
         self._note = "client_gone"  # why a mail that has begun goes no further
         self._acknowledged = -1  # octets heard when a mail was acknowledged last
         self._parting = answers.GOING_DOWN  # what is said when there is nothing in hand and it is to end
+        self._retired = False  # it is to end for us to go
+        self._served = False  # a mail of it has ended, however
         self._idle_since = loop.time()
         self._commands = 0
         self._idle_commands = 0
@@ -192,7 +194,7 @@ class SmtpSession(SMTP):
         if between:
             self._idle_since = self.loop.time()
         try:
-            line = await self.conversation.line(patience, whole_within=settings.line_timeout, interruptible=between)
+            line = await self._line(patience, between=between)
             if self.session.speaks is not None and self._turned_away():
                 return
             command = self._split(line)
@@ -209,6 +211,20 @@ class SmtpSession(SMTP):
             self._end(answers.TOO_MUCH_IDLING)
         elif self._commands % TURN == 0:
             await asyncio.sleep(0)
+
+    async def _line(self, patience: float, *, between: bool) -> bytes:
+        """The next one; between mails it may be time to go before it comes. Raises what `Conversation.line` does."""
+        within = self._server.settings.line_timeout
+        if not (between and self._spared):
+            try:
+                return await self.conversation.line(patience, whole_within=within, interruptible=between)
+            except Interrupted:
+                if not self._spared:
+                    raise
+        try:
+            return await self.conversation.line(min(patience, FIRST_MAIL), whole_within=within)
+        except ClientSilent:
+            raise Interrupted from None  # there has been time enough
 
     def _look_ahead(self, verb: str) -> None:
         """Note a client that has not waited where it must: what stands behind was sent without the answer."""
@@ -462,8 +478,7 @@ class SmtpSession(SMTP):
         else:
             self._say_encoded(encode(reply))
         if accepts(reply):
-            self.session.counters.messages += 1
-            self.session.counters.delivered += len(mail.envelope.recipients)
+            self.session.counters.take(verdict.action, len(mail.envelope.recipients))
             self._idle_commands = 0
             if self.conversation.present:
                 self._acknowledged = self.conversation.heard
@@ -602,6 +617,7 @@ class SmtpSession(SMTP):
         """The transaction is over and the client has been answered: the record, and a clean slate."""
         self._mail = self._relay = None
         self._in_data = self._utf8 = False
+        self._served = True
         if mail.envelope.recipients or any(r.by_next_hop for r in mail.envelope.refused):
             await self._gate.finish(mail, verdict, reply=reply, next_hop=next_hop, note=note)
         await self._forget_forwarded()
@@ -617,6 +633,7 @@ class SmtpSession(SMTP):
         facts.to(self.session)
         self.session.settled = replace(self.session.counters)
         self.session.named.clear()
+        self.session.familiar = self.session.names_at_once = None
         self._gate.new_client(self.session)
 
     async def _leave(self, note: str) -> None:
@@ -677,8 +694,17 @@ class SmtpSession(SMTP):
         self._say_encoded(said + b"\r\n")
 
     def retire(self) -> None:
-        """Let it end as soon as it has no mail in hand."""
+        """Let it end as soon as it has no mail in hand. One that has only just come has its first mail before."""
+        self._retired = True
         self.conversation.interrupt()
+
+    @property
+    def _spared(self) -> bool:
+        """Whether it is to end and may have a mail before: whoever was let in and is sent away at once was let in
+        for nothing, and comes again much later.
+        """
+        hurried = self._parting is not answers.GOING_DOWN or self.session.speaks is not None
+        return self._retired and not self._served and not hurried
 
     @property
     def unfamiliar(self) -> bool:
@@ -722,6 +748,8 @@ ENDS_A_GROUP: Final = frozenset({"EHLO", "HELO", "DATA", "VRFY", "EXPN", "ETRN",
 """Commands behind which nothing may stand until they are answered (RFC 2920 §3.1)."""
 HELD_FOR: Final = 1.0
 """Seconds for which a client that is made to wait may keep a connection to the next hop."""
+FIRST_MAIL: Final = 5.0
+"""Seconds for which a client may be silent that has had no mail yet, when we are about to go."""
 GIVES_WAY: Final = 10.0
 """Seconds for which an unknown client may be silent while there is no room for others."""
 
@@ -901,7 +929,10 @@ class SmtpServer(SessionServer[SmtpSession]):
 
         return make() if source is None else self._greeted(source.address, source.port or None, make)
 
-    async def stop_accepting(self) -> None:
-        await super().stop_accepting()
+    @property
+    def arriving(self) -> int:
+        return len(self._behind_proxies.waiting) + len(self._greeter.waiting)
+
+    def turn_back(self) -> None:
         self._behind_proxies.close()
         self._greeter.close()

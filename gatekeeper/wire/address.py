@@ -31,6 +31,7 @@ _ATOM = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _PAIR = re.compile(r"\\(.)")
 _ROUTE = re.compile(rf"@{_NAME}\.?(?:,@{_NAME}\.?)*+:")
+_ENCODED_WORD = re.compile(r"=\?[^?]*+\?[BbQq]\?")
 _SEPARATOR = re.compile(r"([%!@:,])")
 # Zero-width joiners spell words of Persian and the Indic scripts (RFC 5892 appendix A); no other invisible is let in.
 _JOINERS = str.maketrans("", "", "\u200c\u200d")
@@ -198,9 +199,19 @@ def hidden_domains(address: Address) -> tuple[str, ...]:
 
 
 def doubts_about(address: Address) -> tuple[str, ...]:
-    """Why two readers of a path might see two mailboxes: a source route, an address within the local part."""
-    route, nested = source_route(address), "@" in address.local
-    return (*(("route",) if route else ()), *(("nested",) if nested else ()))
+    """Why two readers of a path might see two mailboxes, or two domains; () where none could.
+
+    A source route, an address within the local part, quoted pairs, encoded words. `%` and `!` are none: everybody
+    takes what stands after the last `@` for the domain, and only that domain's own host gives them a meaning
+    (RFC 5321 §2.3.11).
+    """
+    seen = {
+        "route": bool(source_route(address)),
+        "nested": "@" in address.local,
+        "quoted_pair": '"' in address.raw and "\\" in address.raw,
+        "encoded_word": _ENCODED_WORD.search(address.local) is not None,
+    }
+    return tuple(doubt for doubt, there in seen.items() if there)
 
 
 def routes(address: Address, domains: Container[str]) -> str | None:

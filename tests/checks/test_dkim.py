@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import ReverseName, Tools
 from gatekeeper.checks.dkim import Dkim, Replay
 from gatekeeper.dns.resolver import Status
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Envelope, Finding, Mail, Missing, Recipient, Session
 from gatekeeper.store.base import Store
 from gatekeeper.store.memory import MemoryStore
@@ -176,6 +177,62 @@ async def test_a_replay_says_what_was_seen() -> None:
     assert asdict(replay.evidence) | {"digest": ""} == {
         "domain": "example.com", "digest": "", "recipients": 2, "networks": 0,
     }  # fmt: skip
+
+
+def vouched(raw: bytes, *, spf: str | None = None, name: ReverseName | None = None, address: str = "192.0.2.1") -> Mail:
+    """A message to five that it does not name, by a client about which this is known."""
+    recipients = [Recipient(parse_path(f"u{n}@ours.example")) for n in range(5)]
+    session = Session("s", "smtp", 0.0, address=ip_address(address))
+    mail = Mail(session, Envelope("e", recipients=recipients), message_of(raw))
+    if spf is not None:
+        mail.envelope.notebook.findings.append(Finding("X", SpfResult(SpfCode.PASS, spf, SpfIdentity.MAILFROM)))
+    if name is not None:
+        session.notebook.findings.append(Finding("X", name))
+    return mail
+
+
+async def rules_of(mail: Mail, store: Store | None = None) -> list[str]:
+    other = ("sel._domainkey.attacker.example", "TXT")
+    resolver = FakeResolver({NAME: [record(KEY)], other: [record(KEY)]})
+    tools = Tools(resolver, store or MemoryStore(), lambda: 1_800_000_000.0, "mx.example.org", frozenset())
+    return [one.rule for one in await Dkim(replay_recipients=3).inspect(mail, tools) if isinstance(one, Finding)]
+
+
+async def test_what_the_signers_own_client_brings_to_many_is_no_replay() -> None:
+    """A newsletter, or a list that signs what it sends on."""
+    raw = signed(MAIL, KEY)
+    assert await rules_of(vouched(raw)) == ["DKIM_PASS", "DKIM_REPLAY"]
+    assert await rules_of(vouched(raw, spf="bounces.example.com")) == ["DKIM_PASS"]
+    assert await rules_of(vouched(raw, name=ReverseName("out7.Example.com", confirmed=True))) == ["DKIM_PASS"]
+    assert "DKIM_REPLAY" in await rules_of(vouched(raw, spf="attacker.example"))
+    assert "DKIM_REPLAY" in await rules_of(vouched(raw, name=ReverseName("out7.example.com", confirmed=False)))
+
+
+async def test_a_list_that_signs_what_it_sends_on_has_its_own_signature_counted() -> None:
+    raw = signed(MAIL.replace(b"From: Joe <joe@example.com>", b"From: Joe <joe@author.example>"), KEY)
+    assert await rules_of(vouched(raw, spf="lists.example.com")) == ["DKIM_PASS"]
+
+
+async def test_a_client_long_known_as_good_may_send_on_what_it_is_asked_to() -> None:
+    """A list or forwarder that leaves the author's signature as it is."""
+    store, now = MemoryStore(), 1_800_000_000.0
+    await store.remember("ip:192.0.2.1", accepted=25, refused=1, now=now - 20 * 86400)
+    await store.remember("ip:192.0.3.1", accepted=25, refused=1, now=now - 3600)
+    await store.remember("ip:192.0.4.1", accepted=25, refused=9, now=now - 20 * 86400)
+    raw = signed(MAIL, KEY)
+    got = [await rules_of(vouched(raw, address=each), store) for each in ("192.0.2.1", "192.0.3.1", "192.0.4.1")]
+    assert got == [["DKIM_PASS"], ["DKIM_PASS", "DKIM_REPLAY"], ["DKIM_PASS", "DKIM_REPLAY"]]
+
+
+async def test_a_signature_of_its_own_on_top_does_not_hide_a_replay() -> None:
+    store = MemoryStore()
+    got = []
+    for n in range(5):
+        raw = signed(b"X-Count: %d\r\n" % n + signed(MAIL, KEY), KEY, d="attacker.example", h="from:x-count")
+        mail = vouched(raw, spf="attacker.example")
+        mail.envelope.recipients = mail.envelope.recipients[n : n + 1]
+        got.append("DKIM_REPLAY" in await rules_of(mail, store))
+    assert got == [False, False, False, True, True]
 
 
 def away() -> FakeStore:

@@ -13,6 +13,7 @@ from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session
 from gatekeeper.store.memory import MemoryStore
 from tests.support.fake_resolver import FakeResolver
@@ -246,3 +247,22 @@ async def test_nothing_is_softened_where_that_is_off_or_the_policy_is_milder() -
     (found,) = await inspect(record("p=quarantine"), LISTED, LIST_SENT, BY_LIST)
     assert isinstance(found, Finding)
     assert (found.rule, found.evidence.override) == ("DMARC_QUARANTINE", None)
+
+
+SAW_IT_PASS = UpstreamResults("mx.upstream.example", attested=("example.com",))
+
+
+async def test_what_a_trusted_upstream_saw_pass_is_not_refused() -> None:
+    (found,) = await inspect(record("p=reject"), FROM, FAILED, UNSIGNED, SAW_IT_PASS)
+    assert isinstance(found, Finding)
+    assert found.rule == "DMARC_ARC"
+    assert found.evidence.override is Override.TRUSTED_FORWARDER
+    other = UpstreamResults("mx.upstream.example", attested=("example.net", "mail.example.com"))
+    assert rules(await inspect(record("p=reject"), FROM, FAILED, UNSIGNED, other)) == ["DMARC_REJECT"]
+
+
+async def test_where_an_upstream_says_nothing_of_spf_a_fail_cannot_be_told() -> None:
+    silent = UpstreamResults("mx.upstream.example")
+    assert await inspect(record("p=reject"), FROM, UNSIGNED, silent) == []
+    signed = DkimResults((DkimResult(DkimCode.PASS, "example.com"),), 1)
+    assert rules(await inspect(record("p=reject"), FROM, signed, silent)) == ["DMARC_PASS"]

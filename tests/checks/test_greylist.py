@@ -215,6 +215,7 @@ async def test_only_mail_that_goes_out_tells_whom_our_users_write_to():
     assert len(await site.store.notes("greylist", prefix="wrote:", now=NOW)) == 1
 
 
+@pytest.mark.slow
 async def test_whom_our_users_write_to_is_bounded_and_told_once_a_day():
     site = Site()
     for n in range(MOST_WRITTEN + 500):

@@ -1,5 +1,6 @@
 """The names under which the store knows clients and the domains that vouch for mail."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -8,6 +9,7 @@ from gatekeeper.checks.keys import (
     client_key,
     identities,
     identity_keys,
+    long_good,
     mailbox,
     network_key,
     sender_confirmed,
@@ -17,6 +19,7 @@ from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Address, Envelope, Finding, Mail, Session
+from gatekeeper.store.base import History
 
 
 def mail(*evidence: object, sender: str = "ann@example.net") -> Mail:
@@ -91,3 +94,17 @@ def test_a_domain_vouches_for_what_is_below_it():
 
 def test_the_null_sender_is_nobody_to_be_confirmed():
     assert not sender_confirmed(mail(spf("example.net"), sender="@"))
+
+
+def test_a_past_is_long_and_good_or_not():
+    now = 100 * 86400.0
+    old = History(accepted=20, refused=2, first=now - 14 * 86400)
+    assert long_good(old, now)
+    for other in (
+        History(),
+        replace(old, accepted=19, refused=0),
+        replace(old, refused=3),
+        replace(old, first=now - 13 * 86400),
+        replace(old, first=0.0),
+    ):
+        assert not long_good(other, now)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -9,9 +10,12 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.checks.spf import HeloSpfResult, Spf
 from gatekeeper.dns.resolver import Status
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult, forget
-from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session
+from gatekeeper.mailauth.upstream import Upstream
+from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Session, Stage
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.wire.address import parse_path
 from tests.support.fake_resolver import FakeResolver
+from tests.support.mail import message_of
 
 SENDER = Address("joe", "example.com")
 
@@ -54,6 +58,35 @@ async def test_each_result_is_a_rule_with_the_result_as_evidence(record: str, ru
     assert found.text.startswith(f"SPF {code} for 192.0.2.1 at example.com")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "@other.example:joe@example.com",
+        '"joe@other.example"@example.com',
+        '"joe\\"x"@example.com',
+        "=?utf-8?q?joe=40other.example?=@example.com",
+    ],
+)
+async def test_a_sender_that_two_readers_read_differently_does_not_pass(path: str) -> None:
+    zone = {("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]}
+    (found, _) = await inspect(zone, sender=parse_path(path))
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_AMBIGUOUS"
+    assert found.evidence.code is SpfCode.POLICY
+    (found, _) = await inspect(zone, sender=parse_path(path), address="192.0.2.9")
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_FAIL"  # a fail is no less of one
+
+
+@pytest.mark.parametrize(
+    "path", ["joe%other.example@example.com", "other.example!joe@example.com", '"joe"@example.com']
+)
+async def test_what_everybody_takes_for_the_same_domain_passes(path: str) -> None:
+    (found, _) = await inspect({("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]}, sender=parse_path(path))
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_PASS"
+
+
 async def test_without_an_answer_every_other_rule_is_missing() -> None:
     found, missing, _ = await inspect({("example.com", "TXT"): Status.TIMEOUT})
     assert isinstance(found, Finding)
@@ -61,7 +94,7 @@ async def test_without_an_answer_every_other_rule_is_missing() -> None:
     assert isinstance(missing, Missing)
     assert missing.name == "spf"
     assert set(missing.rules) == {
-        "SPF_PASS", "SPF_FAIL", "SPF_SOFTFAIL", "SPF_NEUTRAL", "SPF_NONE", "SPF_PERMERROR",
+        "SPF_PASS", "SPF_FAIL", "SPF_SOFTFAIL", "SPF_NEUTRAL", "SPF_NONE", "SPF_PERMERROR", "SPF_AMBIGUOUS",
     }  # fmt: skip
 
 
@@ -145,3 +178,62 @@ def test_a_temperror_defers_only_where_that_is_set() -> None:
 def test_a_time_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="timeout"):
         Spf(timeout=0.0)
+
+
+UPSTREAM = Spf(upstreams=(Upstream("mx.upstream.example", ("192.0.2.1",)),))
+RECEIVED = "Received: from a.example by mx.upstream.example; Mon, 1 Jan 2027 00:00:00 +0000\n"
+
+
+async def brought(said: str, *, address: str = "192.0.2.1", stage: Stage = Stage.MESSAGE) -> list[Finding | Missing]:
+    """What is found of a message to which its client, the upstream, has put this on top."""
+    session = Session("s", "smtp", 0.0, address=ip_address(address), helo="mx.upstream.example")
+    tools = Tools(FakeResolver({}), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
+    header = f"Authentication-Results: mx.upstream.example; {said}\n{RECEIVED}" if said else RECEIVED
+    message = message_of(f"{header}From: joe@example.com\n\nHi.\n") if stage is Stage.MESSAGE else None
+    mail = Mail(session, Envelope("e", sender=SENDER), message, stage=stage)
+    return list(await UPSTREAM.inspect(mail, tools))
+
+
+async def test_of_mail_that_an_upstream_brings_its_own_word_is_taken() -> None:
+    assert await brought("", stage=Stage.MAIL) == []  # the client is not the sender's, and nobody else is known yet
+    word, found = await brought("spf=softfail smtp.mailfrom=joe@example.com; dkim=none")
+    assert isinstance(word, Finding)
+    assert (word.rule, word.text) == ("SPF_UPSTREAM", "mx.upstream.example says spf=softfail, dkim=none")
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_SOFTFAIL"
+    assert found.evidence == SpfResult(
+        SpfCode.SOFTFAIL, "example.com", SpfIdentity.MAILFROM, reason="as mx.upstream.example says"
+    )
+
+
+async def test_an_upstream_that_says_nothing_of_spf_leaves_it_unknown() -> None:
+    for said in ("", "none", "dkim=none", "spf=temperror smtp.mailfrom=example.com"):
+        assert [one.rule for one in await brought(said) if isinstance(one, Finding)] == ["SPF_UPSTREAM"]
+
+
+async def test_nobody_else_is_taken_for_an_upstream() -> None:
+    assert await brought("spf=pass smtp.mailfrom=example.com", address="192.0.2.2") == []
+    found, _ = await brought("", address="192.0.2.2", stage=Stage.MAIL)
+    assert isinstance(found, Finding)
+    assert found.rule == "SPF_NONE"
+
+
+def test_without_upstreams_there_is_nothing_to_do_at_the_message() -> None:
+    assert Spf().idle_at(Stage.MESSAGE)
+    assert not UPSTREAM.idle_at(Stage.MESSAGE)
+    assert not Spf().idle_at(Stage.MAIL)
+
+
+def test_only_of_an_upstreams_mail_something_may_be_found_later() -> None:
+    def foreseen(address: str | None) -> Sequence[str]:
+        session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None)
+        return UPSTREAM.foresee(Mail(session, Envelope("e")))
+
+    assert "SPF_PASS" in foreseen("192.0.2.1")
+    assert not foreseen("192.0.2.2")
+    assert not foreseen(None)
+
+
+def test_an_upstream_stands_there_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Spf(upstreams=(Upstream("a.example", ("192.0.2.1",)), Upstream("A.example", ("192.0.2.2",))))

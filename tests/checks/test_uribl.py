@@ -304,6 +304,8 @@ async def test_without_lists_nothing_is_read_or_found():
     assert await Uribl().inspect(mail, tools_with(FakeResolver({}))) == ()
     assert mail.message is not None
     assert mail.message.memo == {}
+    assert Uribl().idle_at(Stage.MAIL)
+    assert not Uribl().idle_at(Stage.MESSAGE)
 
 
 async def test_a_subscriber_s_key_reaches_neither_evidence_nor_text():

@@ -5,8 +5,9 @@ import pytest
 
 from gatekeeper.checks import wronged as module
 from gatekeeper.checks.dnsbl import ListEvidence
+from gatekeeper.checks.keys import LONG_GOOD
 from gatekeeper.checks.uribl import NameListEvidence
-from gatekeeper.checks.wronged import GOOD, LONG, MOST, Wronged, long_good
+from gatekeeper.checks.wronged import MOST, Wronged
 from gatekeeper.dns.breaker import GOOD_SENDERS
 from gatekeeper.dns.desk import Desk
 from gatekeeper.dns.health import State
@@ -15,10 +16,10 @@ from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Envelope, Finding, Mail, Session
-from gatekeeper.store.base import History
 from gatekeeper.store.memory import MemoryStore
 
 NOW = 1_700_000_000.0
+GOOD, LONG = LONG_GOOD
 LIST = DnsList("bl.test", "BL", 3.0)
 
 
@@ -99,15 +100,8 @@ def test_what_is_kept_has_a_limit(monkeypatch):
     assert MOST > 5
 
 
-@pytest.mark.parametrize(
-    ("history", "good"),
-    [
-        (History(accepted=GOOD, refused=0, first=NOW - LONG, last=NOW), True),
-        (History(accepted=GOOD, refused=GOOD // 10, first=NOW - LONG, last=NOW), True),
-        (History(accepted=GOOD, refused=GOOD // 10 + 1, first=NOW - LONG, last=NOW), False),
-        (History(accepted=GOOD, refused=0, first=NOW - LONG + 1, last=NOW), False),
-        (History(), False),
-    ],
-)
-def test_long_good_is_many_for_long_and_hardly_ever_refused(history, good):
-    assert long_good(history, NOW) is good
+async def test_whoever_has_been_looked_up_is_forgotten():
+    wronged = Wronged()
+    wronged.note(mail_of(1, of_address(), spf("client.example")), lambda _: 1.0)
+    await wronged.settle(MemoryStore(), Desk(), now=NOW)
+    assert not wronged._doubted

@@ -1,6 +1,8 @@
 """`gatekeeper config`."""
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gatekeeper.config import load, read
 from gatekeeper.config.shipped import example_file
@@ -84,3 +86,31 @@ def test_what_is_in_force_is_shown_as_a_file_that_means_the_same(tmp_path):
 def test_a_file_to_begin_with_is_shown_without_having_one(tmp_path):
     ended = call("config", "document", environment={"GATEKEEPER_CONFIG": str(tmp_path / "none")})
     assert (ended.status, ended.out) == (0, example_file())
+
+
+SIGNING = '[[mailauth.signing.keys]]\ndomain = "example.org"\nselector = "s1"\nfile = '
+
+
+def test_a_signing_key_that_cannot_be_used_is_said(tmp_path):
+    there, away = tmp_path / "open.pem", tmp_path / "away.pem"
+    there.write_bytes(private_pem(Ed25519PrivateKey.generate()))
+    there.chmod(0o644)
+    text = f"{SIGNING}'{there}'\n{SIGNING.replace('s1', 's2')}'{away}'"
+    file = configuration(tmp_path, text)
+    ended = call("config", "check", file)
+    assert (ended.status, ended.out) == (2, "")
+    first, second = ended.err.splitlines()
+    place = f"{file}: [[mailauth.signing.keys]]: the signing key"
+    assert first == f"{place} {there} is open to everybody on this machine: chmod 0640 {there}"
+    assert second == f"{place} {away} cannot be read: No such file or directory"
+
+
+def test_a_signing_key_that_is_only_ours_is_good(tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_bytes(private_pem(Ed25519PrivateKey.generate()))
+    key.chmod(0o640)
+    assert call("config", "check", configuration(tmp_path, f"{SIGNING}'{key}'")).status == 0
+
+
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

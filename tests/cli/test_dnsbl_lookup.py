@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gatekeeper.dns.health import Health, State, to_note
 from gatekeeper.store.base import Note
 from gatekeeper.store.opening import Settings, open_store
@@ -121,6 +123,7 @@ def test_lists_of_names_that_know_addresses_are_asked_about_them(tmp_path):
     assert [each["list"] for each in read] == ["DNSBL_L0", "DNSBL_L1", "DNSBL_L2", "URIBL_WHOLE"]
 
 
+@pytest.mark.slow
 def test_what_no_list_is_asked_about_is_a_mistake(tmp_path):
     assert looked_up(tmp_path, "example.com")[0].status == 2
     assert looked_up(tmp_path, "not a name")[0].status == 2

@@ -14,6 +14,7 @@ from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy, record_of
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
+from gatekeeper.mailauth.upstream import UpstreamResults
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Recipient, Session
 from gatekeeper.store.base import Note
 from tests.support.fake_store import FakeStore
@@ -130,6 +131,12 @@ def test_what_is_not_reported(arguments: dict[str, Any]) -> None:
     assert seen(mail(**arguments), Action.ACCEPT) is None
 
 
+def test_what_an_upstream_brought_is_not_reported_under_its_address() -> None:
+    brought = mail()
+    brought.envelope.notebook.findings.append(Finding("X", UpstreamResults("mx.upstream.example")))
+    assert seen(brought, Action.REJECT) is None
+
+
 def test_a_forger_does_not_hide_behind_the_subject_of_a_report() -> None:
     assert seen(mail(raw="Subject: Report Domain: a.test Submitter: b.test\n\n"), Action.ACCEPT) is not None
 
@@ -152,6 +159,14 @@ async def counted(store: FakeStore, day: str = "2026-11-27") -> dict[tuple[str, 
     return {
         (tally.key.split(" ")[1], Row.of(tally.key.split(" ", 2)[2]).disposition): tally.amount for tally in tallies
     }
+
+
+def test_a_pass_that_we_do_not_believe_is_told_as_dns_has_it() -> None:
+    doubted = mail()
+    doubted.envelope.notebook.findings[1] = Finding("X", replace(SPF, code=SpfCode.POLICY))
+    found = seen(doubted, Action.REJECT)
+    assert found is not None
+    assert (found.row.spf, found.row.spf_result) == (False, "pass")
 
 
 async def test_equal_rows_are_one_counter_over_workers_and_turns() -> None:

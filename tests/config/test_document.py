@@ -156,6 +156,7 @@ def test_a_setting_without_default_needs_an_example():
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
+@pytest.mark.slow
 @given(
     st.builds(
         Settings,

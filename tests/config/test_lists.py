@@ -58,6 +58,7 @@ def test_the_page_names_every_file_and_no_other():
     assert named == {path.stem for path in FILES}
 
 
+@pytest.mark.slow
 def test_codes_by_which_lists_refuse_never_count_as_listed():
     cases = json.loads((corpora("dnsbl") / "dnsbl_error_codes.json").read_text())["cases"]
     codes = [case["code"] for case in cases if re.fullmatch(r"[0-9.]+", case["code"])]

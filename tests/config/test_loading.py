@@ -269,6 +269,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["name", "count", "wait", "most", "names", "waits", "scores", "lists", "for", "one"]), VALUES)
 def test_whatever_stands_there_is_loaded_or_named(key, value):
     problems: tuple[Problem, ...] = ()

@@ -107,6 +107,7 @@ def test_a_wrong_file_is_scanned_as_far_as_it_goes(text):
     assert all(1 <= line <= text.count("\n") + 1 for line in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["b = [" * 5000, "b = {a=" * 5000, "a." * 5000 + "b=1", "'" * 5000, "b = [\n" * 5000, '"\\' * 5000]
 )

@@ -159,6 +159,7 @@ async def test_one_who_gives_up_does_not_take_the_control_from_the_others():
     assert (await second)[0].listed == LISTED
 
 
+@pytest.mark.slow
 async def test_what_is_kept_of_controls_has_a_limit(monkeypatch):
     monkeypatch.setattr(module, "MOST_CHECKED", 10)
     resolver = FakeResolver(zone_of(*range(1, 100)))

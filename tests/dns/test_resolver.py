@@ -18,7 +18,6 @@ from gatekeeper.dns.resolver import (
     Settings,
     Status,
     ask_all,
-    ask_hurried,
 )
 from gatekeeper.metrics import DNS_QUESTIONS
 from tests.support.dns_server import DnsServer, Fault
@@ -576,9 +575,36 @@ async def test_without_the_setting_an_old_answer_is_none(lab):
 async def test_once_most_have_answered_the_others_are_hurried_and_their_answers_kept(lab):
     it = await lab(timeout=30.0, tries=1)
     go = it.server.hold("n0.test")
-    answers = await ask_hurried(it.resolver, [(f"n{number}.test", "A") for number in range(6)], hurry=0.01)
-    assert [each.answer.status for each in answers] == [Status.TIMEOUT] + [Status.NXDOMAIN] * 5
-    assert answers[0].seconds >= max(each.seconds for each in answers[1:]) >= 0
+    answers = await ask_all(it.resolver, [(f"n{number}.test", "A") for number in range(6)], hurry=0.01)
+    assert [answer.status for answer in answers.values()] == [Status.TIMEOUT] + [Status.NXDOMAIN] * 5
     (flight,) = it.resolver._flights.values()
     go.set()
     assert (await flight).status is Status.NXDOMAIN
+
+
+async def test_of_questions_in_a_hurry_each_tells_when_it_was_answered_even_by_a_spent_budget(lab):
+    it = await lab({("n0.test", "A"): ["192.0.2.1"]})
+    took: list[str] = []
+    answers = await ask_all(
+        BudgetedResolver(it.resolver, Budget(2)),
+        [(f"n{number}.test", "A") for number in range(4)],
+        hurry=30.0,
+        took=took.append,
+    )
+    assert [answer.status for answer in answers.values()].count(Status.BUDGET) == 2
+    assert answers["n0.test", "A"].records == ("192.0.2.1",)
+    assert sorted(took) == ["n0.test", "n1.test", "n2.test", "n3.test"]
+
+
+async def test_whoever_leaves_in_a_hurry_takes_no_answer_from_the_others(lab):
+    it = await lab(timeout=30.0, tries=1)
+    held = [it.server.hold(f"n{number}.test") for number in range(2)]
+    questions = [("n0.test", "A"), ("n1.test", "A")]
+    leaving, staying = (asyncio.create_task(ask_all(it.resolver, questions, hurry=30.0)) for _ in range(2))
+    await it.server.arrival("n1.test")
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    for event in held:
+        event.set()
+    assert [answer.status for answer in (await staying).values()] == [Status.NXDOMAIN] * 2
+    assert it.server.count("n0.test") == 1

@@ -212,6 +212,7 @@ async def disaster(world: World, name: str, zones: list[str], *, good: int, spam
     await world.mail([], good=good, spam=spam)
 
 
+@pytest.mark.slow
 async def test_one_list_or_all_of_them_break_in_each_way_and_no_good_mail_is_rejected():
     async with world() as it:
         await it.pass_time(INTERVAL)

@@ -109,6 +109,7 @@ def chain(count: int) -> bytes:
     return raw
 
 
+@pytest.mark.slow
 async def test_fifty_sets_pass_and_sixty_do_not() -> None:
     fifty = chain(50)
     got = await result(fifty)

@@ -102,6 +102,7 @@ def test_any_header_is_a_chain_or_is_not(parts: list[bytes]):
     assert not (chain.sets and chain.broken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

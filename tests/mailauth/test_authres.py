@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatekeeper.mailauth.arc import ArcCode, ArcResult
@@ -38,7 +39,7 @@ def test_a_message_that_fails_everything() -> None:
     )
     assert write("mx.example.org", spf=spf, dkim=DkimResults((dkim,), 1), dmarc=dmarc) == (
         "mx.example.org;\r\n"
-        '\tspf=permerror reason="bad \\"term\\"" smtp.helo=mx.test;\r\n'
+        "\tspf=permerror reason=\"bad 'term'\" smtp.helo=mx.test;\r\n"
         '\tdkim=fail (domain is testing) reason="the body is not what was signed" header.d=example.com;\r\n'
         "\tdmarc=fail (p=reject t=y) header.from=example.com"
     )
@@ -95,7 +96,21 @@ def test_other_methods_follow() -> None:
     )
 
 
-@given(st.text(), st.text(), st.text(), st.text(), st.text())
+READERS: dict[str, Callable[[str], str]] = {
+    "strings, then comments": lambda text: re.sub(r"\([^()\\]*\)", "", re.sub(r'"(?:[^"\\]|\\.)*"', "Q", text)),
+    "comments, then strings": lambda text: re.sub(r'"(?:[^"\\]|\\.)*"', "Q", re.sub(r"\([^()]*\)", "", text)),
+    "comments alone": lambda text: re.sub(r"\([^()]*\)", "", text),
+    "strings without quoted pairs": lambda text: re.sub(r'"[^"]*"', "Q", text),
+    "neither": lambda text: text,
+}
+
+
+VALUE = st.text() | st.text('"\\();= \r\nab')
+
+
+@given(VALUE, VALUE, VALUE, VALUE, VALUE)
+@example('"', "0", "0", "0", ";")
+@example("\\", '"; dmarc=pass (', ")", "(", '"')
 def test_no_value_can_say_more_than_a_value(a: str, b: str, c: str, d: str, e: str) -> None:
     spf = SpfResult(SpfCode.PASS, a, SpfIdentity.MAILFROM, reason=b)
     dkim = DkimResult(DkimCode.PASS, a, b, c, d, e, reason=e)
@@ -106,6 +121,10 @@ def test_no_value_can_say_more_than_a_value(a: str, b: str, c: str, d: str, e: s
     assert all(line.isascii() and line.replace("\t", "", 1).isprintable() for line in lines)
     assert len(lines) == 5
     assert max(map(len, lines)) < 998
-    # Without quoted strings and comments only our own words are left.
-    bare = re.sub(r"\([^()\\]*\)", "", re.sub(r'"(?:[^"\\]|\\.)*"', "Q", text))
-    assert [part.split()[0] for part in bare.split(";")[1:]] == ["spf=pass", "dkim=pass", "dmarc=fail", "iprev=fail"]
+    # Whichever way it is read, with care or without, the results are ours and no others.
+    for name, reader in READERS.items():
+        words = [part.split()[0] for part in reader(text).split(";")[1:]]
+        assert words == ["spf=pass", "dkim=pass", "dmarc=fail", "iprev=fail"], name
+    found = read(text.encode())
+    assert found is not None
+    assert [one.method for one in found.results] == ["spf", "dkim", "dmarc", "iprev"]

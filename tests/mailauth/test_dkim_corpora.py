@@ -15,6 +15,8 @@ from tests.support.corpora import corpora
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
 
+pytestmark = pytest.mark.slow  # a suite of others, whole
+
 NOW = 1_720_000_000.0
 STATES = {
     "SUCCESS": {DkimCode.PASS},

@@ -47,6 +47,7 @@ MESSAGES: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_costs_no_more_than_its_length(name: str) -> None:
     resolver = FakeResolver({NAME: [record(KEY)]})
@@ -96,6 +97,7 @@ async def test_a_key_of_any_length_is_settled(name: str) -> None:
         assert got.results[0].code in {DkimCode.PERMERROR, DkimCode.POLICY}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEYS)
 def test_a_key_costs_no_more_than_its_length(name: str) -> None:
     def cost(size: int) -> float:
@@ -121,6 +123,7 @@ async def test_two_hundred_signatures_are_counted_and_eight_are_verified() -> No
     assert all(one.vouches for one in got.results)
 
 
+@pytest.mark.slow
 async def test_a_chain_of_fifty_asks_each_key_once() -> None:
     raw = HEAD + b"\r\nHi.\r\n"
     for _ in range(50):

@@ -7,6 +7,8 @@ import re
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
+
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
@@ -29,6 +31,8 @@ from gatekeeper.wire.address import normal_domain
 from tests.support.corpora import corpora
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
+
+pytestmark = pytest.mark.slow  # a suite of others, whole
 
 FAILED = SpfResult(SpfCode.FAIL, "elsewhere.test", SpfIdentity.MAILFROM)
 AFTER_OUR_TIME = 1_720_000_000.0

@@ -208,6 +208,7 @@ def test_a_record_that_confirms_a_destination() -> None:
     assert confirmed([b"v=DMARC1; rua=mailto:a@b.test", b"v=DMARC1;"]) == [(ReportUri("mailto:a@b.test"),), ()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [b"a=b;", b"rua=mailto:a@b.test,", b" ", b"v=DMARC1;", b"=", b"\xff"])
 def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
     def read(octets: int) -> None:

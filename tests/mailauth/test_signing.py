@@ -237,6 +237,7 @@ def test_a_key_that_cannot_be_used_names_the_mend(tmp_path: Path, content: bytes
         load_key(key_file(tmp_path, content, mode=mode))
 
 
+@pytest.mark.slow
 def test_a_key_that_is_too_long_or_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SigningUnusable, match="cannot be read: No such file"):
         load_key(KeyFile("example.org", "r", str(tmp_path / "none.pem")))

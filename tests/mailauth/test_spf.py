@@ -344,6 +344,7 @@ def test_what_is_shown_of_a_stranger_s_words_is_short_and_printable(text: str) -
     assert not shown or (shown.isascii() and shown.isprintable())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [b"ip4:192.0.2.9 ", b"a:x.test ", b"? ", b"x" * 14, b"exp=%{i} "])
 def test_cost_grows_no_faster_than_the_record(unit: bytes) -> None:
     import asyncio

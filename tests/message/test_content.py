@@ -79,6 +79,7 @@ async def test_a_body_that_is_gone_is_an_error_for_who_asks():
         await read_content(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page", ["<a href=http://h.example.com/%d>x</a>", "http://h%d.example.com/ ", "a%d.example.com "]
 )
@@ -90,6 +91,7 @@ def test_cost_grows_with_the_size_alone(page):
     assert large < 8 * small + 0.05
 
 
+@pytest.mark.slow
 def test_real_mail_is_read_within_its_budgets_and_hardly_any_of_it_is_ambiguous():
     paths = sorted((corpora("corpora")).rglob("*.eml"))[::9]
     ambiguous = 0

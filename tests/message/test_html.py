@@ -149,6 +149,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("begins", ["", "<a ", "<style>"])
 def test_cost_grows_with_the_size_alone(bomb, begins):

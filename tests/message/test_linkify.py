@@ -40,6 +40,7 @@ def test_anything_is_read(text):
     assert all("://" in link for link in found.links)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", ["://", "http://a.com/x ", "a.", ".", "a@b.co ", "a", "www.", "http://", "http://a/)", "1.a"]
 )

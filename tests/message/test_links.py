@@ -120,6 +120,7 @@ def test_links_beyond_the_budget_are_counted():
     assert (len(links), links.left_out) == (MOST, 7)
 
 
+@pytest.mark.slow
 def test_a_thousand_pages_of_links_stay_within_the_budget():
     gatherer = Gatherer()
     for page in range(20):

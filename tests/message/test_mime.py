@@ -284,6 +284,7 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_cost_grows_with_the_size_alone(bomb):
     header = parse_header(b"Content-Type: multipart/mixed; boundary=b\r\n")
@@ -291,6 +292,7 @@ def test_cost_grows_with_the_size_alone(bomb):
     assert large < 8 * small + 0.05
 
 
+@pytest.mark.slow
 def test_torture_tests_of_all_projects_are_read_within_their_budgets():
     root = corpora("mime")
     read_count = 0

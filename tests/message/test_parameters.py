@@ -57,6 +57,7 @@ def test_anything_is_read(text):
     assert all(values for values in read.parameters.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [";a=", ';a="', "(", "a", ' "', ";a*0=x", "\\", " ;"])
 def test_cost_grows_with_the_length_alone(piece):
     small, large = costs_of(lambda n: parse_parameterised(f"a/b{piece * n}"), 2000, 8000)

@@ -92,6 +92,7 @@ def test_anything_is_read(text):
     look_of(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["{", "}", "@{", ".a{}", ".a,", " ", "a:0;"])
 def test_cost_grows_with_the_size_alone(piece):
     small, large = costs_of(lambda n: Sheet().read(piece * n), 20_000, 80_000)

@@ -81,6 +81,7 @@ def test_anything_is_undone(octets, encoding):
     assert isinstance(undo(octets, encoding).octets, bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", [Encoding.BASE64, Encoding.QUOTED_PRINTABLE, Encoding.UUENCODE])
 @pytest.mark.parametrize("piece", [b"=", b" ", b"\t\r\n", b"A", b"QUJD=", b"= ", b"begin 1 a\r\n", b"M\r\n"])
 def test_cost_grows_with_the_length_alone(encoding, piece):

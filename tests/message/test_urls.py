@@ -95,6 +95,7 @@ def test_anything_is_read_and_a_host_can_be_asked_for(text, scheme):
         assert (again.host, again.domain, again.address) == (url.host, url.domain, url.address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["/", "@", ".", "%41", "a", "é", "0x", "1.", ":", "\\"])
 def test_cost_does_not_grow_beyond_what_is_read(piece):
     small, large = costs_of(lambda n: parse_url("http://" + piece * n), 10_000, 40_000)

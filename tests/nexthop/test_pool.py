@@ -162,6 +162,7 @@ async def test_no_more_connections_than_allowed():
         assert await waiting == [OK]
 
 
+@pytest.mark.slow
 async def test_no_place_is_lost_by_failures_of_any_kind():
     async with FakeNextHop() as fake, client_of(fake, max_connections=1, command=0.5) as hop:
         for point in ("connect", "EHLO", "MAIL", "RCPT", "dot"):

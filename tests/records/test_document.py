@@ -99,6 +99,7 @@ def records(draw: st.DrawFn) -> Record:
     return made
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(records())
 def test_a_record_comes_back_exactly(record):

@@ -305,6 +305,7 @@ def counted(mails: list[Sent], documents: list[dict[str, Any]]) -> dict[str, Any
             "overlap": overlap}  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_the_report_agrees_with_an_independent_count_of_real_traffic():
     mails = list(traffic())
     worth, documents = await reported(mails)

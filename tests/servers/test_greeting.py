@@ -168,12 +168,36 @@ async def test_a_client_that_leaves_the_pause_costs_nothing_more():
         assert p.gate.sessions == []
 
 
-async def test_a_drain_tells_those_that_wait():
-    async with door() as (p, port), SmtpClient(port, first=STRANGER, greet=False) as client:
-        assert await line(client) == TEASER
-        await p.server.drain(10)
-        assert (await line(client))[:9] == "421 4.3.2"
-        assert await line(client) == ""
+async def test_a_drain_lets_those_that_wait_have_a_mail():
+    async with door() as (p, port), SmtpClient(port, greet=False) as later:
+        async with SmtpClient(port, first=STRANGER, greet=False) as client:
+            assert await line(client) == TEASER
+            await until(lambda: p.server.arriving == 2)
+            drained = asyncio.ensure_future(p.server.drain(30))
+            await asyncio.sleep(0)
+            [waiting] = p.server._greeter.waiting
+            waiting._waited()
+            later.send(INSIDE)
+            for each in (client, later):
+                assert await line(each) == GREETING
+                await each(HELLO)
+                assert (await each.mail())[:3] == "250"
+                assert (await each.reply())[:9] == "421 4.3.2"
+                each.writer.close()
+            await drained
+            assert p.server.sessions == p.server.arriving == p.server._admission.open == 0
+
+
+async def test_a_drain_that_is_over_tells_those_that_wait():
+    async with door() as (p, port), SmtpClient(port, greet=False) as silent:
+        async with SmtpClient(port, first=STRANGER, greet=False) as client:
+            assert await line(client) == TEASER
+            await until(lambda: p.server.arriving == 2)
+            await p.server.drain(0.01)
+            assert (await line(client))[:9] == "421 4.3.2"
+            assert await line(client) == ""
+            assert await silent.gone()
+            assert p.server.arriving == 0
 
 
 async def test_a_block_is_said_at_the_end_of_the_greeting():

@@ -158,6 +158,7 @@ async def test_errors_end_the_session_in_the_end():
     assert p.gate.left == p.gate.sessions
 
 
+@pytest.mark.slow
 async def test_twenty_thousand_commands_at_once_are_answered_in_order_within_bounds():
     async with proxy(idle_commands=100_000) as p, p.client() as client:
         client.send("NOOP\r\nHELP\r\n" * 10_000)
@@ -294,6 +295,9 @@ async def test_counters_say_what_the_client_did():
         assert counters.errors == 1
         assert counters.messages == 1
         assert counters.delivered == 1
+        p.gate.say(Stage.MESSAGE, Action.TAG)
+        assert (await client.mail())[:3] == "250"
+        assert (counters.messages, counters.delivered) == (1, 1), "what is marked as spam earns nothing"
         assert counters.refused == 2
         heard = [(one.address.local, one.heard.value) for one in p.gate.sessions[0].named]
         assert heard[:5] == [("a", "known"), ("b", "known"), ("no", "unknown"), ("a", "abandoned"), ("b", "abandoned")]

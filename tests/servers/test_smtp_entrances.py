@@ -81,7 +81,7 @@ async def proxied(p: Proxy, sock: socket.socket) -> int:
 async def behind(authority: Authority) -> AsyncIterator[tuple[Proxy, int]]:
     """A proxy's entrance, and its port."""
     with socket.socket() as sock:
-        async with proxy(trust=TRUST, connections_per_address=1, tls=authority.tls()) as p:
+        async with proxy(trust=TRUST, connections_per_address=1, tls=authority.tls(), greeting_delay=0.0) as p:
             yield p, await proxied(p, sock)
 
 

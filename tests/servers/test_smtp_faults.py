@@ -10,6 +10,7 @@ import pytest
 
 from gatekeeper import metrics, nexthop
 from gatekeeper.model import Action, Stage
+from gatekeeper.servers import smtp
 from tests.servers.proxy import HELLO, Proxy, proxy
 from tests.support.next_hop import ALL, XFORWARD, FakeNextHop
 from tests.support.smtp_client import GONE
@@ -273,6 +274,7 @@ async def test_a_bug_ends_one_session_and_no_other(stage):
 async def test_draining_lets_a_mail_in_hand_finish_and_idle_sessions_go():
     async with proxy() as p, p.client() as idle, p.client() as busy:
         await idle(HELLO)
+        assert (await idle.mail())[:3] == "250"
         await busy.say(*BEGIN)
         drained = asyncio.ensure_future(p.server.drain(30))
         assert await idle.reply() == "421 4.3.2 Service shutting down, try again in a moment"
@@ -283,7 +285,47 @@ async def test_draining_lets_a_mail_in_hand_finish_and_idle_sessions_go():
         busy.writer.close()
         await drained
         assert p.server.sessions == 0
-    assert len(p.hop.messages) == 1
+    assert len(p.hop.messages) == 2
+
+
+async def test_draining_lets_whoever_has_just_come_have_its_first_mail():
+    async with proxy(trust=("127.0.0.1/32",)) as p, p.client() as greeted, p.client() as told:
+        drained = asyncio.ensure_future(p.server.drain(30))
+        await until(lambda: all(session._retired for session in p.server._sessions))
+        await greeted(HELLO)
+        assert (await greeted("NOOP"))[:3] == "250"
+        assert (await told("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
+        await told(HELLO)
+        for client in (told, greeted):
+            assert (await client.mail())[:3] == "250"
+            assert (await client.reply())[:9] == "421 4.3.2"
+            client.writer.close()
+        await drained
+        assert p.server.sessions == 0
+    assert len(p.hop.messages) == 2
+
+
+async def test_draining_does_not_wait_long_for_a_first_mail(monkeypatch):
+    monkeypatch.setattr(smtp, "FIRST_MAIL", 0.01)
+    async with proxy() as p, p.client() as client, p.client() as given_up:
+        await client(HELLO)
+        await given_up.say(HELLO, "MAIL FROM:<s@example.net>", "RSET")
+        drained = asyncio.ensure_future(p.server.drain(30))
+        for each in (given_up, client):
+            assert (await each.reply())[:9] == "421 4.3.2"
+            each.writer.close()
+        await drained
+
+
+async def test_who_is_asked_to_make_room_is_not_spared_for_a_drain():
+    async with proxy() as p, p.client() as client:
+        await client(HELLO)
+        drained = asyncio.ensure_future(p.server.drain(30))
+        [session] = p.server._sessions
+        session.give_way()
+        assert (await client.reply())[:3] == "421"
+        client.writer.close()
+        await drained
 
 
 async def test_draining_cuts_off_what_does_not_end():
@@ -346,6 +388,7 @@ async def test_a_mail_cut_off_between_our_dot_and_its_answer_is_counted():
     assert [done.note for done in p.gate.finished] == ["in_doubt_next_hop"]
 
 
+@pytest.mark.slow
 async def test_a_client_that_reads_no_answers_is_not_read_from_either():
     async with proxy(idle_commands=10_000_000) as p, p.client() as client:
         [session] = p.server._sessions

@@ -211,6 +211,7 @@ async def test_large_mail_goes_through_as_it_is(text, tmp_path: Path):
     assert text_of(p.hop.messages[0].data) == (b"\r\n" + text).replace(b"\r\n.", b"\r\n")[2:]
 
 
+@pytest.mark.slow
 async def test_fifty_megabytes_go_through():
     line = os.urandom(36).hex().encode() + b"\r\n"
     text = b"a: b\r\n\r\n" + line * (50 * 2**20 // len(line))

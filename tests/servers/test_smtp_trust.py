@@ -8,8 +8,10 @@ import pytest
 
 from gatekeeper import nexthop
 from gatekeeper.model import Action, Stage
+from gatekeeper.servers.overload import Gauges
 from tests.servers.proxy import HELLO, proxy
 from tests.support.certificates import Authority
+from tests.support.fake_gate import FakeGate
 from tests.support.next_hop import ALL, XCLIENT, XFORWARD, FakeNextHop
 
 MAIL = "MAIL FROM:<s@example.net>"
@@ -41,6 +43,24 @@ async def test_xclient_goes_back_to_the_greeting_with_another_client():
     assert (Stage.MAIL, "192.0.2.7", "mx.example.com") in p.gate.seen
     assert b"mx.example.com" in p.hop.messages[0].data
     assert b"[192.0.2.7]" in p.hop.messages[0].data
+
+
+async def test_what_is_known_of_one_client_is_not_said_of_the_next_of_the_same_session():
+    gate = FakeGate(known={"192.0.2.7"})
+    async with proxy(trust=TRUST, gate=gate) as p, p.client() as client:
+        await client("XCLIENT ADDR=192.0.2.7")
+        await client(HELLO)
+        p.server.overload.take(Gauges(memory=0.8), now=0.0)
+        assert (await client.mail())[:3] == "250"
+        [session] = p.gate.sessions
+        session.names_at_once = 1
+        assert session.familiar is True
+        await client("XCLIENT ADDR=198.51.100.7")
+        after = p.gate.sessions[0]
+        assert (after.familiar, after.names_at_once) == (None, None)
+        await client(HELLO)
+        assert (await client(MAIL))[:3] == "451"
+        assert after.familiar is False
 
 
 async def test_a_helo_told_by_xclient_is_not_overruled_by_the_proxys_own():

@@ -87,6 +87,7 @@ def test_no_byte_is_ever_lost(block: bytes):
             assert b"\r" not in field.value.replace(b"\r\n ", b"").replace(b"\r\n\t", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -171,6 +172,7 @@ def test_decoding_any_octets_of_any_charset_never_fails(octets: bytes, charset: 
     decode_words(f"=?{charset}?q?{quoted}?=")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["=?utf-8?q?a?= ", "=?", "=?a?q?", "=?a?b?AAAA?=", "=?utf-8?q?" + "=" * 20])
 def test_encoded_words_cost_no_more_than_their_length(unit: str):
     def cost(count: int) -> float:

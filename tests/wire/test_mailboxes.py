@@ -145,6 +145,7 @@ def test_a_mailbox_keeps_its_name_and_raw_address():
     assert (mailbox.name, mailbox.address.raw) == ("Ann", "A@Example.com")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -137,6 +137,7 @@ async def test_nothing_is_charged_twice(tools):
     assert await rules(mail_from("192.0.2.1"), tools) == []
 
 
+@pytest.mark.slow
 async def test_a_smarthost_with_two_typos_in_a_hundred_is_never_slowed(tools, clock):
     key, net = client_key(ip_address("192.0.2.1")), network_key(ip_address("192.0.2.1"))
     for sent in range(5000):

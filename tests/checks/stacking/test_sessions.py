@@ -96,6 +96,7 @@ async def test_giving_up_after_each_name_in_one_session_is_counted(w: Worker, en
     assert seen[-1] == "421"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["known", "guess"])
 async def test_one_name_for_each_session_is_counted(w: Worker, name: str) -> None:
     for n in range(100):
@@ -124,6 +125,7 @@ async def test_vrfy_tells_nothing_and_is_counted(w: Worker) -> None:
     assert await turned_away(w, PROBER)
 
 
+@pytest.mark.slow
 async def test_moving_through_a_64_does_not_help(w: Worker) -> None:
     for n in range(40):
         address = f"2001:db8:7:7::{n + 1:x}"
@@ -183,6 +185,7 @@ CAUSES = {
 """What has to be set for each budget to be the one that is spent."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES)
 async def test_whichever_budget_is_spent_no_next_hop_is_asked_and_all_names_read_the_same_to_the_octet(
     tmp_path: Path, cause: str
@@ -225,6 +228,7 @@ async def test_whichever_budget_is_spent_no_next_hop_is_asked_and_all_names_read
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["known", "guess"])
 async def test_a_client_told_by_xclient_is_charged_though_another_one_follows_in_its_session(
     w: Worker, name: str
