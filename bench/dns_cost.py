@@ -1,7 +1,7 @@
 """`python -m bench.dns_cost`: CPU of the resolver and of ten lists: for a cached answer, and for a question sent.
 
 The nameserver is the benchmark's own, in another process; what is counted is the CPU time of this one (process_time),
-the least of several rounds, since other programs share the machine.
+the least of many short rounds, since other programs share the machine.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def run(work: Coroutine[object, object, None]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.dns_cost", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--count", type=int, default=400)
     given = parser.parse_args()
     run(main(given.rounds, given.count))

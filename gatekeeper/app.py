@@ -113,7 +113,8 @@ def assemble(
     domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)
     desk = Desk(resolver, hurry=configuration.dns.hurry)
-    metrics.LIST_SECONDS.declare(target.list.name for target in listed_targets(configuration.checks))
+    for metric in (metrics.LIST_SECONDS, metrics.LIST_ANSWERS):
+        metric.declare([target.name for target in listed_targets(configuration.checks)])
     reports = configuration.complaints.dmarc
     evidence = Evidence(store, clock, reports) if reports.email else None
     gate = LiveGate(

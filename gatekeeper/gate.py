@@ -23,20 +23,19 @@ from gatekeeper.checks.base import (
     Settles,
     Tools,
 )
-from gatekeeper.checks.dnsbl import ListEvidence
-from gatekeeper.checks.keys import client_key, identity_keys, long_good, network_key
+from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.stacking import helo_key
+from gatekeeper.checks.wronged import Wronged
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.budget import Allowance, Budget, BudgetedResolver, ClientBudgets
-from gatekeeper.dns.lists import Family, plain
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.arc import ArcResult
 from gatekeeper.mailauth.authres import Method
 from gatekeeper.mailauth.dkim import DkimResults
-from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult
+from gatekeeper.mailauth.dmarc import DmarcResult
 from gatekeeper.mailauth.signing import Signer
-from gatekeeper.mailauth.spf import SpfCode, SpfResult
+from gatekeeper.mailauth.spf import SpfResult
 from gatekeeper.message import edit
 from gatekeeper.message.edit import Edit
 from gatekeeper.message.header import author_of
@@ -216,7 +215,7 @@ class LiveGate:
         self._after_rcpt = tuple(dict.fromkeys((*at_data, *at_message)))
         self._histories: dict[str, list[int]] = {}
         self._client_budgets = ClientBudgets(settings.dns_questions_per_client, time.monotonic)
-        self._doubted: dict[str, tuple[Family, tuple[str, ...]]] = {}  # clients that authenticate, and lists with them
+        self._wronged = Wronged()
 
     # -- what a server begins with
 
@@ -611,7 +610,7 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=next_hop, note=note, now=self._tools.clock())
         self._recorder.put(record)
         metrics.MESSAGES[record.action].inc()
-        self._doubt_lists(mail)
+        self._wronged.note(mail, self._policy.score)
         if self._evidence is not None and verdict is not None and record.action in _FOR_GOOD:
             self._evidence.note(mail, verdict.action)
         passed = record.action in _PASSED and mail.stage >= Stage.DATA
@@ -635,7 +634,7 @@ class LiveGate:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
         record_id = mail.envelope.memo.pop("refusal", record.id)
         self._recorder.fold(replace(record, id=record_id))
-        self._doubt_lists(mail)
+        self._wronged.note(mail, self._policy.score)
 
     async def leave(self, session: Session) -> None:
         await self.settle(session)
@@ -647,20 +646,6 @@ class LiveGate:
                     await settles.settle(session, self._tools)
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
-
-    def _doubt_lists(self, mail: Mail) -> None:
-        """Keep in mind which lists named a client that authenticates, until its history is at hand."""
-        address = mail.session.address
-        findings = list(mail.findings())
-        zones = tuple(
-            f.evidence.zone for f in findings if isinstance(f.evidence, ListEvidence) and self._policy.score(f.rule) > 0
-        )
-        if address is None or not zones or not any(map(_authenticates, findings)):
-            return
-        key = client_key(address)
-        if len(self._doubted) >= _HISTORY_CLIENTS and key not in self._doubted:
-            del self._doubted[next(iter(self._doubted))]  # of mail that was put off or marked no history ever comes
-        self._doubted[key] = (Family.IPV4 if plain(address).version == 4 else Family.IPV6, zones)
 
     def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
         if session.address is not None:
@@ -692,6 +677,10 @@ class LiveGate:
             # Asked together, they share a transaction of the store; not all at once, so that others have their turn.
             some, left = left[:_HISTORY_TOGETHER], left[_HISTORY_TOGETHER:]
             await asyncio.gather(*(self._bring(key, *histories[key]) for key in some))
+        try:
+            await self._wronged.settle(self._tools.store, self._tools.desk, now=self._tools.clock())
+        except StoreAway as error:
+            log.traceback_once("check_failed", error, check="list_health")
         for check, learns in self._learning:
             try:
                 await learns.flush(self._tools)
@@ -701,11 +690,7 @@ class LiveGate:
     async def _bring(self, key: str, accepted: int, refused: int) -> None:
         now = self._tools.clock()
         try:
-            history = await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
-            if key in self._doubted:
-                family, zones = self._doubted.pop(key)
-                if long_good(history, now):
-                    self._tools.desk.wronged(zones, family, sender=key, now=now)
+            await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
         except StoreAway:
             if len(self._histories) < _HISTORY_CLIENTS:
                 kept = self._histories.setdefault(key, [0, 0])
@@ -719,14 +704,6 @@ def _iprev(mail: Mail) -> list[Method]:
     if found is None or address is None:
         return []
     return [Method("iprev", "pass" if found.confirmed else "fail", (("policy.iprev", str(address)),), found.name)]
-
-
-def _authenticates(finding: Finding) -> bool:
-    """Whether it shows that the mail is from whom it says."""
-    evidence = finding.evidence
-    if isinstance(evidence, DmarcResult):
-        return evidence.code is DmarcCode.PASS
-    return isinstance(evidence, SpfResult) and evidence.code is SpfCode.PASS
 
 
 def _held(verdict: Verdict) -> Verdict:

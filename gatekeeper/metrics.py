@@ -344,17 +344,30 @@ DNS_CACHE = Children(
     ),
     ("hit", "joined", "miss"),
 )
+DNS_NAMESERVER_UP = Children(
+    Gauge(
+        "gatekeeper_dns_nameserver_up",
+        "1 while that nameserver answers, 0 while some process leaves it out because it does not.",
+        ["server"],
+        registry=REGISTRY,
+        multiprocess_mode="livemin",
+    )
+)
+"""Those that are configured, or that resolv.conf names."""
+
+
+# --- DNS lists -------------------------------------------------------------------------------------------------------
 
 
 class ListAnswers:
-    """What lists answered, counted by list and result; a list that was not declared counts as "other"."""
+    """What lists said, counted by list and result; a list that was not declared counts as "other"."""
 
     RESULTS = ("listed", "not_listed", "refused", "unanswered")
 
     def __init__(self) -> None:
         self.metric = Counter(
-            "gatekeeper_list_answers",
-            "Answers of DNS lists, from the cache too: listed, not listed, refused (or nonsense), or none that counts.",
+            "gatekeeper_dns_list_answers",
+            "What DNS lists said, cached or not: listed, not listed, refused (or nonsense), or nothing that counts.",
             ["list", "result"],
             registry=REGISTRY,
         )
@@ -374,22 +387,7 @@ class ListAnswers:
 
 
 LIST_ANSWERS = ListAnswers()
-
-
-DNS_NAMESERVER_UP = Children(
-    Gauge(
-        "gatekeeper_dns_nameserver_up",
-        "1 while that nameserver answers, 0 while some process leaves it out because it does not.",
-        ["server"],
-        registry=REGISTRY,
-        multiprocess_mode="livemin",
-    )
-)
-"""Those that are configured, or that resolv.conf names."""
-
-
-# --- DNS lists -------------------------------------------------------------------------------------------------------
-
+"""Declared, as LIST_SECONDS is, by whoever wires a process, with the names that rules have ("DNSBL_ZEN")."""
 LIST_STATE = Gauge(
     "gatekeeper_dns_list_state",
     "1 for the state a DNS list is in (untested, ok, degraded, dead, lists the world, refuses us), 0 for the others.",
@@ -398,19 +396,17 @@ LIST_STATE = Gauge(
     multiprocess_mode="livemax",
 )
 """Set by whoever tests the lists."""
-LIST_VOTES = Children(
-    Gauge(
-        "gatekeeper_dns_list_votes",
-        "1 while the answers of a DNS list count, 0 while they do not.",
-        ["list"],
-        registry=REGISTRY,
-        multiprocess_mode="livemin",
-    )
+LIST_VOTES = Gauge(
+    "gatekeeper_dns_list_votes",
+    "1 while the answers of a DNS list count, 0 while they do not, by what it is asked about.",
+    ["list", "family"],
+    registry=REGISTRY,
+    multiprocess_mode="livemin",
 )
 LIST_CHANGES = Counter(
     "gatekeeper_dns_list_changes",
     "Changes of a DNS list's state, by the state it came into.",
-    ["list", "state"],
+    ["list", "family", "state"],
     registry=REGISTRY,
 )
 LIST_TESTS = Children(

@@ -48,8 +48,13 @@ def host() -> str:
     return socket.gethostname()
 
 
+def lists_of(checks: Sequence[Check]) -> list[DnsList]:
+    """The DNS lists that these checks ask: those of checks that have `lists`, and `families` to ask them about."""
+    return [each for check in checks if getattr(check, "families", ()) for each in getattr(check, "lists", ())]
+
+
 def listed_targets(checks: Sequence[Check]) -> list[Target]:
-    """What is to be tested of the lists of these checks: those that have `lists`, and `families` to ask them about."""
+    """What is to be tested of the lists of these checks; a zone that two of them ask about the same, once."""
     found: dict[str, Target] = {}
     for check in checks:
         lists: tuple[DnsList, ...] = getattr(check, "lists", ())
@@ -242,9 +247,10 @@ class Watch:
             votes=health.state.votes,
             why=health.why,
         )
-        metrics.LIST_CHANGES.labels(watched.target.name, health.state.value).inc()
+        metrics.LIST_CHANGES.labels(watched.target.name, watched.target.family.value, health.state.value).inc()
         self._show(watched)
-        text = f"{watched.target.name} ({each.shown}) was {before.state.value}, is {health.state.value}: {health.why}"
+        whom = f"{watched.target.name} ({each.shown}, {watched.target.family.value})"
+        text = f"{whom} was {before.state.value}, is {health.state.value}: {health.why}"
         facts = {
             "list": watched.target.name,
             "zone": each.shown,
@@ -287,8 +293,7 @@ class Watch:
         target, health = watched.target, watched.health
         for state in State:
             metrics.LIST_STATE.labels(target.name, target.family.value, state.value).set(state is health.state)
-        metrics.LIST_VOTES.declare([target.name])
-        metrics.LIST_VOTES[target.name].set(health.state.votes)
+        metrics.LIST_VOTES.labels(target.name, target.family.value).set(health.state.votes)
 
 
 class Messenger:

@@ -891,7 +891,7 @@ async def test_other_senders_on_a_list_take_no_vote_away(senders):
 
 
 async def test_clients_whose_history_never_comes_do_not_keep_later_ones_out(monkeypatch):
-    monkeypatch.setattr("gatekeeper.gate._HISTORY_CLIENTS", 3)
+    monkeypatch.setattr("gatekeeper.checks.wronged.MOST", 3)
     found = [
         Finding(ON_A_LIST.name, ListEvidence("bl.test", "x.bl.test", ("127.0.0.2",), 300)),
         Finding(SPF.name, SpfResult(SpfCode.PASS, "client.example", SpfIdentity.MAILFROM)),
@@ -905,7 +905,7 @@ async def test_clients_whose_history_never_comes_do_not_keep_later_ones_out(monk
         await named(live, mail, "alice")
         verdict = await live.judge(Stage.MESSAGE, with_message(mail))
         await live.finish(mail, verdict, reply=live.reply(verdict, mail))
-    assert list(live._doubted) == [f"ip:192.0.2.{number}" for number in (2, 3, 4)]
+    assert list(live._wronged._doubted) == [f"ip:192.0.2.{number}" for number in (2, 3, 4)]
 
 
 async def test_one_client_s_messages_share_a_budget_of_questions():

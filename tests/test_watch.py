@@ -126,9 +126,10 @@ async def test_a_change_is_known_within_one_interval_logged_counted_and_recorded
     assert (lab.state(), lab.state(WL)) == (state, State.OK)
     assert events(caplog) == ["list_state"]
     assert caplog.records[0].levelno == logging.WARNING
-    shown = metrics.LIST_STATE.labels("BL", "ipv4", state.value)._value.get()
-    assert (shown, metrics.LIST_VOTES["BL"]._value.get(), metrics.LIST_VOTES["WL"]._value.get()) == (1, 0, 1)
-    assert f"BL (bl.test) was ok, is {state.value}" in (await lab.records())[-1]
+    shown = metrics.LIST_STATE.labels("DNSBL_BL", "ipv4", state.value)._value.get()
+    votes = [metrics.LIST_VOTES.labels(name, "ipv4")._value.get() for name in ("DNSBL_BL", "DNSBL_WL")]
+    assert (shown, votes) == (1, [0, 1])
+    assert f"DNSBL_BL (bl.test, ipv4) was ok, is {state.value}" in (await lab.records())[-1]
 
 
 @pytest.mark.parametrize("times", [1, 2])

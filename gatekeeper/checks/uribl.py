@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
-from gatekeeper.dns.asking import Timed, ask_lists
-from gatekeeper.dns.lists import judge, outside
+from gatekeeper.checks.dns_lists import groups_setting, require_sound, rules_of
+from gatekeeper.dns.desk import Inquiry, Vote
+from gatekeeper.dns.lists import DnsList, Family, outside, reversed_labels
 from gatekeeper.dns.name_lists import NameList, Subject
-from gatekeeper.dns.resolver import Question, Status
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.message.content import read_content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Links
-from gatekeeper.metrics import LIST_ANSWERS, LIST_SECONDS
 from gatekeeper.model import Finding, IPAddress, Kind, Mail, Message, Missing, Rule, Stage, setting
 from gatekeeper.wire.address import normal_domain
 from gatekeeper.wire.mailboxes import parse_address_list
@@ -32,8 +31,8 @@ SHOWN = 8
 @dataclass(frozen=True, slots=True)
 class NameListEvidence:
     """What a list answered: the names that led to this rule with where they stood ("evil.example (links)"), the
-    answers, and for how many seconds they are good. `seconds` is the longest that a question took which was sent. A
-    subscriber's key is left out of the zone.
+    answers, and for how many seconds they are good. `seconds` is the longest that a question took which was sent.
+    `domains` are those that were registered, of names. A subscriber's key is left out of the zone.
     """
 
     zone: str
@@ -41,6 +40,7 @@ class NameListEvidence:
     codes: tuple[str, ...]
     ttl: int
     seconds: float | None = None
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,44 +77,26 @@ class Uribl:
     """[checks.uribl]"""
 
     name: ClassVar[str] = "uribl"
+    families: ClassVar[tuple[Family, ...]] = tuple(Family)
+    """What its lists are asked about, for whoever tests them."""
 
     lists: tuple[NameList, ...] = setting((), "The lists that are asked about names in the mail.")
     names: int = setting(20, "How many different names of one message are asked about, the most telling first.")
     questions: int = setting(60, "How many questions one message may cause here, over all lists.")
     ignore: tuple[str, ...] = setting((), "Domains that are never asked about, with all names under them.")
+    groups: Mapping[str, float] = groups_setting()
 
     def __post_init__(self) -> None:
         if not 1 <= self.names <= 500 or not 1 <= self.questions <= 5000:
             raise ValueError("names must be from 1 to 500, and questions from 1 to 5000")
-        zones = Counter((each.suffix, each.hashes) for each in self.lists)
-        for (zone, _), times in zones.items():
-            if times > 1:
-                raise ValueError(f"the zone {zone} stands there {times} times; write all its codes into one list")
-        rules = Counter(rule for each in self.lists for rule in _rule_names(each).values())
-        for rule, times in rules.items():
-            if times > 1:
-                raise ValueError(f"{times} lists would find {rule}; give one of them another name")
-        for metric in (LIST_SECONDS, LIST_ANSWERS):
-            metric.declare(_label(each) for each in self.lists)
+        require_sound(self.lists, self.groups)
         for domain in self.ignore:
             if normal_domain(domain) is None:
                 raise ValueError(f'{domain!r} is no domain; write a name such as "example.org"')
 
     def rules(self) -> Sequence[Rule]:
-        found = [
-            Rule(
-                rule,
-                each.scores[code],
-                f"{'An address' if each.hashes else 'A name'} in the mail is on {each.shown}"
-                f"{f' ({code})' if code else ''}.",
-                kind=Kind.LIST,
-                enhanced="7.1",
-            )
-            for each in self.lists
-            for code, rule in _rule_names(each).items()
-        ]
         return [
-            *found,
+            *rules_of(self.lists, self.groups, _whose),
             Rule(LEFT_OUT, 0.0, "There are more names in the mail than are asked about.", kind=Kind.CONTENT),
         ]
 
@@ -132,11 +114,10 @@ class Uribl:
             links = (await read_content(mail.message)).links
         named = [each for each in self._named(mail, links, asked) if not self._ignored(each, tools)]
         plan = self._plan(named, asked)
-        whose = {question: _label(name) for (name, _, _), question in plan.questions.items()}
-        answers = await ask_lists(tools.resolver, whose, tools.clock)
+        said = await self._ask(plan, tools)
         found: list[Finding | Missing] = []
         for each in self.lists:
-            found += self._read(each, plan, answers)
+            found += self._read(each, [(named, vote) for named, vote in said if vote.inquiry.list is each])
         if plan.left_out:
             some = tuple(dict.fromkeys(one.discreet for one in plan.left_out))[:SHOWN]
             evidence = NamesLeftOut(len(asked.names), len(plan.left_out), some)
@@ -180,8 +161,8 @@ class Uribl:
             key = (one.whole or one.text, one.subject)
             if key in asked.names or key in asked.left_out:
                 continue
-            wanted = [(each, name) for each in self.lists for name in _questions(each, one)]
-            wanted = [(each, name) for each, name in wanted if (each.name, name) not in asked.asked]
+            wanted = [question for each in self.lists for question in _questions(each, one)]
+            wanted = [(family, inquiry) for family, inquiry in wanted if inquiry.name not in asked.asked]
             if not wanted:
                 continue
             if len(asked.names) >= self.names or asked.count + len(wanted) > self.questions:
@@ -189,42 +170,39 @@ class Uribl:
                 plan.left_out.append(one)
                 continue
             asked.names.add(key)
-            for each, name in wanted:
-                asked.asked.add((each.name, name))
+            for family, inquiry in wanted:
+                asked.asked.add(inquiry.name)
                 asked.count += 1
-                plan.questions[each.name, one.shown, name] = (name, "A")
+                plan.questions.setdefault(family, []).append((one, inquiry))
         return plan
 
-    def _read(self, each: NameList, plan: _Plan, answers: Mapping[Question, Timed]) -> Iterator[Finding | Missing]:
-        rules = _rule_names(each)
+    @staticmethod
+    async def _ask(plan: _Plan, tools: Tools) -> list[tuple[_Named, Vote]]:
+        async def poll(family: Family, questions: list[tuple[_Named, Inquiry]]) -> list[tuple[_Named, Vote]]:
+            inquiries = [inquiry for _, inquiry in questions]
+            votes = await tools.desk.poll(inquiries, family, resolver=tools.resolver)
+            return [(named, vote) for (named, _), vote in zip(questions, votes, strict=True)]
+
+        if len(plan.questions) == 1:  # mostly
+            [(family, questions)] = plan.questions.items()
+            return await poll(family, questions)
+        async with asyncio.TaskGroup() as group:
+            polls = [group.create_task(poll(*one)) for one in plan.questions.items()]
+        return [one for each in polls for one in each.result()]
+
+    def _read(self, each: NameList, said: Sequence[tuple[_Named, Vote]]) -> Iterator[Finding | Missing]:
         missing = ""
         listed: dict[str, _Listed] = {}
-        for (whose, shown, _), question in plan.questions.items():
-            if whose != each.name:
-                continue
-            answer, seconds = answers[question].answer, answers[question].seconds
-            if answer.certain and not answer.records:
-                LIST_ANSWERS.count(_label(each), "not_listed")
-                continue
-            if not answer.certain:
-                if answer.status is not Status.BUDGET:
-                    LIST_ANSWERS.count(_label(each), "unanswered")
-                missing = missing or answer.status.value
-                continue
-            said = judge(answer.records, each.meaning)
-            LIST_ANSWERS.count(_label(each), "refused" if said.refused else "listed" if said.listed else "not_listed")
-            if said.refused:
-                missing = f"refused by answering {', '.join(answer.records[:8])}"
-            for listing in said.listed:
-                listed.setdefault(listing.name, _Listed()).add(shown, listing.addresses, answer.ttl, seconds)
+        for named, vote in said:
+            missing = missing or vote.why
+            for listing in vote.listed:
+                listed.setdefault(listing.name, _Listed()).add(named, listing.addresses, vote)
         if missing:
-            yield Missing(f"{self.name}:{each.name}", tuple(rules.values()), missing)
+            yield Missing(f"{self.name}:{each.name}", tuple(each.rules.values()), missing)
         for code, one in listed.items():
-            evidence = NameListEvidence(
-                each.shown, tuple(one.names)[:SHOWN], tuple(one.codes)[:SHOWN], round(one.ttl), one.seconds
-            )
-            names = ", ".join(evidence.names[:3]) + (f" and {len(one.names) - 3} more" if len(one.names) > 3 else "")
-            yield Finding(rules[code], evidence, f"{names} on {each.shown} ({', '.join(evidence.codes)})")
+            names = ", ".join(list(one.names)[:3]) + (f" and {len(one.names) - 3} more" if len(one.names) > 3 else "")
+            evidence = one.evidence(each.shown)
+            yield Finding(each.rules[code], evidence, f"{names} on {each.shown} ({', '.join(evidence.codes)})")
 
 
 @dataclass(slots=True)
@@ -233,16 +211,16 @@ class _Asked:
 
     names: set[tuple[str, Subject]] = field(default_factory=set)
     left_out: set[tuple[str, Subject]] = field(default_factory=set)
-    asked: set[tuple[str, str]] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
     count: int = 0
     message: bool = False
 
 
 @dataclass(slots=True)
 class _Plan:
-    """`questions` by list, the name as shown, and the name that is asked for."""
+    """`questions` by what lists are asked about, each with what was found in the mail."""
 
-    questions: dict[tuple[str, str, str], Question] = field(default_factory=dict)
+    questions: dict[Family, list[tuple[_Named, Inquiry]]] = field(default_factory=dict)
     left_out: list[_Named] = field(default_factory=list)
 
 
@@ -250,39 +228,44 @@ class _Plan:
 class _Listed:
     names: dict[str, None] = field(default_factory=dict)
     codes: dict[str, None] = field(default_factory=dict)
+    domains: dict[str, None] = field(default_factory=dict)
     ttl: float = float("inf")
     seconds: float | None = None
 
-    def add(self, name: str, codes: Sequence[str], ttl: float, seconds: float | None) -> None:
-        self.names[name] = None
+    def add(self, named: _Named, codes: Sequence[str], vote: Vote) -> None:
+        self.names[named.shown] = None
         self.codes.update(dict.fromkeys(codes))
-        self.ttl = min(self.ttl, ttl)
-        if seconds is not None:
-            self.seconds = max(seconds, self.seconds or 0.0)
+        if not named.mailbox and named.address is None:
+            self.domains[named.text] = None
+        self.ttl = min(self.ttl, vote.ttl)
+        if vote.seconds is not None:
+            self.seconds = max(vote.seconds, self.seconds or 0.0)
+
+    def evidence(self, zone: str) -> NameListEvidence:
+        names, codes, domains = (tuple(each)[:SHOWN] for each in (self.names, self.codes, self.domains))
+        return NameListEvidence(zone, names, codes, round(self.ttl), self.seconds, domains)
 
 
-def _label(each: NameList | str) -> str:
-    return f"URIBL_{each if isinstance(each, str) else each.name}"
+def _whose(each: DnsList) -> str:
+    return "An address in the mail" if Family.HASHES in each.families else "A name in the mail"
 
 
-def _rule_names(each: NameList) -> Mapping[str, str]:
-    """The rule of each code of a list."""
-    return {code: f"URIBL_{each.name}_{code}" if code else f"URIBL_{each.name}" for code in each.scores}
-
-
-def _questions(each: NameList, named: _Named) -> list[str]:
-    """The names to ask a list for about one name; none where the list is not asked about such."""
+def _questions(each: NameList, named: _Named) -> list[tuple[Family, Inquiry]]:
+    """What a list is asked about one name; nothing where it is not asked about such."""
     if named.subject not in each.subjects or each.hashes != named.mailbox:
         return []
     if named.mailbox:
-        return [each.question_of_mailbox(named.text)]
+        return [(Family.HASHES, Inquiry(each, each.labels_of_mailbox(named.text), named.text))]
     if named.address is not None:
-        known = each.addresses and outside(named.address) and (named.address.version == 4 or each.ipv6)
-        return [each.question_of_address(named.address)] if known else []
+        family = Family.IPV4 if named.address.version == 4 else Family.IPV6
+        known = family in each.families and outside(named.address)
+        return [(family, Inquiry(each, reversed_labels(named.address)))] if known else []
     names = {"domain": [named.text], "name": [named.whole], "both": [named.text, named.whole]}[each.ask]
-    return list(
-        dict.fromkeys(each.question_of_name(name) for name in names if name and len(name) + len(each.suffix) < 253)
-    )
+    return [
+        (Family.NAMES, Inquiry(each, name, named.text))
+        for name in dict.fromkeys(names)
+        if name and len(name) + len(each.suffix) < 253
+    ]
 
 
 def _domain(name: str | None, subject: Subject) -> Iterator[_Named]:

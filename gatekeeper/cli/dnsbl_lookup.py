@@ -1,4 +1,4 @@
-"""`gatekeeper dnsbl lookup ADDRESS|NAME`."""
+"""`gatekeeper dnsbl lookup ADDRESS|NAME|MAILBOX`."""
 
 from __future__ import annotations
 
@@ -48,11 +48,15 @@ class Found:
 
 
 def lookup(
-    subject: Annotated[str, typer.Argument(metavar="ADDRESS|NAME", help="An IP address, or a domain.")],
+    subject: Annotated[
+        str, typer.Argument(metavar="ADDRESS|NAME|MAILBOX", help="An IP address, a domain, or a mail address.")
+    ],
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_FILE,
 ) -> None:
-    """Ask all lists about an address or a domain, past every cache of ours: codes, TTL, control question, health.
+    """Ask all lists about somebody, past every cache of ours: codes, TTL, control question, health.
+
+    Lists of domains are asked about what was registered of a name or about the whole name, as they are configured.
 
     Exit status 0 when no list names it, 1 when one does, 2 for a wrong configuration.
 
@@ -61,10 +65,10 @@ def lookup(
     import asyncio
 
     settings = configuration(config)
-    labels, targets = _asked(settings, subject)
-    if not targets:
+    asked = _asked(settings, subject)
+    if not asked:
         fail("no list of the configuration is asked about that")
-    found = asyncio.run(_look_up(settings, labels, targets))
+    found = asyncio.run(_look_up(settings, asked))
     if as_json:
         typer.echo(json.dumps([_plain(each) for each in found]))
     else:
@@ -73,45 +77,59 @@ def lookup(
         raise typer.Exit(EXIT_NEGATIVE)
 
 
-def _asked(settings: Configuration, subject: str) -> tuple[str, list[Target]]:
+def _asked(settings: Configuration, subject: str) -> list[tuple[str, Target]]:
     """What stands before each zone, and the lists that are asked."""
     import ipaddress
 
     from gatekeeper.dns.lists import Family, plain, reversed_labels
     from gatekeeper.watch import listed_targets
-    from gatekeeper.wire.address import normal_domain
 
+    targets = listed_targets(settings.checks)
     try:
         address = plain(ipaddress.ip_address(subject.strip("[]")))
     except ValueError:
-        name = normal_domain(subject)
-        if name is None:
-            raise typer.BadParameter(
-                f'"{subject}" is neither an IP address nor a domain', param_hint="ADDRESS|NAME"
-            ) from None
-        labels, family = name, Family.NAMES
-    else:
-        labels, family = reversed_labels(address), Family.IPV4 if address.version == 4 else Family.IPV6
-    return labels, [each for each in listed_targets(settings.checks) if each.family is family]
+        return [(labels, target) for target in targets for labels in _labels(target, subject)]
+    family = Family.IPV4 if address.version == 4 else Family.IPV6
+    return [(reversed_labels(address), each) for each in targets if each.family is family]
 
 
-async def _look_up(settings: Configuration, labels: str, targets: list[Target]) -> list[Found]:
+def _labels(target: Target, subject: str) -> list[str]:
+    """What a list is asked about a domain or a mail address; nothing where it is for something else."""
+    from gatekeeper.dns.lists import Family
+    from gatekeeper.dns.name_lists import NameList
+    from gatekeeper.message.domains import registered_domain
+    from gatekeeper.wire.address import normal_domain
+
+    local, at, domain = subject.strip("<>").rpartition("@")
+    name = normal_domain(domain)
+    if name is None or (at and not local):
+        raise typer.BadParameter(
+            f'"{subject}" is neither an IP address nor a domain nor a mail address', param_hint="ADDRESS|NAME|MAILBOX"
+        )
+    each = target.list
+    if not isinstance(each, NameList) or target.family not in {Family.NAMES, Family.HASHES}:
+        return []
+    if each.hashes or at:
+        return [each.labels_of_mailbox(f"{local}@{name}")] if each.hashes and at else []
+    registered = registered_domain(name) or name
+    return list(dict.fromkeys({"domain": [registered], "name": [name], "both": [registered, name]}[each.ask]))
+
+
+async def _look_up(settings: Configuration, asked: list[tuple[str, Target]]) -> list[Found]:
     import asyncio
     import random
-
-    from gatekeeper.dns.lists import control_labels
 
     fresh = await fresh_of(settings)
     healths = await _healths(settings)
     dice = random.SystemRandom()
 
-    async def one(target: Target) -> Found:
+    async def one(labels: str, target: Target) -> Found:
         zone = target.list.suffix
         answer = await fresh.ask(f"{labels}.{zone}")
-        control = await fresh.ask(f"{control_labels(target.family, dice)}.{zone}")
+        control = await fresh.ask(f"{target.list.control_labels(target.family, dice)}.{zone}")
         return Found(target, answer, control, healths.get(target.key, "untested"))
 
-    return list(await asyncio.gather(*(one(each) for each in targets)))
+    return list(await asyncio.gather(*(one(*each) for each in asked)))
 
 
 async def _healths(settings: Configuration) -> dict[str, str]:
@@ -145,7 +163,7 @@ async def _healths(settings: Configuration) -> dict[str, str]:
 
 def _plain(found: Found) -> dict[str, object]:
     return {
-        "list": found.target.list.name,
+        "list": found.target.name,
         "zone": found.target.list.shown,
         "listed": found.listed,
         "answer": said(found.answer),

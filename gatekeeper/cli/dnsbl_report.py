@@ -57,13 +57,9 @@ def report(
 def known_lists(settings: Configuration) -> list[KnownList]:
     """The lists of every check that asks some, with the rules they find."""
     from gatekeeper.records.usefulness import KnownList
+    from gatekeeper.watch import lists_of
 
-    found = []
-    for check, begins in ((settings.check("dnsbl"), "DNSBL_"), (settings.check("uribl"), "URIBL_")):
-        for each in getattr(check, "lists", ()):
-            rules = tuple(f"{begins}{each.name}_{code}" if code else f"{begins}{each.name}" for code in each.scores)
-            found.append(KnownList(f"{begins}{each.name}", each.shown, rules))
-    return found
+    return [KnownList(each.rule, each.shown, tuple(each.rules.values())) for each in lists_of(settings.checks)]
 
 
 def _show(worth: Worth) -> None:

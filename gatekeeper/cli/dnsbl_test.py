@@ -41,7 +41,11 @@ def test(
     targets = listed_targets(settings.checks)
     wanted = zone.lower().removesuffix(".")
     if wanted:
-        targets = [each for each in targets if wanted in {each.list.suffix, each.list.shown, each.list.name.lower()}]
+        targets = [
+            each
+            for each in targets
+            if wanted in {each.list.suffix, each.list.shown, each.list.name.lower(), each.name.lower()}
+        ]
         if not targets:
             fail(f'no list of the configuration has the zone or the name "{zone}"')
     nameservers, probes = asyncio.run(_probe(settings, targets))
@@ -90,7 +94,7 @@ def _plain(probe: ResolverProbe) -> dict[str, object]:
 
 def _plain_list(probe: Probe) -> dict[str, object]:
     return {
-        "list": probe.target.list.name,
+        "list": probe.target.name,
         "zone": probe.target.list.shown,
         "family": probe.target.family.value,
         "outcome": probe.outcome.value,

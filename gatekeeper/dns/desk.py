@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,9 +19,9 @@ from gatekeeper import log
 from gatekeeper.dns.answer import Answer, Resolver, Status
 from gatekeeper.dns.breaker import Breaker
 from gatekeeper.dns.health import Health, State, key_of
-from gatekeeper.dns.lists import DnsList, Family, Listing, control_labels, judge
+from gatekeeper.dns.lists import DnsList, Family, Listing, judge
 from gatekeeper.dns.resolver import ask_all
-from gatekeeper.metrics import LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
+from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
 
 TOGETHER: Final = 0.02
 """Seconds between two control questions to one list; listings that come meanwhile share the next one."""
@@ -28,29 +29,42 @@ MOST_CHECKED: Final = 20_000
 SILENT_IN_A_ROW: Final = 10
 """Answers in a row that a list fails to give before its test is asked for early."""
 LOGGED_EVERY: Final = 60.0
+_REFUSED = "refused by answering "
 _NO_ANSWER = frozenset({Status.TIMEOUT.value, Status.REFUSED.value, Status.NONSENSE.value})
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """A question to a list: `labels` stand before its zone (reversed octets, a domain, a digest)."""
+    """A question to a list: `labels` stand before its zone (reversed octets, a domain, a digest).
+
+    `about` is what they stand for, where lists have different labels for the same.
+    """
 
     list: DnsList
     labels: str
+    about: str = ""
 
     @property
     def name(self) -> str:
         return f"{self.labels}.{self.list.suffix}"
 
+    @property
+    def subject(self) -> str:
+        return self.about or self.labels
+
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What a list said. `why` is empty, or why nothing is known; then nothing is listed. `ttl` in seconds."""
+    """What a list said. `why` is empty, or why nothing is known; then nothing is listed.
+
+    `ttl` in seconds. `seconds` is how long the question took; None where none was sent for it.
+    """
 
     inquiry: Inquiry
     listed: tuple[Listing, ...] = ()
     ttl: float = 0.0
     why: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,46 +148,57 @@ class Desk:
                 unknown.append(number)
             votes.append(Vote(inquiry, why=why) if answer is None else self._read(inquiry, family, answer))
         if unknown:
+            questions = [(inquiries[number].name, "A") for number in unknown]
             began = self._clock()
-            seconds: dict[str, float] = {}
+            ended: dict[str, float] = {}
 
             def took(name: str) -> None:
-                seconds[name] = self._clock() - began
+                ended[name] = self._clock() - began
 
-            questions = [(inquiries[number].name, "A") for number in unknown]
             answers = await ask_all(resolver, questions, hurry=self._hurry, took=took)
+            waited = self._clock() - began
             for number, question in zip(unknown, questions, strict=True):
-                votes[number] = self._read(inquiries[number], family, answers[question])
-            self._notice(votes, unknown, seconds, self._clock() - began, family)
+                answer = answers[question]
+                seconds = None if answer.status is Status.BUDGET else round(ended.get(question[0], waited), 3)
+                votes[number] = self._read(inquiries[number], family, answer, seconds)
+            self._notice(votes, unknown, family)
         listing = [number for number, vote in enumerate(votes) if vote.listed]
         if listing:
             whys = await self._control([votes[number] for number in listing], family, resolver)
             for number, why in zip(listing, whys, strict=True):
                 if why:
-                    votes[number] = Vote(inquiries[number], ttl=votes[number].ttl, why=why)
+                    votes[number] = Vote(
+                        inquiries[number], ttl=votes[number].ttl, why=why, seconds=votes[number].seconds
+                    )
+        for vote in votes:
+            LIST_ANSWERS.count(vote.inquiry.list.rule, _result(vote))
         return votes
 
-    def _notice(
-        self, votes: Sequence[Vote], new: Iterable[int], seconds: Mapping[str, float], longest: float, family: Family
-    ) -> None:
-        """What new answers tell about the lists themselves; `longest` is what was waited where none came."""
-        listed = sum(1 for vote in votes if vote.listed and not vote.inquiry.list.welcomes)
+    def _notice(self, votes: Sequence[Vote], new: Iterable[int], family: Family) -> None:
+        """What new answers tell about the lists themselves."""
+        listed = Counter([v.inquiry.subject for v in votes if v.listed and not v.inquiry.list.welcomes])
+        lone: dict[str, bool] = {}
         for number in new:
             vote = votes[number]
             each = vote.inquiry.list
-            known = self._of(key_of(each, family))
-            LIST_SECONDS[each.name].observe(seconds.get(vote.inquiry.name, longest))
+            if vote.seconds is None:
+                continue
+            LIST_SECONDS[each.rule].observe(vote.seconds)
+            key = key_of(each, family)
+            known = self._of(key)
             if vote.why in _NO_ANSWER:
                 known.silent += 1
                 if known.silent == SILENT_IN_A_ROW:
-                    self._alarm(key_of(each, family), f"{SILENT_IN_A_ROW} questions in a row had no answer")
+                    self._alarm(key, f"{SILENT_IN_A_ROW} questions in a row had no answer")
                 continue
             known.silent = 0
-            if vote.why or each.welcomes:
-                continue
-            why = known.breaker.saw(lone=bool(vote.listed) and listed == 1)
+            if not vote.why and not each.welcomes:
+                lone[key] = lone.get(key, False) or (bool(vote.listed) and listed[vote.inquiry.subject] == 1)
+        # Once for all that is asked of a list together, or one message full of names would be as much as fifty clients.
+        for key, one in lone.items():
+            why = self._of(key).breaker.saw(lone=one)
             if why:
-                self._trip(key_of(each, family), why, "jump")
+                self._trip(key, why, "jump")
 
     def _kept_out(self, each: DnsList, family: Family) -> str:
         """Why a list has no vote now, or ""."""
@@ -184,17 +209,17 @@ class Desk:
             return f"{state.value}: it excuses nobody"
         return ""
 
-    def _read(self, inquiry: Inquiry, family: Family, answer: Answer) -> Vote:
+    def _read(self, inquiry: Inquiry, family: Family, answer: Answer, seconds: float | None = None) -> Vote:
         if not answer.certain:
-            return Vote(inquiry, why=answer.status.value)
+            return Vote(inquiry, why=answer.status.value, seconds=seconds)
         if not answer.records:
-            return Vote(inquiry, ttl=answer.ttl)
+            return Vote(inquiry, ttl=answer.ttl, seconds=seconds)
         said = judge(answer.records, inquiry.list.meaning)
         if said.refused:
-            why = f"refused by answering {', '.join(answer.records[:8])}"
+            why = f"{_REFUSED}{', '.join(answer.records[:8])}"
             self._alarm(key_of(inquiry.list, family), why)
-            return Vote(inquiry, ttl=answer.ttl, why=why)
-        return Vote(inquiry, said.listed, answer.ttl)
+            return Vote(inquiry, ttl=answer.ttl, why=why, seconds=seconds)
+        return Vote(inquiry, said.listed, answer.ttl, seconds=seconds)
 
     # --- the control question
 
@@ -228,7 +253,7 @@ class Desk:
             await asyncio.sleep(min(wait, TOGETHER))
         known.control = None  # from here on it is being sent: who comes now waits for another
         known.sent = self._clock()
-        name = f"{control_labels(family, self._dice)}.{each.suffix}"
+        name = f"{each.control_labels(family, self._dice)}.{each.suffix}"
         answer = await resolver.ask(name, "A")
         if answer.certain and not answer.records:
             LIST_CONTROLS["passed"].inc()
@@ -241,7 +266,7 @@ class Desk:
         if known.sent - known.logged >= LOGGED_EVERY:
             known.logged = known.sent
             log.event(
-                "list_control_failed", level=logging.WARNING, list=each.name, zone=each.shown, result=result, said=said
+                "list_control_failed", level=logging.WARNING, list=each.rule, zone=each.shown, result=result, said=said
             )
         self._alarm(key_of(each, family), why)
         return why
@@ -271,3 +296,10 @@ class Desk:
         if known is None:  # keys are lists of the configuration: no stranger makes more
             known = self._known[key] = _Known()
         return known
+
+
+def _result(vote: Vote) -> str:
+    """As metrics count it."""
+    if not vote.why:
+        return "listed" if vote.listed else "not_listed"
+    return "refused" if vote.why.startswith(_REFUSED) else "unanswered"

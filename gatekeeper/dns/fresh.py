@@ -24,7 +24,6 @@ import dns.rdatatype
 
 from gatekeeper.dns.answer import Answer, Status
 from gatekeeper.dns.health import Probe, Target
-from gatekeeper.dns.lists import control_labels
 from gatekeeper.dns.nameservers import host_and_port, impossible
 
 TRIES: Final = 3
@@ -89,7 +88,7 @@ class Fresh:
     async def probe(self, target: Target) -> Probe:
         """What the list says about its test points, and about something that cannot be listed, asked at once."""
         listed, not_listed = target.list.test_points(target.family)
-        labels = [listed, not_listed, control_labels(target.family, self._dice)]
+        labels = [listed, not_listed, target.list.control_labels(target.family, self._dice)]
         began = self._clock()
         answers = await asyncio.gather(*(self._about(each, target) for each in labels))
         seconds = self._clock() - began

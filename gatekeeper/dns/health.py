@@ -57,11 +57,15 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A list in one family, as it is tested. `name` is what metrics call it."""
+    """A list in one family, as it is tested."""
 
     list: DnsList
     family: Family
-    name: str
+
+    @property
+    def name(self) -> str:
+        """What logs, metrics and records call the list."""
+        return self.list.rule
 
     @property
     def key(self) -> str:
@@ -260,12 +264,7 @@ def from_note(text: str) -> Health:
 
 def targets_of(lists: Iterable[DnsList], families: Sequence[Family]) -> list[Target]:
     """What is to be tested of these lists: each family that they are asked in."""
-    return [
-        Target(each, family, each.name if family is not Family.IPV6 else f"{each.name} (IPv6)")
-        for each in lists
-        for family in families
-        if family is not Family.IPV6 or each.ipv6
-    ]
+    return [Target(each, family) for each in lists for family in each.families if family in families]
 
 
 def no_answer(answer: Answer) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 from gatekeeper.dns.dead_lists import death_of
 from gatekeeper.model import GROUP_LINE, IPAddress, setting
@@ -53,11 +54,6 @@ def reversed_labels(address: IPAddress) -> str:
     return ".".join(reversed(address.packed.hex()))
 
 
-def reverse_name(address: IPAddress, zone: str) -> str:
-    """The name that a list is asked for about an address."""
-    return f"{reversed_labels(address)}.{zone}"
-
-
 class Family(enum.Enum):
     """What a list is asked about; its health is another for each, as the servers of each may be."""
 
@@ -97,7 +93,6 @@ _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63}){0,10}")
 
 
 def _test_labels(text: str) -> str | None:
-    """What stands before the zone for a test point as it is written; None for what cannot."""
     text = text.lower().removesuffix(".")
     try:
         address = ipaddress.ip_address(text)
@@ -197,6 +192,9 @@ class ListCode:
 class DnsList:
     """One list as it is configured; ValueError says what to mend."""
 
+    prefix: ClassVar[str] = "DNSBL"
+    """How the names of its rules begin."""
+
     zone: str = field(metadata={"about": "The zone that is asked."})
     name: str = field(metadata={"about": "The list's part of its rules' names, in A-Z, 0-9 and _."})
     score: float | None = setting(None, "Points of a listing; below 0 for a list of welcome senders.")
@@ -210,7 +208,9 @@ class DnsList:
     ipv6: bool = setting(True, "Whether it is asked about IPv6 addresses too.")
     group: str = setting("", "Lists of one group count together no more than the group's cap.")
     test_listed: str = setting(
-        "", "What it must list: an address or a name; where empty, 127.0.0.2, or TEST on lists of names (RFC 5782)."
+        "",
+        "What it must list: an address, a name, for hash lists a mail address; 127.0.0.2 where empty, or TEST on lists "
+        "of names (RFC 5782).",
     )
     test_not_listed: str = setting("", "What it must not list: 127.0.0.1, or INVALID on lists of names, where empty.")
     test_listed_ipv6: str = setting("", "The same for IPv6: ::FFFF:7F00:2 where empty.")
@@ -240,7 +240,7 @@ class DnsList:
             raise ValueError(f"{self.group!r} cannot be a group's name; use letters, digits and _")
         for name in ("test_listed", "test_not_listed", "test_listed_ipv6", "test_not_listed_ipv6"):
             text = getattr(self, name)
-            if text and _test_labels(text) is None:
+            if text and self.test_labels(text) is None:
                 raise ValueError(f"{name}: {text!r} is neither an address nor a name")
         if not all(math.isfinite(score) for score in (*scores.values(), self.score or 0.0)):
             raise ValueError(f"a score of {self.name} is no finite number")
@@ -260,6 +260,25 @@ class DnsList:
         """Whether being on it is an excuse."""
         return any(score < 0 for score in self.scores.values())
 
+    @cached_property
+    def rule(self) -> str:
+        """What it is called in rules, metrics, logs and reports."""
+        return f"{self.prefix}_{self.name}"
+
+    @cached_property
+    def rules(self) -> Mapping[str, str]:
+        """The rule of each code by its name; "" stands for a list without codes."""
+        return {code: f"{self.rule}_{code}" if code else self.rule for code in self.scores}
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """What it is asked about."""
+        return (Family.IPV4, Family.IPV6) if self.ipv6 else (Family.IPV4,)
+
+    def control_labels(self, family: Family, dice: random.Random) -> str:
+        """The labels of something that it cannot list, another one each time."""
+        return control_labels(family, dice)
+
     def test_points(self, family: Family) -> tuple[str, str]:
         """The labels of what it must list and of what it must not, to be put before the zone; "" where nobody knows."""
         if family is Family.IPV6:
@@ -270,8 +289,12 @@ class DnsList:
             given = self.test_listed or "test", self.test_not_listed or "invalid"
         else:
             given = self.test_listed, self.test_not_listed
-        listed, not_listed = (_test_labels(text) or "" for text in given)
+        listed, not_listed = (self.test_labels(text) or "" for text in given)
         return listed, not_listed
+
+    def test_labels(self, text: str) -> str | None:
+        """What stands before the zone for a test point as it is written; None for what cannot."""
+        return _test_labels(text)
 
     @cached_property
     def meaning(self) -> Codes:

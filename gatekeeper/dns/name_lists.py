@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
-from gatekeeper.dns.lists import DnsList, reverse_name
-from gatekeeper.model import IPAddress, setting
+from gatekeeper.dns.lists import DnsList, Family
+from gatekeeper.model import setting
 
 Of = Literal["links", "sender", "from", "reply_to", "dkim", "helo", "reverse_name"]
 
@@ -38,6 +39,8 @@ ADDRESSES = frozenset({Subject.LINKS, Subject.SENDER, Subject.FROM, Subject.REPL
 @dataclass(frozen=True)
 class NameList(DnsList):
     """One list of names as it is configured; ValueError says what to mend."""
+
+    prefix: ClassVar[str] = "URIBL"
 
     of: tuple[Of, ...] = setting(("links",), "Whose names it is asked about.")
     ask: Literal["domain", "name", "both"] = setting(
@@ -74,17 +77,32 @@ class NameList(DnsList):
     def hashes(self) -> bool:
         return self.hash != "none"
 
-    def question_of_name(self, name: str) -> str:
-        """The name to ask for about a domain."""
-        return f"{name}.{self.suffix}"
+    @property
+    def families(self) -> tuple[Family, ...]:
+        if self.hashes:
+            return (Family.HASHES,)
+        return (Family.NAMES, *super().families) if self.addresses else (Family.NAMES,)
 
-    def question_of_address(self, address: IPAddress) -> str:
-        """The name to ask for about an IP address in a link."""
-        return reverse_name(address, self.suffix)
+    def test_points(self, family: Family) -> tuple[str, str]:
+        """`test_listed` names a domain, or what stands for a mail address; it is no address of a host."""
+        if family is not Family.IPV4:
+            return super().test_points(family)
+        return "2.0.0.127", "1.0.0.127"
 
-    def question_of_mailbox(self, mailbox: str) -> str:
-        """The name to ask for about a mail address."""
-        return f"{digest(folded(mailbox) if self.fold else mailbox.lower(), self.hash, self.encoding)}.{self.suffix}"
+    def test_labels(self, text: str) -> str | None:
+        if self.hashes and "@" in text:
+            return self.labels_of_mailbox(text)
+        return super().test_labels(text)
+
+    def control_labels(self, family: Family, dice: random.Random) -> str:
+        """For a hash list, the digest of nobody's address, in the form it knows."""
+        if family is Family.HASHES:
+            return digest(f"{dice.getrandbits(128):032x}", self.hash, self.encoding)
+        return super().control_labels(family, dice)
+
+    def labels_of_mailbox(self, mailbox: str) -> str:
+        """What stands before its zone for a mail address."""
+        return digest(folded(mailbox) if self.fold else mailbox.lower(), self.hash, self.encoding)
 
 
 def digest(text: str, algorithm: str, encoding: str) -> str:

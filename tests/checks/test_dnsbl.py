@@ -34,7 +34,7 @@ def mail_from(address: str | None) -> Mail:
 
 def tools_with(resolver) -> Tools:
     """A welcome list excuses nobody before it has been tested: here it was."""
-    desk = Desk()
+    desk = Desk(clock=lambda: 0.0)
     desk.learn({key_of(WELCOME, Family.IPV4): Health(State.OK)})
     return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset({"example.org"}), desk)
 
@@ -51,7 +51,7 @@ async def test_an_address_on_a_list_is_found_with_what_the_list_said():
     assert await inspect({(f"{NAME}.bl.test", "A"): ["127.0.0.3"]}) == [
         Finding(
             "DNSBL_PLAIN",
-            ListEvidence("bl.test", f"{NAME}.bl.test", ("127.0.0.3",), 300),
+            ListEvidence("bl.test", f"{NAME}.bl.test", ("127.0.0.3",), 300, 0.0),
             "192.0.2.5 is on bl.test (127.0.0.3)",
         )
     ]

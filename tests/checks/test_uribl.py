@@ -1,16 +1,21 @@
+import re
 from ipaddress import ip_address
 
 import pytest
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.uribl import NameListEvidence, NamesLeftOut, Uribl
-from gatekeeper.dns.lists import ListCode
+from gatekeeper.dns.answer import Answer
+from gatekeeper.dns.desk import Desk
+from gatekeeper.dns.health import Health, State, key_of
+from gatekeeper.dns.lists import Family, ListCode
 from gatekeeper.dns.name_lists import NameList, Of
 from gatekeeper.dns.resolver import Budget, BudgetedResolver, Status
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
-from gatekeeper.model import Address, Envelope, Finding, Kind, Mail, Missing, Session, Stage
+from gatekeeper.model import Address, Envelope, Finding, Group, Kind, Mail, Missing, Session, Stage
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.watch import listed_targets
 from tests.support.fake_resolver import FakeResolver
 from tests.support.mail import message_of
 
@@ -21,8 +26,9 @@ HBL = NameList("hbl.test", "HBL", 3.0, of=("links", "from", "reply_to", "sender"
 PAGE = 'Content-Type: text/html\nFrom: a@author.example.com\n\n<a href="http://www.evil.example.net/x">x</a>\n'
 
 
-def tools_with(resolver, domains=frozenset()) -> Tools:
-    return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset(domains))
+def tools_with(resolver, domains=frozenset(), desk: Desk | None = None) -> Tools:
+    desk = desk or Desk(clock=lambda: 0.0)
+    return Tools(resolver, MemoryStore(), lambda: 0.0, "mx.example.org", frozenset(domains), desk)
 
 
 def mail_of(raw: str | None = PAGE, **session) -> Mail:
@@ -44,7 +50,7 @@ async def test_a_domain_in_a_link_is_found_with_what_the_list_said():
     assert await inspect({("example.net.dbl.test", "A"): ["127.0.1.2"]}) == [
         Finding(
             "URIBL_DBL",
-            NameListEvidence("dbl.test", ("www.evil.example.net (links)",), ("127.0.1.2",), 300, 0.0),
+            NameListEvidence("dbl.test", ("www.evil.example.net (links)",), ("127.0.1.2",), 300, 0.0, ("example.net",)),
             "www.evil.example.net (links) on dbl.test (127.0.1.2)",
         )
     ]
@@ -128,14 +134,14 @@ async def test_addresses_of_hosts_in_links_are_asked_where_the_list_knows_them()
 
 async def test_mail_addresses_are_asked_for_by_their_digest_and_shown_as_they_are():
     raw = "From: Bob+x@Author.example.com\nReply-To: drop@box.example.net\n\nwrite to me@text.example.org\n"
-    digest = HBL.question_of_mailbox("drop@box.example.net")
+    digest = f"{HBL.labels_of_mailbox('drop@box.example.net')}.hbl.test"
     found = await inspect({(digest, "A"): ["127.0.3.2"]}, HBL, raw=raw)
     assert rules_of(found) == ["URIBL_HBL"]
     assert found[0].evidence.names == ("drop@box.example.net (reply_to)",)  # type: ignore[union-attr]  # a finding
     resolver = FakeResolver({})
     await Uribl((HBL,)).inspect(mail_of(raw), tools_with(resolver))
     expected = ["bob@author.example.com", "drop@box.example.net", "me@text.example.org"]
-    assert [name for name, _ in resolver.asked] == [HBL.question_of_mailbox(each) for each in expected]
+    assert [name for name, _ in resolver.asked] == [f"{HBL.labels_of_mailbox(each)}.hbl.test" for each in expected]
 
 
 async def test_a_name_is_asked_about_once_however_often_and_at_whatever_stage():
@@ -166,7 +172,7 @@ async def test_a_message_with_thirty_links_stays_within_its_budget_and_says_what
     raw = "From: a@author.example\n\n" + " ".join(f"http://www.host{n}.com/" for n in range(30)) + "\n"
     resolver = FakeResolver({("host0.com.dbl.test", "A"): ["127.0.1.2"]})
     found = await Uribl((DBL,), names=10).inspect(mail_of(raw), tools_with(resolver))
-    assert len(resolver.asked) == 10
+    assert len([name for name, _ in resolver.asked if ".invalid." not in name]) == 10
     assert rules_of(found) == ["URIBL_DBL", "URIBL_LEFT_OUT"]
     left_out = found[1].evidence  # type: ignore[union-attr]  # a finding
     assert isinstance(left_out, NamesLeftOut)
@@ -204,6 +210,95 @@ async def test_a_spent_budget_of_the_transaction_is_missing_evidence():
     assert found == [Missing("uribl:DBL", ("URIBL_DBL",), "budget")]
 
 
+# --- lists judge themselves, as those of addresses do
+
+
+IP = NameList("ip.test", "IP", 1.0, addresses=True)
+LISTED_BY = {
+    DBL: (Family.NAMES, PAGE, "example.net"),
+    HBL: (Family.HASHES, "From: bob@author.example.com\n\nx\n", HBL.labels_of_mailbox("bob@author.example.com")),
+    IP: (Family.IPV4, "\nhttp://192.0.2.5/\n", "5.2.0.192"),
+}
+KINDS = pytest.mark.parametrize("each", LISTED_BY, ids=["names", "hashes", "addresses"])
+
+
+@KINDS
+async def test_a_listing_counts_only_after_a_control_question_of_its_own_kind(each):
+    family, raw, labels = LISTED_BY[each]
+    sound = FakeResolver({(f"{labels}.{each.suffix}", "A"): ["127.0.0.2"]})
+    found = await Uribl((each,)).inspect(mail_of(raw), tools_with(sound))
+    assert rules_of(found) == [each.rule]
+    control = sound.asked[-1][0].removesuffix(f".{each.suffix}")
+    kinds = {Family.NAMES: r"c[0-9a-f]{16}\.invalid", Family.HASHES: "[0-9a-f]{40}", Family.IPV4: r"(\d+\.){3}127"}
+    assert re.fullmatch(kinds[family], control)
+
+
+@KINDS
+async def test_what_a_list_says_that_lists_the_world_is_missing_and_raises_an_alarm(each):
+    family, raw, _ = LISTED_BY[each]
+
+    class World(FakeResolver):
+        async def ask(self, name, rtype):
+            return Answer(Status.OK, ("127.0.0.2",), 300.0)
+
+    tools = tools_with(World())
+    [missing] = await Uribl((each,)).inspect(mail_of(raw), tools)
+    assert isinstance(missing, Missing)
+    assert missing.rules == (each.rule,)
+    assert missing.why.startswith("its control question failed")
+    assert [alarm.key for alarm in tools.desk.take_alarms()] == [key_of(each, family)]
+
+
+@KINDS
+@pytest.mark.parametrize("state", [state for state in State if not state.votes])
+async def test_a_list_without_a_vote_is_not_asked_and_missing(each, state):
+    family, raw, labels = LISTED_BY[each]
+    resolver, desk = FakeResolver({(f"{labels}.{each.suffix}", "A"): ["127.0.0.2"]}), Desk()
+    desk.learn({key_of(each, family): Health(state)})
+    found = await Uribl((each,)).inspect(mail_of(raw), tools_with(resolver, desk=desk))
+    assert found == [Missing(f"uribl:{each.name}", (each.rule,), f"has no vote: {state.value}")]
+    assert resolver.asked == []
+
+
+@pytest.mark.parametrize(
+    ("state", "rules"), [(State.OK, ["URIBL_WELCOME"]), (State.UNTESTED, []), (State.DEGRADED, [])]
+)
+async def test_a_list_of_welcome_domains_excuses_only_while_it_is_well(state, rules):
+    welcome = NameList("wl.test", "WELCOME", -2.0)
+    desk = Desk()
+    desk.learn({key_of(welcome, Family.NAMES): Health(state)})
+    resolver = FakeResolver({("example.net.wl.test", "A"): ["127.0.0.2"]})
+    found = await Uribl((welcome,)).inspect(mail_of(), tools_with(resolver, desk=desk))
+    assert rules_of(found) == rules
+    assert [each.rules for each in found if isinstance(each, Missing)] == ([] if rules else [("URIBL_WELCOME",)])
+
+
+async def test_names_and_addresses_of_one_list_stand_apart():
+    desk = Desk()
+    desk.learn({key_of(IP, Family.IPV4): Health(State.DEAD)})
+    resolver = FakeResolver({("example.net.ip.test", "A"): ["127.0.0.2"]})
+    found = await Uribl((IP,)).inspect(
+        mail_of("\nhttp://192.0.2.5/ http://example.net/\n"), tools_with(resolver, desk=desk)
+    )
+    assert rules_of(found) == ["URIBL_IP"]
+    assert [each.why for each in found if isinstance(each, Missing)] == ["has no vote: dead"]
+
+
+def test_what_its_lists_are_asked_about_is_what_is_tested():
+    tested = [(each.name, each.family) for each in listed_targets([Uribl((DBL, HBL, IP))])]
+    assert tested == [
+        ("URIBL_DBL", Family.NAMES),
+        ("URIBL_HBL", Family.HASHES),
+        *(("URIBL_IP", family) for family in (Family.NAMES, Family.IPV4, Family.IPV6)),
+    ]
+
+
+def test_lists_of_a_group_share_its_cap():
+    both = (NameList("a.test", "A", 5.0, group="g"), NameList("b.test", "B", 5.0, group="g"))
+    rules = Uribl(both, groups={"g": 6.0}).rules()
+    assert {rule.group for rule in rules if rule.name != "URIBL_LEFT_OUT"} == {Group("URIBL_GROUP_G", 6.0)}
+
+
 async def test_without_lists_nothing_is_read_or_found():
     mail = mail_of()
     assert await Uribl().inspect(mail, tools_with(FakeResolver({}))) == ()
@@ -226,6 +321,7 @@ async def test_a_subscriber_s_key_reaches_neither_evidence_nor_text():
     [
         ((DBL, NameList("other.test", "DBL", 1.0)), {}, "another name"),
         ((DBL, NameList("DBL.test.", "AGAIN", 1.0)), {}, "into one list"),
+        ((DBL,), {"groups": {"g": 1.0}}, "no list has the group"),
         ((DBL,), {"names": 0}, "names must be"),
         ((DBL,), {"questions": 0}, "questions"),
         ((DBL,), {"ignore": ("no domain",)}, "no domain"),

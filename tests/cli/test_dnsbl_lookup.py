@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_codes_ttl_control_and_health_are_shown(tmp_path):
     shown, read = looked_up(tmp_path)
     assert shown.status == 1
     assert read[0] == {
-        "list": "L0",
+        "list": "DNSBL_L0",
         "zone": "bl.test",
         "listed": True,
         "answer": "127.0.0.4",
@@ -72,6 +73,54 @@ def test_the_health_is_that_of_the_gatekeeper_that_runs(tmp_path):
     asyncio.run(note())
     _, read = looked_up(tmp_path, more=f'[store]\nurl = "sqlite:{path}"\n')
     assert [each["health"] for each in read] == ["degraded", "untested", "untested"]
+
+
+NAMES = """
+[[checks.uribl.lists]]
+zone = "dbl.test"
+name = "DBL"
+score = 1.0
+[[checks.uribl.lists]]
+zone = "whole.test"
+name = "WHOLE"
+score = 1.0
+ask = "both"
+addresses = true
+ipv6 = false
+[[checks.uribl.lists]]
+zone = "hbl.test"
+name = "HBL"
+score = 1.0
+hash = "md5"
+"""
+
+
+def test_lists_of_domains_are_asked_about_what_they_want_of_a_name(tmp_path):
+    zone = {("www.evil.com.whole.test", "A"): ["127.0.0.2"]}
+    with served(DnsServer(zone)) as server:
+        file = configured(tmp_path, server, "bl.test")
+        Path(file).write_text(Path(file).read_text() + NAMES)
+        ended = gatekeeper("dnsbl", "lookup", "WWW.evil.com.", "--json", "-c", file)
+        asked = [one.name for one in server.asked]
+    read = [(each["list"], each["listed"]) for each in json.loads(ended.out)]
+    assert read == [("URIBL_DBL", False), ("URIBL_WHOLE", False), ("URIBL_WHOLE", True)]
+    assert ended.status == 1
+    assert {"evil.com.dbl.test", "evil.com.whole.test", "www.evil.com.whole.test"} <= set(asked)
+    assert sum(".invalid." in name for name in asked) == 3
+
+
+def test_hash_lists_are_asked_about_a_mail_address(tmp_path):
+    digest = hashlib.md5(b"bob@example.com", usedforsecurity=False).hexdigest()
+    with served(DnsServer({(f"{digest}.hbl.test", "A"): ["127.0.0.2"]})) as server:
+        file = configured(tmp_path, server, "bl.test")
+        Path(file).write_text(Path(file).read_text() + NAMES)
+        ended = gatekeeper("dnsbl", "lookup", "Bob+x@example.com", "--json", "-c", file)
+        assert [(each["list"], each["listed"]) for each in json.loads(ended.out)] == [("URIBL_HBL", True)]
+
+
+def test_lists_of_names_that_know_addresses_are_asked_about_them(tmp_path):
+    _, read = looked_up(tmp_path, more=NAMES)
+    assert [each["list"] for each in read] == ["DNSBL_L0", "DNSBL_L1", "DNSBL_L2", "URIBL_WHOLE"]
 
 
 @pytest.mark.slow

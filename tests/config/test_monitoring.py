@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gatekeeper import metrics
+from gatekeeper.dns.health import State
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "config" / "grafana" / "gatekeeper.json"
@@ -65,7 +66,7 @@ def test_every_metric_and_label_that_is_asked_for_exists(expression):
         labels, values = series[name]
         for label, operator, value in LABEL.findall(selector):
             assert label in labels | OF_PROMETHEUS, (name, label)
-            if label in OF_PROMETHEUS or not values.get(label) or name.startswith("gatekeeper_list"):
+            if label in OF_PROMETHEUS or not values.get(label) or name.startswith("gatekeeper_dns_list"):
                 continue
             for each in value.split("|") if "~" in operator else [value]:
                 assert each in values[label], (name, label, each)
@@ -80,8 +81,14 @@ def test_what_is_grouped_by_is_a_label_of_what_is_asked_for(expression):
 
 
 def test_results_of_lists_are_those_that_are_counted():
-    asked = set(re.findall(r'gatekeeper_list_answers_total\{[^}]*result=~?"([^"]+)"', "\n".join(EXPRESSIONS)))
+    asked = set(re.findall(r'gatekeeper_dns_list_answers_total\{[^}]*result=~?"([^"]+)"', "\n".join(EXPRESSIONS)))
     assert {each for one in asked for each in one.split("|")} <= set(metrics.ListAnswers.RESULTS)
+
+
+def test_states_of_lists_are_those_that_there_are_and_all_without_a_vote_are_told():
+    asked = set(re.findall(r'gatekeeper_dns_list_state\{[^}]*state=~?"([^"]+)"', "\n".join(EXPRESSIONS)))
+    states = {each for one in asked for each in one.split("|")}
+    assert states == {state.value for state in State if not state.votes}
 
 
 def test_every_alert_says_what_is_wrong_and_what_to_do():

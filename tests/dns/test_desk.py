@@ -9,8 +9,8 @@ from gatekeeper.dns.breaker import HISTORY, WINDOW
 from gatekeeper.dns.desk import MOST_CHECKED, SILENT_IN_A_ROW, TOGETHER, Alarm, Desk, Inquiry, Vote
 from gatekeeper.dns.health import Health, State, key_of
 from gatekeeper.dns.lists import DnsList, Family, Listing
-from gatekeeper.dns.resolver import AiodnsResolver, Settings
-from gatekeeper.metrics import LIST_CONTROLS
+from gatekeeper.dns.resolver import AiodnsResolver, Budget, BudgetedResolver, Settings
+from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, REGISTRY
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.fake_resolver import FakeResolver
 
@@ -226,6 +226,84 @@ async def test_good_senders_on_a_list_take_its_vote_away_and_leave_ipv6_alone():
     assert desk.health(BL, Family.IPV4).state is State.WORLD
     assert desk.health(BL, Family.IPV6).state is State.UNTESTED
     assert all(alarm.trips for alarm in desk.take_alarms())
+
+
+async def test_many_names_of_one_message_are_one_step_towards_a_jump():
+    """Or one stranger with a message full of listed names could take a list's vote away."""
+    resolver = FakeResolver({(f"n{n}.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(10 * WINDOW)})
+    desk = Desk()
+    for number in range(HISTORY * WINDOW):
+        await poll(desk, resolver, Inquiry(BL, f"good{number}"), family=Family.NAMES)
+    for first in range(0, 500, 20):
+        votes = await poll(desk, resolver, *(Inquiry(BL, f"n{first + n}") for n in range(20)), family=Family.NAMES)
+        assert all(vote.listed for vote in votes)
+    assert desk.take_alarms() == []
+
+
+async def test_lists_that_name_the_same_under_different_labels_are_not_alone():
+    zone = {(f"x{n}.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)}
+    zone |= {(f"y{n}.{OTHER.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)}
+    desk = Desk()
+    for number in range(HISTORY * WINDOW):
+        await poll(desk, FakeResolver({}), Inquiry(BL, f"good{number}"), Inquiry(OTHER, f"good{number}"))
+    for n in range(WINDOW - 1):
+        await poll(desk, FakeResolver(zone), Inquiry(BL, f"x{n}", f"n{n}"), Inquiry(OTHER, f"y{n}", f"n{n}"))
+    assert desk.take_alarms() == []
+
+
+# --- what is told of answers -----------------------------------------------------------------------------------------
+
+
+def answers_of(each: DnsList, result: str) -> float:
+    return REGISTRY.get_sample_value("gatekeeper_dns_list_answers_total", {"list": each.rule, "result": result}) or 0.0
+
+
+def timed(each: DnsList) -> float:
+    return REGISTRY.get_sample_value("gatekeeper_dns_list_seconds_count", {"list": each.rule}) or 0.0
+
+
+async def test_each_answer_is_counted_and_timed_under_the_name_of_the_list_s_rules():
+    each = DnsList("counted.test", "COUNTED", 1.0)
+    for metric in (LIST_ANSWERS, LIST_SECONDS):
+        metric.declare([each.rule])
+    zone: dict[tuple[str, str], list[str] | Status] = {
+        ("1.counted.test", "A"): ["127.0.0.2"],
+        ("2.counted.test", "A"): ["127.255.255.254"],
+        ("3.counted.test", "A"): Status.TIMEOUT,
+    }
+    before, counted = timed(each), {result: answers_of(each, result) for result in LIST_ANSWERS.RESULTS}
+    clock = Clock()
+
+    class Slow(FakeResolver):
+        async def ask(self, name, rtype):
+            clock.now += 0.0304
+            return await super().ask(name, rtype)
+
+    desk = Desk(clock=clock)
+    [vote] = await poll(desk, Slow(zone), Inquiry(each, "1"))
+    assert (vote.listed, vote.seconds) == (LISTED, 0.03)
+    for labels in ("2", "3", "4"):
+        await poll(desk, Slow(zone), Inquiry(each, labels))
+    assert timed(each) == before + 4
+    assert {result: answers_of(each, result) for result in LIST_ANSWERS.RESULTS} == {
+        result: number + 1 for result, number in counted.items()
+    }
+
+
+async def test_what_was_in_the_cache_or_not_asked_took_no_time_and_says_nothing_about_the_list():
+    each = DnsList("untimed.test", "UNTIMED", 1.0)
+    LIST_SECONDS.declare([each.rule])
+
+    class Known(FakeResolver):
+        def cached(self, name, rtype):
+            return Answer(Status.OK, ("127.0.0.2",), 60.0) if name == "1.untimed.test" else None
+
+    desk = Desk(FakeResolver({}))
+    for _ in range(2 * SILENT_IN_A_ROW):
+        votes = await poll(desk, BudgetedResolver(Known({}), Budget(0)), Inquiry(each, "1"), Inquiry(each, "2"))
+        assert [(vote.listed, vote.why, vote.seconds) for vote in votes] == [(LISTED, "", None), ((), "budget", None)]
+    assert timed(each) == 0
+    assert desk.take_alarms() == []
 
 
 # --- deadlines that shrink -------------------------------------------------------------------------------------------

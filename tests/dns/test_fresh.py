@@ -4,6 +4,7 @@ from gatekeeper.dns.answer import Status
 from gatekeeper.dns.fresh import PUBLIC_RESOLVERS, Fresh, ResolverProbe, examine_resolver
 from gatekeeper.dns.health import Outcome, Target
 from gatekeeper.dns.lists import DnsList, Family
+from gatekeeper.dns.name_lists import NameList
 from tests.support.dns_server import DnsServer, Fault
 
 V6_POINT = "2.0.0.0.0.0.f.7.f.f.f.f." + "0." * 20
@@ -14,10 +15,10 @@ POINTS = {
     ("own.bl2.test", "A"): ["127.0.0.2"],
 }
 TARGETS = [
-    Target(DnsList("bl.test", "BL", 1.0), Family.IPV4, "BL"),
-    Target(DnsList("bl.test", "BL", 1.0), Family.IPV6, "BL"),
-    Target(DnsList("dbl.test", "DBL", 1.0), Family.NAMES, "DBL"),
-    Target(DnsList("bl2.test", "BL2", 1.0, test_listed="own"), Family.NAMES, "BL2"),
+    Target(DnsList("bl.test", "BL", 1.0), Family.IPV4),
+    Target(DnsList("bl.test", "BL", 1.0), Family.IPV6),
+    Target(NameList("dbl.test", "DBL", 1.0), Family.NAMES),
+    Target(NameList("bl2.test", "BL2", 1.0, test_listed="own"), Family.NAMES),
 ]
 
 
@@ -48,9 +49,9 @@ async def test_lists_of_every_kind_are_tested_both_ways(target, fault, outcome):
 
 async def test_a_list_of_hashes_has_a_control_only():
     async with DnsServer() as server:
-        probe = await fresh(server).probe(Target(DnsList("h.test", "H", 1.0), Family.HASHES, "H"))
+        probe = await fresh(server).probe(Target(NameList("h.test", "H", 1.0, hash="md5"), Family.HASHES))
         assert (probe.listed, probe.not_listed, probe.outcome) == (None, None, Outcome.EMPTY)
-        assert len(server.asked) == 1
+        assert [len(one.name.removesuffix(".h.test")) for one in server.asked] == [32]  # a digest as it knows them
 
 
 async def test_every_question_is_asked_anew():

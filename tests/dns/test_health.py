@@ -23,7 +23,7 @@ from gatekeeper.dns.health import (
 from gatekeeper.dns.lists import DnsList, Family
 
 LIST = DnsList("bl.test", "BL", 1.0)
-TARGET = Target(LIST, Family.IPV4, "BL")
+TARGET = Target(LIST, Family.IPV4)
 YES, NO = Answer(Status.OK, ("127.0.0.2",)), Answer(Status.NXDOMAIN)
 SILENT, SERVFAIL = Answer(Status.TIMEOUT), Answer(Status.REFUSED)
 REFUSING, PARKED = Answer(Status.OK, ("127.255.255.254",)), Answer(Status.OK, ("203.0.113.7",))
@@ -194,9 +194,9 @@ def test_a_list_is_tested_in_each_family_that_it_is_asked_in():
     lists = [LIST, DnsList("four.test", "FOUR", 1.0, ipv6=False)]
     found = targets_of(lists, (Family.IPV4, Family.IPV6))
     assert [(each.key, each.name) for each in found] == [
-        ("ipv4 bl.test", "BL"),
-        ("ipv6 bl.test", "BL (IPv6)"),
-        ("ipv4 four.test", "FOUR"),
+        ("ipv4 bl.test", "DNSBL_BL"),
+        ("ipv6 bl.test", "DNSBL_BL"),
+        ("ipv4 four.test", "DNSBL_FOUR"),
     ]
 
 

@@ -22,6 +22,8 @@ from gatekeeper import app
 from gatekeeper.checks.base import Tools
 from gatekeeper.cli.dnsbl_report import known_lists
 from gatekeeper.config import Configuration, read
+from gatekeeper.dns.desk import Desk
+from gatekeeper.dns.health import Health, State
 from gatekeeper.gate import LiveGate, table_of
 from gatekeeper.model import Address
 from gatekeeper.pipeline import TABLE
@@ -136,7 +138,7 @@ def sender_listed(domain: str) -> bool:
 
 
 class Lists(FakeResolver):
-    """Answers as those lists would; the list that is dead gives no answer."""
+    """Answers as those lists would: of what cannot exist they list nothing. The one that is dead gives no answer."""
 
     async def ask(self, name: str, rtype: str) -> Any:
         reversed_ip = re.fullmatch(r"((?:\d+\.){4})(third|copy|coded|welcome|dead)\.test", name)
@@ -146,9 +148,10 @@ class Lists(FakeResolver):
             zone = reversed_ip[2]
             if zone == "dead":
                 return self.timeout
+            inner = ip.startswith("127.")
             listed = {"third": in_third, "copy": in_copy, "welcome": in_welcome}
-            records = coded(ip) if zone == "coded" else ["127.0.0.2"] * listed[zone](ip)
-        elif rtype == "A" and name.endswith(".sender.test"):
+            records = [] if inner else coded(ip) if zone == "coded" else ["127.0.0.2"] * listed[zone](ip)
+        elif rtype == "A" and name.endswith(".sender.test") and not name.endswith(".invalid.sender.test"):
             records = ["127.0.1.2"] * sender_listed(name.removesuffix(".sender.test"))
         return type(self.timeout)(self.status(bool(records)), tuple(records), 300.0)
 
@@ -176,10 +179,13 @@ async def reported(mails: list[Sent]) -> tuple[Worth, list[dict[str, Any]]]:
     parts = app.assemble(configuration, store, clock=lambda: now[0])
     recorder = Recorder(store, lambda: now[0], configuration.records)
     policy = Policy(configuration.policy, [rule for each in configuration.checks for rule in each.rules()])
+    # Its test point has been seen, so that it may excuse; the others vote untested.
+    desk = Desk()
+    desk.learn({"ipv4 welcome.test": Health(State.OK)})
     gate = LiveGate(
         table=table_of(TABLE, {type(each): each for each in configuration.checks}),
         policy=policy,
-        tools=Tools(Lists({}), store, lambda: now[0], configuration.hostname, frozenset()),
+        tools=Tools(Lists({}), store, lambda: now[0], configuration.hostname, frozenset(), desk),
         recorder=recorder,
         settings=configuration.gate,
         edit_settings=configuration.message.edit,
@@ -317,4 +323,6 @@ async def test_the_report_agrees_with_an_independent_count_of_real_traffic():
     assert plain == dict(count["overlap"])
     # A count of nothing would agree with anything.
     assert all(short[name].hits > 20 for name in short if name != "DEAD")
+    # Each hit was asked for, so that each list has times; how long it took is another's business.
+    assert all(None not in (short[name].p50, short[name].p95) for name in short if name != "DEAD")
     assert sum(one.changes for one in worth.lists) > 100
