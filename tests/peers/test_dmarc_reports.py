@@ -130,6 +130,7 @@ def test_a_big_report_and_one_with_errors(python: Path, tmp_path: Path) -> None:
 
 
 RECORDS = [
+    "sender.test. IN A 192.0.2.10",
     'sender.test. IN TXT "v=spf1 ip4:192.0.2.10 -all"',
     '_dmarc.sender.test. IN TXT "v=DMARC1; p=quarantine; rua=mailto:alice@example.org"',
     'sender.test._report._dmarc.example.org. IN TXT "v=DMARC1"',
@@ -150,7 +151,7 @@ def test_from_mail_that_comes_in_to_the_report_in_a_mailbox(python: Path, workpl
     directory = workplace / "dmarc"
     directory.mkdir()
     resolver, nameserver = start_unbound(directory, RECORDS, {})
-    reports = '[complaints.dmarc]\nemail = "dmarc@example.net"\npause = "0s"'
+    reports = '[complaints.dmarc]\nemail = "dmarc@example.net"\npause = "0s"\n[policy]\nreject = 20.0'
     instance = Gatekeeper(directory, next_hop=f"smtp://127.0.0.1:{postfix.port}", nameserver=nameserver, extra=reports)
     try:
         instance.start()
