@@ -135,7 +135,7 @@ def test_a_mail_that_passes_is_marked_and_its_record_knows_the_client(asking: As
         "helo": "mail.good.test",
         "extended": True,
     }
-    assert client_facts["counters"] == {"recipients": 2, "accepted": 2, "messages": 1}
+    assert client_facts["counters"] == {"recipients": 2, "accepted": 2, "messages": 1, "delivered": 2}
     assert [each["address"] for each in record["recipients"]] == ["alice@example.org", "bob@example.org"]
     assert "SPF_PASS" in rules(record)
 
