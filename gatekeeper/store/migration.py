@@ -5,15 +5,15 @@ The file is only read, so it may be in use; what is written to it meanwhile is n
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.store.base import Block, Charge, Note, StoredRecord, StoreUnusable, Tally
+from gatekeeper.store.base import Block, Charge, Note, StoreUnusable, Tally
 from gatekeeper.store.redis import RedisStore
 from gatekeeper.store.schema import APPLICATION_ID, VERSION
+from gatekeeper.store.sqlite import record_of_row
 from gatekeeper.store.sqlite_file import sentence
 
 TOGETHER = 200
@@ -109,19 +109,4 @@ async def _put(name: str, rows: Sequence[tuple[Any, ...]], target: RedisStore, n
     elif name == "tallies":
         await target.tally([Tally(*row) for row in rows])
     else:
-        await target.put_records([_record(row) for row in rows])
-
-
-def _record(row: tuple[Any, ...]) -> StoredRecord:
-    name, when, action, score, address, sender, recipients, queue_id, document = row
-    return StoredRecord(
-        id=name,
-        time=when,
-        action=action,
-        score=score,
-        address=address,
-        sender=sender,
-        recipients=tuple(json.loads(recipients)),
-        queue_id=queue_id,
-        document=document,
-    )
+        await target.put_records([record_of_row(row) for row in rows])

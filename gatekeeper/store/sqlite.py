@@ -210,7 +210,7 @@ class SqliteStore:
         sql, values = _question(query)
 
         def run(connection: sqlite3.Connection) -> list[StoredRecord]:
-            return [_found(row) for row in connection.execute(sql, values)]
+            return [record_of_row(row) for row in connection.execute(sql, values)]
 
         return await self._reader.ask(run, within=FIND_WITHIN)
 
@@ -322,7 +322,8 @@ def _parties(recipients: Sequence[str]) -> list[str]:
     return list(who)
 
 
-def _found(row: tuple[Any, ...]) -> StoredRecord:
+def record_of_row(row: tuple[Any, ...]) -> StoredRecord:
+    """From the columns of a record, in the order of StoredRecord."""
     name, when, action, score, address, sender, recipients, queue_id, document = row
     return StoredRecord(
         id=name,
