@@ -4,6 +4,7 @@ The checks of one wave run side by side; a check that needs another's evidence s
 CONNECT and HELO live as long as the session's facts, of RCPT with one recipient, the others with the transaction.
 Looking up the client (HELO) waits for MAIL: whoever leaves before that costs no question. Who was made to wait for the
 greeting has had time for it: checks with `ahead` are run then, and if they refuse it for all, the others are not.
+Of several rules that decide alone the first found counts, so the operator's lists stand before whoever else decides.
 
 To add a check: write `checks/NAME.py`, add its class here, run `make reference` (docs/adding-a-check.md).
 """
@@ -36,10 +37,10 @@ Waves = tuple[tuple[type[Check], ...], ...]
 TABLE: Final[dict[Stage, Waves]] = {
     Stage.CONNECT: ((OperatorLists, Stacking, Rates),),
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
-    Stage.MAIL: ((Spf, SenderDomain), (OperatorLists, Rates, Uribl)),
+    Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links), (Dmarc, OperatorLists, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -57,8 +57,9 @@ GRACE: Final = 5.0
 LONG_LIFE: Final = 60.0
 """A process that lived that many seconds was healthy: its next death counts as the first."""
 LONGEST_PAUSE: Final = 30.0
-TRIAL_SECONDS: Final = 30.0
-"""How long the new version may take to read the configuration before it takes over."""
+TRIAL_SECONDS: Final = 20.0
+"""How long the new version may take to read the configuration before it takes over; nothing else is done meanwhile, so
+it is well below half of any WatchdogSec."""
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 

@@ -8,6 +8,7 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
 from gatekeeper.checks.manners import Manners
+from gatekeeper.checks.operator_lists import OperatorLists
 from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.model import Address, Envelope, Finding, Kind, Mail, Rule, Session, Stage
 from gatekeeper.pipeline import CHECKS, TABLE
@@ -125,3 +126,12 @@ async def test_the_worst_message_that_anybody_can_make_is_not_even_tagged_for_it
     verdict = Policy(Settings(), everything()).decide(found)
     assert verdict.score == pytest.approx(worst(rules))  # there is none that is worse
     assert verdict.score < Settings().tag
+
+
+def test_the_operators_word_comes_before_that_of_any_rule_that_decides_beside_it_or_later():
+    """Of several rules that decide alone the first found counts: a line that lets in must not lose to others."""
+    for stage in (Stage.MAIL, Stage.MESSAGE):
+        checks = [check for wave in TABLE[stage] for check in wave]
+        before = checks[: checks.index(OperatorLists)]
+        deciding = [rule.name for check in before for rule in check().rules() if rule.decides is not None]
+        assert deciding == ["SPF_TEMPERROR"] * deciding.count("SPF_TEMPERROR"), stage

@@ -103,3 +103,12 @@ async def test_what_is_added_while_sessions_go_on_counts_for_their_next_mail(tmp
         source._look_at = 0.0
         await client("MAIL FROM:<a@example.net>")
         assert (await client("RCPT TO:<one@example.org>")).startswith("550 5.7.1 not any more")
+
+
+async def test_a_client_that_is_let_in_is_not_refused_for_a_sender_that_takes_no_mail(tmp_path: Path) -> None:
+    zone = {("null.example", "MX"): ["0 ."]}
+    async with worker(tmp_path, zone=zone, settings=listed(tmp_path, f"allow address {OTHER}")) as w:
+        for client_address, code in ((PROBER, "550"), (OTHER, "250")):
+            async with w.client(client_address) as client:
+                await client("MAIL FROM:<a@null.example>")
+                assert (await client("RCPT TO:<one@example.org>"))[:3] == code

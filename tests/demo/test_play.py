@@ -44,13 +44,6 @@ def shown(*played: play.Played, columns: int = 80) -> str:
     return out.getvalue()
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """A harvest that is slowed by less."""
-    monkeypatch.setattr(scenes, "SETTINGS", scenes.SETTINGS.replace("250ms", "20ms"))
-    monkeypatch.setattr(scenes, "SLOWED", 0.02)
-
-
 def test_a_table_of_80_columns_breaks_no_name():
     played = play.Played(
         SCENE, f"550 5.1.1 <nobody@{scenes.DOMAIN}>: no", record("drop", decided_by="STACKING_BLOCKED")
@@ -99,7 +92,7 @@ def test_the_files_of_another_gatekeeper_are_left_alone(tmp_path, files):
 
 
 @pytest.mark.slow
-def test_it_plays_twice_in_one_directory_and_shows_the_same(tmp_path, quick):
+def test_it_plays_twice_in_one_directory_and_shows_the_same(tmp_path):
     tables = []
     for _ in range(2):
         out = io.StringIO()
