@@ -23,9 +23,9 @@ from gatekeeper.checks.base import (
     Settles,
     Tools,
 )
+from gatekeeper.checks.histories import Histories
 from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
-from gatekeeper.checks.stacking import helo_key
 from gatekeeper.checks.wronged import Wronged
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.budget import Allowance, Budget, BudgetedResolver, ClientBudgets
@@ -168,8 +168,6 @@ NEIGHBOURS_WORTH: Final = 10
 _POSTPONED: Final = "postponed"
 _AHEAD: Final = "ahead"
 _HISTORY_EVERY: Final = 1.0
-_HISTORY_CLIENTS: Final = 50_000
-_HISTORY_TOGETHER: Final = 200
 
 
 class LiveGate:
@@ -213,7 +211,7 @@ class LiveGate:
         at_message = [check for wave in table.get(Stage.MESSAGE, ()) for check in wave]
         self._at_data = tuple(at_data)
         self._after_rcpt = tuple(dict.fromkeys((*at_data, *at_message)))
-        self._histories: dict[str, list[int]] = {}
+        self._histories = Histories()
         self._client_budgets = ClientBudgets(settings.dns_questions_per_client, time.monotonic)
         self._wronged = Wronged()
 
@@ -616,11 +614,11 @@ class LiveGate:
         passed = record.action in _PASSED and mail.stage >= Stage.DATA
         if passed:
             if record.action == Action.ACCEPT.word:  # what is marked as spam speaks for nobody, nor against
-                self._remember(mail.session, accepted=1)
-                self._note(identity_keys(mail), accepted=1)
+                self._histories.remember(mail.session, accepted=1)
+                self._histories.note(identity_keys(mail), accepted=1)
         elif verdict is not None and verdict.action == Action.REJECT:
-            self._remember(mail.session, refused=1)
-            self._note(identity_keys(mail), refused=1)
+            self._histories.remember(mail.session, refused=1)
+            self._histories.note(identity_keys(mail), refused=1)
         for _, learns in self._learning:
             learns.learn(mail, self._tools, passed=passed)
 
@@ -628,7 +626,7 @@ class LiveGate:
         if not self._recorder.counts(mail.envelope.memo.get("refusal", "")):
             self._keep_refusal(mail, verdict, reply)
         if verdict.action == Action.REJECT:
-            self._remember(mail.session, refused=1)
+            self._histories.remember(mail.session, refused=1)
 
     def _keep_refusal(self, mail: Mail, verdict: Verdict, reply: Reply) -> None:
         record = record_of(mail, verdict, reply=reply, next_hop=None, note="", now=self._tools.clock())
@@ -647,36 +645,18 @@ class LiveGate:
             except (StoreAway, TimeoutError) as error:
                 log.traceback_once("check_failed", error, check=check.name, id=session.id)
 
-    def _remember(self, session: Session, *, accepted: int = 0, refused: int = 0) -> None:
-        if session.address is not None:
-            helo = helo_key(session.helo)
-            keys = (client_key(session.address), network_key(session.address), *([helo] if helo else []))
-            self._note(keys, accepted=accepted, refused=refused)
-
-    def _note(self, keys: Sequence[str], *, accepted: int = 0, refused: int = 0) -> None:
-        for key in keys:
-            counts = self._histories.get(key)
-            if counts is None:
-                if len(self._histories) >= _HISTORY_CLIENTS:
-                    return  # the store has been away for long: room for others is worth less than memory
-                counts = self._histories[key] = [0, 0]
-            counts[0] += accepted
-            counts[1] += refused
-
     async def run(self) -> None:
         """Bring the clients' histories to the store, once a second, until cancelled."""
         while True:
             await asyncio.sleep(_HISTORY_EVERY)
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception as bug:  # noqa: BLE001 - a border: what is learned must not take the mail down with it
+                log.traceback_once("check_failed", bug, check="histories")
 
     async def flush(self) -> None:
         """Bring what is known of clients to the store now; what it does not take is kept for the next time."""
-        histories, self._histories = self._histories, {}
-        left = list(histories)
-        while left:
-            # Asked together, they share a transaction of the store; not all at once, so that others have their turn.
-            some, left = left[:_HISTORY_TOGETHER], left[_HISTORY_TOGETHER:]
-            await asyncio.gather(*(self._bring(key, *histories[key]) for key in some))
+        await self._histories.settle(self._tools.store, now=self._tools.clock())
         try:
             await self._wronged.settle(self._tools.store, self._tools.desk, now=self._tools.clock())
         except StoreAway as error:
@@ -686,16 +666,6 @@ class LiveGate:
                 await learns.flush(self._tools)
             except StoreAway as error:
                 log.traceback_once("check_failed", error, check=check.name)
-
-    async def _bring(self, key: str, accepted: int, refused: int) -> None:
-        now = self._tools.clock()
-        try:
-            await self._tools.store.remember(key, accepted=accepted, refused=refused, now=now)
-        except StoreAway:
-            if len(self._histories) < _HISTORY_CLIENTS:
-                kept = self._histories.setdefault(key, [0, 0])
-                kept[0] += accepted
-                kept[1] += refused
 
 
 def _iprev(mail: Mail) -> list[Method]:

@@ -923,3 +923,21 @@ async def test_one_client_s_messages_share_a_budget_of_questions():
         mail.session.address = ip_address(address)
         await live.judge(Stage.MAIL, mail)
     assert statuses == [Status.NXDOMAIN, Status.NXDOMAIN, Status.BUDGET, Status.NXDOMAIN]
+
+
+async def test_a_bug_in_what_is_learned_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch):
+    live, turns = gate({}), asyncio.Event()
+    tried: list[int] = []
+
+    async def flush() -> None:
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise RuntimeError("a bug")
+        turns.set()
+
+    monkeypatch.setattr("gatekeeper.gate._HISTORY_EVERY", 0.0)
+    monkeypatch.setattr(live, "flush", flush)
+    running = asyncio.ensure_future(live.run())
+    async with asyncio.timeout(10):
+        await turns.wait()
+    running.cancel()
