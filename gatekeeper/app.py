@@ -49,7 +49,7 @@ from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
 from gatekeeper.servers.sessions import SessionServer
-from gatekeeper.servers.smtp import SmtpServer
+from gatekeeper.servers.smtp_server import SmtpServer
 from gatekeeper.servers.tls import TlsUnusable
 from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.fallback import Fallback

@@ -1,4 +1,4 @@
-"""The SMTP proxy: the order of commands of one session, and the server that has the sessions (RFC 5321).
+"""The SMTP proxy: the order of commands of one session (RFC 5321). The server that has the sessions: smtp_server.py.
 
 aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB, TLS. Octets are ours
 (`conversation`, `receiving`), since its reader takes data line by line and answers each command in a write of its own.
@@ -7,54 +7,37 @@ aiosmtpd gives the frame: a protocol object with a task, methods named smtp_VERB
 from __future__ import annotations
 
 import asyncio
-import math
-import socket
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiosmtpd.smtp import SMTP
 
 from gatekeeper import log, metrics
 from gatekeeper.dns.lists import outside
-from gatekeeper.gate import Gate
-from gatekeeper.mailauth.bodies import body_hashes
 from gatekeeper.message.edit import Edit, Insert
 from gatekeeper.message.received import received_value
 from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
-from gatekeeper.nexthop import Capabilities
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
-from gatekeeper.servers.greeting import Greeter, Greeting
-from gatekeeper.servers.listener import Listener, say_and_close
-from gatekeeper.servers.offer import Offer
-from gatekeeper.servers.overload import Level, Overload
-from gatekeeper.servers.peers import Peers
-from gatekeeper.servers.proxy_entrance import ProxyEntrance
-from gatekeeper.servers.receiving import Limits, receive
-from gatekeeper.servers.relay import REFUSED_KEPT, NextHop, Relay, accepts, note_refused
-from gatekeeper.servers.relay_guard import RelayGuard
-from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
-from gatekeeper.servers.slow_lane import SlowLane
-from gatekeeper.servers.smtp_settings import Settings
-from gatekeeper.servers.spool import Spool
+from gatekeeper.servers.overload import Level
+from gatekeeper.servers.receiving import receive
+from gatekeeper.servers.relay import REFUSED_KEPT, Relay, accepts, note_refused
+from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING
 from gatekeeper.servers.starttls import secure
-from gatekeeper.servers.tls import Certificate, agreed
+from gatekeeper.servers.tls import agreed
 from gatekeeper.wire import commands, xclient
 from gatekeeper.wire.commands import CommandError
 from gatekeeper.wire.openings import ENOUGH, other_protocol
-from gatekeeper.wire.proxy import ProxyHeader
 from gatekeeper.wire.replies import encode
 
-__all__ = ["Settings", "SmtpServer", "SmtpSession"]
+if TYPE_CHECKING:
+    from gatekeeper.servers.smtp_server import SmtpServer
 
 GROUP: Final = 16
 """Recipients that are asked of the next hop at once."""
-ENTRANCES: Final = ("listen", "proxy_listen", "tls_listen")
 TURN: Final = 32
 """Commands after which the other sessions get their turn."""
 
@@ -750,189 +733,3 @@ HELD_FOR: Final = 1.0
 """Seconds for which a client that is made to wait may keep a connection to the next hop."""
 FIRST_MAIL: Final = 5.0
 """Seconds for which a client may be silent that has had no mail yet, when we are about to go."""
-GIVES_WAY: Final = 10.0
-"""Seconds for which an unknown client may be silent while there is no room for others."""
-
-
-class SmtpServer(SessionServer[SmtpSession]):
-    """All sessions of one worker.
-
-    `relay_domains` are in lower case, A-labels; empty where the next hop decides. `workers` is how many share the
-    limits on connections. `guard` is made from the settings unless it is given; whoever made the server calls its
-    `keep`. Raises TlsUnusable when the certificate cannot be used.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        gate: Gate,
-        next_hop: NextHop,
-        hostname: str,
-        relay_domains: frozenset[str],
-        guard: RelayGuard | None = None,
-        clock: Callable[[], float] = time.time,
-        workers: int = 1,
-    ) -> None:
-        room = Room(
-            connections=settings.connections,
-            per_address=settings.connections_per_address,
-            full=encode(answers.SERVER_FULL),
-            crowded=encode(answers.ADDRESS_FULL),
-            per_network=settings.connections_per_network,
-        )
-        super().__init__(room, trust=Peers(settings.trust), workers=workers)
-        self.settings = settings
-        self.gate = gate
-        self.next_hop = next_hop
-        self.hostname = hostname
-        self.clock = clock
-        self.guard = guard or RelayGuard(
-            next_hop, relay_domains=relay_domains, ours=Peers(settings.ours), domain=settings.relay_probe_domain
-        )
-        self.spool = Spool(
-            Path(settings.spool) if settings.spool else None,
-            memory=settings.spool_memory,
-            disk=settings.spool_disk,
-            header=settings.header_size,
-            hashes=body_hashes,
-        )
-        # An LMTP server answers the message once for each recipient, and only one answer can be passed back.
-        self.recipients = 1 if next_hop.url.protocol == "lmtp" else settings.recipients
-        self.greeting = Reply.of(220, f"{hostname} ESMTP")
-        self.certificate = None if settings.tls is None else Certificate(settings.tls)
-        self.tls_required = settings.tls is not None and settings.tls.required
-        self._exempt = Peers(settings.greeting_exempt)
-        self._greeter = Greeter(
-            self, hostname=hostname, delay=settings.greeting_delay, passed_for=settings.greeting_passed_for
-        )
-        self.slow_lane = SlowLane(math.ceil(settings.slowed_at_once / workers))
-        self.overload = Overload(
-            settings.overload, spool=self._spool_taken, sessions=lambda: self._admission.taken, relieve=self._relieve
-        )
-        self.injections = log.Folded("starttls_injection")
-        self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
-        self._offer: Offer | None = None
-        self._offered_for: Capabilities | None = None
-
-    # --- what a session asks -----------------------------------------------------------------------------------------
-
-    @property
-    def limits(self) -> Limits:
-        settings = self.settings
-        return Limits(
-            size=self.offer().size,
-            received_fields=settings.received_fields,
-            silence=settings.data_timeout,
-            rate=settings.data_rate,
-            total=settings.data_total,
-            bare_newline=settings.bare_newline,
-        )
-
-    def offer(self) -> Offer:
-        """What is offered now: made anew only when the next hop has said something new."""
-        capabilities = self.next_hop.capabilities
-        if self._offer is None or capabilities != self._offered_for:
-            self._offered_for = capabilities
-            self._offer = Offer.of(
-                capabilities,
-                hostname=self.hostname,
-                size=self.settings.message_size,
-                recipients=self.recipients,
-            )
-        return self._offer
-
-    # --- when there is too much to do --------------------------------------------------------------------------------
-
-    def no_room_for(self, *, familiar: bool) -> bytes | None:
-        """The last word to a client that is put off now, or None."""
-        level = self.overload.level
-        if level is Level.CALM or (familiar and level is Level.STRAINED):
-            return None
-        metrics.PUT_OFF["familiar" if familiar else "unknown"].inc()
-        return encode(answers.BUSY)
-
-    def _relieve(self) -> None:
-        for session in self._sessions:
-            if session.unfamiliar and session.idle() > GIVES_WAY:
-                metrics.PUT_OFF["idle"].inc()
-                session.give_way()
-
-    def _spool_taken(self) -> float:
-        memory, disk = self.settings.spool_memory, self.settings.spool_disk
-        return max(1 - self.spool.memory_left / memory, 1 - self.spool.disk_left / disk)
-
-    # --- how they come in --------------------------------------------------------------------------------------------
-
-    @property
-    def entrances(self) -> tuple[str, ...]:
-        return ENTRANCES
-
-    def _listener(self, sockets: Sequence[socket.socket], entrance: str) -> Listener:
-        match entrance:
-            case "proxy_listen":
-                return Listener(sockets, self._behind_proxies.take)
-            case "tls_listen":
-                return Listener(sockets, self._take_tls, certificate=self.certificate)
-        return super()._listener(sockets, entrance)
-
-    async def start(self, sockets: Sequence[socket.socket], entrance: str = "listen") -> None:
-        await super().start(sockets, entrance)
-        self.overload.listens(sockets)
-
-    def judges_manners_of(self, address: IPAddress | None) -> bool:
-        """Whether such a client is held to waiting for its turn: not our own machines, nor whoever is trusted."""
-        return address is not None and outside(address) and address not in self.trust and address not in self._exempt
-
-    def _take(self, connection: socket.socket, address: IPAddress | None, port: int | None) -> asyncio.Protocol | None:
-        if self.overload.level is Level.OVERWHELMED:
-            metrics.CONNECTIONS.inc()
-            say_and_close(connection, self.no_room_for(familiar=True) or b"")
-            return None
-        return super()._take(connection, address, port)
-
-    def _take_tls(
-        self, connection: socket.socket, address: IPAddress | None, port: int | None
-    ) -> asyncio.Protocol | None:
-        """Without a pause in the greeting: whoever has come through a handshake does not talk without listening."""
-        taken = self._take(connection, address, port)
-        return taken if taken is None or not isinstance(taken, Greeting) else self.session(address, port)
-
-    def entrant(self, address: IPAddress | None, port: int | None) -> asyncio.Protocol:
-        return self._greeted(address, port, lambda: self.session(address, port))
-
-    def _greeted(
-        self, address: IPAddress | None, port: int | None, make: Callable[[], SmtpSession]
-    ) -> SmtpSession | Greeting:
-        """What a connection begins with: a greeting, where the client is one of those that may have to wait."""
-        if address is None or not self.settings.greeting_delay or not self.judges_manners_of(address):
-            return make()
-        return Greeting(self._greeter, address, port, make)
-
-    def session(self, address: IPAddress | None, port: int | None) -> SmtpSession:
-        return SmtpSession(self, address, port)
-
-    def proxied(self, header: ProxyHeader, address: IPAddress | None, port: int | None) -> SmtpSession | Greeting:
-        """What the client begins with that a PROXY header names.
-
-        Its words are its own: the proxy's trust is not its.
-        """
-        if header.local:
-            return self.session(address, port)
-        source = header.source
-
-        def make() -> SmtpSession:
-            made = self.session(None, None) if source is None else self.session(source.address, source.port or None)
-            made.session.trusted = made.session.trusted and source is not None
-            made.session.tls = header.tls
-            return made
-
-        return make() if source is None else self._greeted(source.address, source.port or None, make)
-
-    @property
-    def arriving(self) -> int:
-        return len(self._behind_proxies.waiting) + len(self._greeter.waiting)
-
-    def turn_back(self) -> None:
-        self._behind_proxies.close()
-        self._greeter.close()

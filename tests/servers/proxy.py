@@ -12,7 +12,8 @@ from typing import Any
 
 from gatekeeper import nexthop
 from gatekeeper.nexthop import NextHop, NextHopUrl
-from gatekeeper.servers.smtp import Settings, SmtpServer
+from gatekeeper.servers.smtp_server import SmtpServer
+from gatekeeper.servers.smtp_settings import Settings
 from tests.support.fake_gate import FakeGate
 from tests.support.next_hop import FakeNextHop
 from tests.support.smtp_client import SmtpClient

@@ -308,7 +308,7 @@ async def test_a_pressure_that_comes_during_the_pause_or_the_session_is_felt_too
 
 
 async def test_room_is_made_by_strangers_that_only_idle(monkeypatch):
-    monkeypatch.setattr("gatekeeper.servers.smtp.GIVES_WAY", -1.0)
+    monkeypatch.setattr("gatekeeper.servers.smtp_server.GIVES_WAY", -1.0)
     async with door(SHORT) as (p, port), SmtpClient(port, first=STRANGER) as client:
         p.gate.known.add("198.51.100.8")
         async with SmtpClient(port, first=NEIGHBOUR) as known, SmtpClient(port, first=STRANGER) as busy:

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from gatekeeper.servers import tls
-from gatekeeper.servers.smtp import Settings
+from gatekeeper.servers.smtp_settings import Settings
 
 
 def test_the_defaults_are_good_and_every_setting_is_explained():

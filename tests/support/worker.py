@@ -22,7 +22,7 @@ from gatekeeper.config.configuration import Configuration
 from gatekeeper.nexthop import NextHop
 from gatekeeper.records.document import from_document
 from gatekeeper.records.record import Record
-from gatekeeper.servers.smtp import SmtpServer
+from gatekeeper.servers.smtp_server import SmtpServer
 from gatekeeper.store.base import RecordQuery, Store
 from gatekeeper.store.memory import MemoryStore
 from tests.support.dns_server import DnsServer, Zone

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gatekeeper.servers import tls
-from gatekeeper.servers.smtp import ENTRANCES, Settings
+from gatekeeper.servers.smtp_server import ENTRANCES
+from gatekeeper.servers.smtp_settings import Settings
 from gatekeeper.wire.proxy import LOCAL, SIGNATURE
 from tests.servers.proxy import HELLO, Proxy, proxy
 from tests.support.certificates import Authority
