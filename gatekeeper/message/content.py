@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from gatekeeper.model import Message
 
 AT_ONCE = 256 * 1024
 """Octets of a body that are read in one go; a larger one is read in a thread, so that nobody waits for it."""
+MOST_LARGE = 2
+"""Large bodies that are read at once in one process: each is in memory whole, and takes several times its size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,10 @@ def content_of(message: Message) -> Content:
 
 
 async def read_content(message: Message) -> Content:
-    """The same, a large body in a thread. Checks that ask at once share one reading; may be cancelled."""
+    """The same, a large body in a thread. Checks that ask at once share one reading; may be cancelled.
+
+    Large ones wait for their turn; the caller's deadline ends that.
+    """
     made: Content | None = message.memo.get("content")
     if made is not None:
         return made
@@ -68,7 +74,15 @@ async def read_content(message: Message) -> Content:
     return await asyncio.shield(reading)
 
 
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+
+
 async def _read_large(message: Message) -> Content:
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MOST_LARGE)):
+        return await _read_in_a_thread(message)
+
+
+async def _read_in_a_thread(message: Message) -> Content:
     chunks = []
     size = 0
     for chunk in message.body.chunks():  # here and not in the thread: the file is closed when the session ends

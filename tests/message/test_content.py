@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from gatekeeper.message import content
 from gatekeeper.message.content import AT_ONCE, content_of, read_content
 from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
 from gatekeeper.message.reading import read_message
@@ -101,3 +102,24 @@ def test_real_mail_is_read_within_its_budgets_and_hardly_any_of_it_is_ambiguous(
         assert len(content.mime.parts) <= LIMITS.parts
     assert len(paths) > 300
     assert ambiguous < 0.02 * len(paths)
+
+
+async def test_of_many_large_bodies_only_a_few_are_read_at_once(monkeypatch: pytest.MonkeyPatch):
+    under_way, most, go = 0, 0, asyncio.Event()
+
+    async def read(message):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await go.wait()
+        under_way -= 1
+        return content_of(message_of("Subject: x\n\ntext"))
+
+    monkeypatch.setattr(content, "_read_in_a_thread", read)
+    large = [message_of("Subject: x\n\n" + "x" * (AT_ONCE + 1)) for _ in range(10)]
+    readings = asyncio.gather(*(read_content(each) for each in large))
+    while under_way < content.MOST_LARGE:  # noqa: ASYNC110 - there is nothing to wait for but the loop
+        await asyncio.sleep(0)
+    go.set()
+    await readings
+    assert most == content.MOST_LARGE
