@@ -28,10 +28,10 @@ static: $(VENV)/.dev
 	$(BIN)/lint-imports --config pyproject.toml
 
 unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples for each property
-	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers and not slow" -n auto
+	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers and not slow" -n auto --dist worksteal
 
 full: $(VENV)/.dev
-	$(BIN)/pytest -m "not peers" -n auto
+	$(BIN)/pytest -m "not peers" -n auto --dist worksteal
 
 test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on SQLite and on Redis; a quarter of an hour
 	$(BIN)/pytest -m "slow and not peers" tests/faults -n auto
