@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -46,8 +47,9 @@ class RedisCluster:
     """Three masters that share the slots."""
 
     def __init__(self, directory: Path) -> None:
-        # A node's second port is given too: by default it is 10,000 higher, which may be none.
         self.nodes = []
+        shutil.rmtree(directory, ignore_errors=True)  # nodes remember the cluster of an earlier test, and look for it
+        # A node's second port is given too: by default it is 10,000 higher, which may be none.
         for n in range(3):
             bus = str(free_port())
             settings = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000")
@@ -76,6 +78,7 @@ class RedisWatched:
     SERVICE = "mymaster"
 
     def __init__(self, directory: Path) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
         self.master = RedisServer(directory / "master")
         self.replica = RedisServer(directory / "replica", "--replicaof", "127.0.0.1", str(self.master.port))
         self.sentinels = [free_port() for _ in range(3)]
