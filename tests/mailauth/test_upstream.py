@@ -100,7 +100,11 @@ def test_a_plain_name_may_be_folded_and_have_a_version() -> None:
 def test_nothing_below_changes_what_is_believed(stranger: bytes) -> None:
     top = OWN + BY_UPSTREAM
     alone = results_by(STRICT, Message(top, BytesBody(b"")))
-    assert results_by(STRICT, Message(top + stranger, BytesBody(b""))) == alone
+    found = results_by(STRICT, Message(top + stranger, BytesBody(b"")))
+    if stranger[:1] in {b" ", b"\t"}:  # it goes on with the upstream's own field, which may then be malformed
+        assert found in (alone, UpstreamResults(STRICT.authserv_id))
+    else:
+        assert found == alone
     results_by(REMOVING, Message(top + stranger, BytesBody(b"")))
 
 
