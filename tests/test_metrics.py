@@ -101,6 +101,7 @@ ALL_READY = "m.READY.declare(m.PARTS); [m.READY[part].set(1) for part in m.PARTS
         ([ALL_READY, ALL_READY + "; m.READY['store'].set(0)"], ("store",)),
     ],
 )
+@pytest.mark.slow
 def test_a_part_is_ready_when_it_is_in_every_worker(tmp_path: Path, programs: list[str], expected: tuple[str, ...]):
     for number, program in enumerate(programs):
         in_slot(tmp_path, f"worker{number}", program)

@@ -579,6 +579,7 @@ def test_a_wrong_configuration_leaves_the_old_one_in_force(parent: Parent, port:
     assert "reload_refused" in written
 
 
+@pytest.mark.slow
 def test_a_new_generation_that_cannot_work_leaves_the_old_one_in_force(parent: Parent, port: int):
     parent.serving(workers=2, mark="old")
     parent.configure(workers=2, mark="new", smtp=[f"127.0.0.1:{port}"])
@@ -609,6 +610,7 @@ def test_an_address_that_is_taken_leaves_the_old_configuration_in_force(parent: 
     assert greeted_by(port) == "worker0"
 
 
+@pytest.mark.slow
 def test_a_reload_asked_for_during_a_reload_follows_it(parent: Parent):
     parent.serving(mark="1")
     parent.configure(mark="2")
@@ -625,6 +627,7 @@ def test_a_reload_asked_for_during_a_reload_follows_it(parent: Parent):
         child.drains()
 
 
+@pytest.mark.slow
 def test_a_stop_during_a_reload_ends_both_generations_and_tells_nobody_twice(parent: Parent):
     draining = parent.serving()
     parent.signal(signal.SIGHUP)
@@ -657,6 +660,7 @@ def test_a_dead_process_is_replaced_by_one_with_its_configuration(parent: Parent
     assert parent.counted("gatekeeper_worker_restarts_total") == 1
 
 
+@pytest.mark.slow
 def test_without_workers_the_status_says_so_until_there_is_one(parent: Parent):
     _, worker = parent.serving()
     worker.order("exit 1")
@@ -680,6 +684,7 @@ def test_a_process_that_dies_of_a_stop_is_not_replaced(parent: Parent):
     assert "worker_died" not in written
 
 
+@pytest.mark.slow
 def test_a_death_in_the_coming_generation_leaves_the_old_one_in_force(parent: Parent):
     parent.serving()
     parent.signal(signal.SIGHUP)
@@ -690,6 +695,7 @@ def test_a_death_in_the_coming_generation_leaves_the_old_one_in_force(parent: Pa
     parent.tells("READY=1", "refused: controller1 could not start: it ended with status 3")
 
 
+@pytest.mark.slow
 def test_a_death_in_the_serving_generation_during_a_reload_is_made_good(parent: Parent):
     _, worker = parent.serving(mark="old")
     parent.configure(mark="new")
@@ -750,6 +756,7 @@ def test_the_watchdog_is_fed_while_a_worker_is_ready(make_parent: MakeParent):
     parent.tells("WATCHDOG=1", "WATCHDOG=1")
 
 
+@pytest.mark.slow
 def test_the_watchdog_goes_hungry_when_no_worker_gives_signs_of_life(make_parent: MakeParent):
     parent = make_parent(WATCHDOG_USEC="20000", SIGN_EVERY="0.05")
     parent.configure()
@@ -763,6 +770,7 @@ def test_the_watchdog_goes_hungry_when_no_worker_gives_signs_of_life(make_parent
         parent.tells(*["WATCHDOG=1"] * 1000)
 
 
+@pytest.mark.slow
 def test_a_worker_without_signs_of_life_is_killed_and_replaced(make_parent: MakeParent):
     parent = make_parent(SIGN_EVERY="0.01")
     parent.configure(hang=0.2)
@@ -813,6 +821,7 @@ def test_an_upgrade_keeps_pid_sockets_and_processes_until_its_own_are_ready(pare
     assert "upgraded" in written
 
 
+@pytest.mark.slow
 def test_a_new_version_whose_processes_do_not_start_leaves_the_old_ones_serving(parent: Parent):
     old = parent.serving()
     parent.signal(signal.SIGUSR2)
@@ -843,6 +852,7 @@ def test_a_new_version_that_does_not_run_is_not_given_the_place(make_parent: Mak
     assert 'upgrade_refused why="no module named gatekeeper"' in written
 
 
+@pytest.mark.slow
 def test_an_adopted_process_that_dies_gets_a_successor(parent: Parent):
     old = parent.serving()
     parent.signal(signal.SIGUSR2)

@@ -204,6 +204,7 @@ async def test_a_list_that_is_silent_many_times_in_a_row_raises_an_alarm_and_one
     assert [alarm.key for alarm in desk.take_alarms()] == [KEY]
 
 
+@pytest.mark.slow
 async def test_a_jump_of_lone_hits_takes_the_vote_away_at_once():
     resolver = FakeResolver({(f"{n}.1.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)})
     desk = Desk()
@@ -240,6 +241,7 @@ async def test_many_names_of_one_message_are_one_step_towards_a_jump():
     assert desk.take_alarms() == []
 
 
+@pytest.mark.slow
 async def test_lists_that_name_the_same_under_different_labels_are_not_alone():
     zone = {(f"x{n}.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)}
     zone |= {(f"y{n}.{OTHER.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)}

@@ -164,6 +164,7 @@ async def test_a_header_where_none_is_expected_is_no_header():
         assert str(p.gate.sessions[0].address) == "127.0.0.1"
 
 
+@pytest.mark.slow
 async def test_a_drain_hangs_up_on_connections_without_a_header(behind):
     p, at = behind
     async with SmtpClient(at, first=V4[:9], greet=False) as client, SmtpClient(at, first=V6) as other:
