@@ -435,7 +435,7 @@ TARGETS: dict[str, Target] = {
     "http": Target(
         _http,
         (
-            b"POST /v1/check HTTP/1.1\r\nHost: x\r\nIP: 192.0.2.1\r\nFrom: a@b\r\nRcpt: c\r\nContent-Length: 2\r\n\r\nhi",
+            b"POST /v1/check HTTP/1.1\r\nHost: x\r\nIP: 192.0.2.1\r\nFrom: a@b\r\nTo: c\r\nContent-Length: 2\r\n\r\nhi",
             b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
             b"PING RSPAMC/1.2\r\n\r\n",
         ),
