@@ -35,8 +35,9 @@ full: $(VENV)/.dev
 
 test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on SQLite and on Redis; a quarter of an hour
 	$(BIN)/pytest -m "slow and not peers" tests/faults -n auto
-	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite
-	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis
+	mkdir -p run && : > run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis --progress run/ledger
 
 fuzz: $(VENV)/.dev ## MINUTES of processor time (10) for each parser that meets a stranger; what earlier runs did counts
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)

@@ -1,10 +1,11 @@
 """Mail through a `gatekeeper run` whose processes are killed meanwhile, and a ledger of both ends that must balance.
 
-`python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length and prints what came of it. One line
-of the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
+`python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length, in chapters of 2,500 messages, and
+prints what came of each and of all; with `--progress FILE` it goes on where an earlier run was interrupted. One line of
+the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
 
 - acknowledged: the next hop has exactly one copy;
-- not acknowledged: none, or one that gatekeeper counts as in doubt, or whose session was cut off by a kill.
+- not acknowledged: none, or one that gatekeeper told to be in doubt, or whose session was cut off by a kill.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import dataclasses
+import json
 import os
 import random
 import re
@@ -21,9 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from tests.peers.instances import ROOT, free_port
@@ -42,6 +45,7 @@ class Attempt:
     dotted: float = 0.0  # when its final dot was said (monotonic time); 0 for never
     ended: float = 0.0  # when the answer came, or the connection broke
     answer: str = ""  # to the final dot; "" for none
+    port: int = 0  # the client's
 
 
 class Sink(asyncio.Protocol):
@@ -96,12 +100,13 @@ class Ledger:
     attempts: list[Attempt] = field(default_factory=list)
     copies: collections.Counter[str] = field(default_factory=collections.Counter)
     kills: list[tuple[float, str]] = field(default_factory=list)  # when, and what
-    in_doubt: float = 0.0  # as gatekeeper counts it
+    doubts: list[tuple[float, int]] = field(default_factory=list)
+    """When gatekeeper told of a mail in doubt (monotonic time), and which port its client had. By its log: the counter
+    of a supervisor that is killed begins anew."""
 
     def faults(self) -> list[str]:
         """Every line that breaks the promise."""
         found = []
-        unexplained = []
         for attempt in self.attempts:
             copies = self.copies[attempt.id]
             promised = attempt.answer.startswith("250")
@@ -109,10 +114,12 @@ class Ledger:
                 found.append(f"{attempt.id}: {copies} copies")
             elif promised and not copies:
                 found.append(f"{attempt.id}: acknowledged and lost")
-            elif copies and not promised and not self._cut_off(attempt):
-                unexplained.append(attempt.id)
-        if len(unexplained) > self.in_doubt:
-            found += [f"{each}: a copy, no acknowledgement, no kill and nothing counted" for each in unexplained]
+            elif copies and not promised and not self._cut_off(attempt) and not self._doubted(attempt):
+                since = min((attempt.ended - when for when, _ in self.kills if when <= attempt.ended), default=-1.0)
+                found.append(
+                    f"{attempt.id}: a copy, no acknowledgement ({attempt.answer!r}), no kill and no doubt; it ended"
+                    f" {attempt.ended - attempt.dotted:.1f} s after its dot and {since:.1f} s after a kill"
+                )
         known = {attempt.id for attempt in self.attempts}
         found += [f"{each}: a copy that nobody sent" for each in self.copies if each not in known]
         return found
@@ -122,16 +129,52 @@ class Ledger:
         killed = any(abs(attempt.ended - when) < NEAR for when, _ in self.kills)
         return killed and attempt.dotted > 0 and not attempt.answer
 
-    def summary(self) -> str:
-        acknowledged = sum(attempt.answer.startswith("250") for attempt in self.attempts)
-        cut = sum(not attempt.answer for attempt in self.attempts)
+    def _doubted(self, attempt: Attempt) -> bool:
+        """Whether it was told to be in doubt: its client is known by its port, which is soon another's."""
+        return any(port == attempt.port and abs(attempt.ended - when) < NEAR for when, port in self.doubts)
+
+    def tally(self) -> Tally:
         extra = sum(self.copies[attempt.id] == 1 and not attempt.answer.startswith("250") for attempt in self.attempts)
-        kinds = collections.Counter(what for _, what in self.kills)
-        told = ", ".join(f"{count} x {what}" for what, count in sorted(kinds.items()))
+        return Tally(
+            attempts=len(self.attempts),
+            acknowledged=sum(attempt.answer.startswith("250") for attempt in self.attempts),
+            refused=sum(attempt.answer[:1] in {"4", "5"} for attempt in self.attempts),
+            cut=sum(not attempt.answer for attempt in self.attempts),
+            copies_of_those=extra,
+            kills=dict(collections.Counter(what for _, what in self.kills)),
+            in_doubt=len(self.doubts),
+            faults=self.faults(),
+        )
+
+
+@dataclass
+class Tally:
+    """What came of one ledger, or of several."""
+
+    attempts: int = 0
+    acknowledged: int = 0
+    refused: int = 0  # told so
+    cut: int = 0  # told nothing
+    copies_of_those: int = 0
+    kills: dict[str, int] = field(default_factory=dict)
+    in_doubt: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Tally) -> Tally:
+        kills = dict(collections.Counter(self.kills) + collections.Counter(other.kills))
+        added = {
+            each.name: getattr(self, each.name) + getattr(other, each.name)
+            for each in dataclasses.fields(self)
+            if each.name != "kills"
+        }
+        return Tally(kills=kills, **added)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{count} x {what}" for what, count in sorted(self.kills.items()))
         return (
-            f"{len(self.attempts)} attempts: {acknowledged} acknowledged, each with one copy; {cut} cut off, {extra} of"
-            f" them with a copy; {len(self.kills)} kills ({told}); in doubt as counted: {self.in_doubt:.0f};"
-            f" lines that do not balance: {len(self.faults())}"
+            f"{self.attempts} attempts: {self.acknowledged} acknowledged, each with one copy; {self.refused} refused,"
+            f" {self.cut} cut off, {self.copies_of_those} of them with a copy;"
+            f" {sum(self.kills.values())} kills ({told}); told to be in doubt: {self.in_doubt}; lines that do not balance: {len(self.faults)}"
         )
 
 
@@ -200,14 +243,13 @@ class Victim:
             self.process.kill()
             self.process.wait()
 
-    def in_doubt(self) -> float:
-        """As its metrics say, as far as the counting process has not been killed with it."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return 0.0
-        return sum(float(n) for n in re.findall(r"^gatekeeper_relay_in_doubt_total\S* (\S+)$", text, re.MULTILINE))
+    def doubts(self) -> list[tuple[float, int]]:
+        """As its log tells of them, with the time as monotonic time."""
+        offset = time.time() - time.monotonic()
+        found = re.findall(
+            r"^(\S+) .* port=(\d+) .* note=in_doubt_", self.log.read_text(errors="replace"), re.MULTILINE
+        )
+        return [(datetime.fromisoformat(when).timestamp() - offset, int(port)) for when, port in found]
 
 
 async def run(directory: Path, *, messages: int, store: str, every: float, sessions: int = 20, seed: int = 1) -> Ledger:
@@ -226,11 +268,10 @@ async def run(directory: Path, *, messages: int, store: str, every: float, sessi
                     group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
             killer.cancel()
             await asyncio.gather(killer, return_exceptions=True)
-            await _answering(victim)
-            ledger.in_doubt = await asyncio.to_thread(victim.in_doubt)
     finally:
-        await asyncio.to_thread(victim.stop)
+        await asyncio.to_thread(victim.stop)  # who is still in doubt is told of then
         sink.close()
+    ledger.doubts = victim.doubts()
     return ledger
 
 
@@ -271,6 +312,7 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
         if wire is None:
             return False
         reader, writer = wire
+        attempt.port = writer.get_extra_info("sockname")[1]
         body = b"x" * dice.choice((10, 1000, 20_000))
         try:
             async with asyncio.timeout(SESSION_SECONDS):
@@ -321,20 +363,47 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=2.0, help="seconds between kills, on average")
     parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--progress", type=Path, help="a file in which each chapter is noted, and from which it goes on"
+    )
     given = parser.parse_args()
+    done = _noted(given.progress, given.store)
+    whole = sum(done, Tally())
+    while whole.attempts < given.messages:
+        messages = min(CHAPTER, given.messages - whole.attempts)
+        tally = _chapter(given.store, messages, every=given.every, seed=given.seed + whole.attempts)
+        whole += tally
+        if given.progress is not None:
+            with given.progress.open("a") as notes:
+                notes.write(json.dumps({"store": given.store, **dataclasses.asdict(tally)}) + "\n")
+        print(f"{whole.attempts} of {given.messages}: {tally}", *tally.faults, sep="\n  ", flush=True)
+    print(f"{given.store}: {whole}", *whole.faults, sep="\n  ")
+    return 1 if whole.faults else 0
+
+
+CHAPTER = 2_500
+"""Messages after which everything is started anew."""
+
+
+def _noted(progress: Path | None, store: str) -> list[Tally]:
+    if progress is None or not progress.exists():
+        return []
+    notes = [json.loads(line) for line in progress.read_text().splitlines()]
+    return [Tally(**note) for note in notes if note.pop("store") == store]
+
+
+def _chapter(store: str, messages: int, *, every: float, seed: int) -> Tally:
     with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name:
         directory = Path(name)
-        redis = RedisServer(directory / "redis") if given.store == "redis" else None
+        redis = RedisServer(directory / "redis") if store == "redis" else None
         if redis is not None:
             redis.start()
         url = f"redis://127.0.0.1:{redis.port}/0" if redis is not None else f"sqlite:{directory}/state.db"
         try:
-            ledger = asyncio.run(run(directory, messages=given.messages, store=url, every=given.every, seed=given.seed))
+            return asyncio.run(run(directory, messages=messages, store=url, every=every, seed=seed)).tally()
         finally:
             if redis is not None:
                 redis.stop()
-    sys.stdout.write(f"{given.store}: {ledger.summary()}\n" + "".join(f"  {each}\n" for each in ledger.faults()))
-    return 1 if ledger.faults() else 0
 
 
 if __name__ == "__main__":
