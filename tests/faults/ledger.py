@@ -174,7 +174,8 @@ class Tally:
         return (
             f"{self.attempts} attempts: {self.acknowledged} acknowledged, each with one copy; {self.refused} refused,"
             f" {self.cut} cut off, {self.copies_of_those} of them with a copy;"
-            f" {sum(self.kills.values())} kills ({told}); told to be in doubt: {self.in_doubt}; lines that do not balance: {len(self.faults)}"
+            f" {sum(self.kills.values())} kills ({told}); told to be in doubt: {self.in_doubt};"
+            f" lines that do not balance: {len(self.faults)}"
         )
 
 
@@ -367,6 +368,7 @@ def main() -> int:
         "--progress", type=Path, help="a file in which each chapter is noted, and from which it goes on"
     )
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
     done = _noted(given.progress, given.store)
     whole = sum(done, Tally())
     while whole.attempts < given.messages:
