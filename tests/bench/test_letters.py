@@ -2,8 +2,7 @@
 
 import re
 
-from gatekeeper.bench import zone
-from gatekeeper.bench.letters import SELECTOR, Writer, key_record, new_key
+from gatekeeper.bench.letters import SELECTOR, ZONE, Writer, key_record, new_key
 from gatekeeper.mailauth.dkim import verify
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from tests.support.fake_resolver import FakeResolver
@@ -27,4 +26,4 @@ def test_each_number_is_another_client_whose_name_leads_back_to_it():
     letters = [writer.letter(number) for number in (0, 1, 256, 1 << 16)]
     assert [letter.address for letter in letters] == ["198.18.0.0", "198.18.0.1", "198.18.1.0", "198.19.0.0"]
     assert len({letter.sender for letter in letters}) == 4
-    assert all(letter.helo == f"c-{letter.address.replace('.', '-')}.{zone.ZONE}" for letter in letters)
+    assert all(letter.helo == f"c-{letter.address.replace('.', '-')}.{ZONE}" for letter in letters)

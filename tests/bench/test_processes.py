@@ -1,6 +1,7 @@
 """What a process takes of the machine, and that a program which is measured ends with its measurement."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -25,7 +26,7 @@ def test_a_program_ends_when_it_is_left():
 
 
 def test_a_sink_of_our_own_stands_in_for_smtp_sink(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(processes.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with processes.sink() as (port, pid, name):
         assert port
         assert processes.rss(pid)

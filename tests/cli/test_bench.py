@@ -8,7 +8,12 @@ from tests.support.command_line import gatekeeper
 
 def test_its_settings_reach_the_measurement(monkeypatch: pytest.MonkeyPatch):
     asked = []
-    monkeypatch.setattr(run, "run", lambda plan, *, console, as_json: asked.append((plan, as_json)) or 1)
+
+    def measure(plan: run.Plan, *, console: object, as_json: bool) -> int:
+        asked.append((plan, as_json))
+        return 1
+
+    monkeypatch.setattr(run, "run", measure)
     done = gatekeeper("bench", "--messages", "5", "--sessions", "2", "--size", "3000", "--workers", "3", "--json")
     assert asked == [(run.Plan(messages=5, sessions=2, octets=3000, workers=3), True)]
     assert done.status == 1

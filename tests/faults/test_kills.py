@@ -12,6 +12,7 @@ from tests.faults.ledger import Attempt, Ledger, Tally, run
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_or_doubled_when_processes_are_killed(tmp_path: Path) -> None:
     ledger = asyncio.run(run(tmp_path, messages=600, store=f"sqlite:{tmp_path}/state.db", every=1.0))
     assert ledger.faults() == [], ledger.tally()
