@@ -24,28 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from tests.faults.balance import Attempt, Ledger, Tally
 from tests.peers.instances import ROOT, free_port
-from tests.peers.redis_servers import RedisServer
+from tests.peers.redis_servers import RedisCluster, RedisServer
 
 SESSION_SECONDS = 60.0
-NEAR = 5.0
-"""Seconds around the end of a session within which a kill may have been what ended it: the machine may be busy."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One message that a client tried to hand over."""
-
-    id: str
-    dotted: float = 0.0  # when its final dot was said (monotonic time); 0 for never
-    ended: float = 0.0  # when the answer came, or the connection broke
-    answer: str = ""  # to the final dot; "" for none
-    port: int = 0  # the client's
 
 
 class Sink(asyncio.Protocol):
@@ -91,92 +78,6 @@ class Sink(asyncio.Protocol):
             self._data = True
             return b"354 go on\r\n"
         return b"221 2.0.0 Bye\r\n" if line.startswith(b"QUIT") else b"250 2.1.0 Ok\r\n"
-
-
-@dataclass
-class Ledger:
-    """Both ends, the kills, and what does not balance."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    copies: collections.Counter[str] = field(default_factory=collections.Counter)
-    kills: list[tuple[float, str]] = field(default_factory=list)  # when, and what
-    doubts: list[tuple[float, int]] = field(default_factory=list)
-    """When gatekeeper told of a mail in doubt (monotonic time), and which port its client had. By its log: the counter
-    of a supervisor that is killed begins anew."""
-
-    def faults(self) -> list[str]:
-        """Every line that breaks the promise."""
-        found = []
-        for attempt in self.attempts:
-            copies = self.copies[attempt.id]
-            promised = attempt.answer.startswith("250")
-            if copies > 1:
-                found.append(f"{attempt.id}: {copies} copies")
-            elif promised and not copies:
-                found.append(f"{attempt.id}: acknowledged and lost")
-            elif copies and not promised and not self._cut_off(attempt) and not self._doubted(attempt):
-                since = min((attempt.ended - when for when, _ in self.kills if when <= attempt.ended), default=-1.0)
-                found.append(
-                    f"{attempt.id}: a copy, no acknowledgement ({attempt.answer!r}), no kill and no doubt; it ended"
-                    f" {attempt.ended - attempt.dotted:.1f} s after its dot and {since:.1f} s after a kill"
-                )
-        known = {attempt.id for attempt in self.attempts}
-        found += [f"{each}: a copy that nobody sent" for each in self.copies if each not in known]
-        return found
-
-    def _cut_off(self, attempt: Attempt) -> bool:
-        """Whether its session broke without an answer to its dot, at about the time of a kill."""
-        killed = any(abs(attempt.ended - when) < NEAR for when, _ in self.kills)
-        return killed and attempt.dotted > 0 and not attempt.answer
-
-    def _doubted(self, attempt: Attempt) -> bool:
-        """Whether it was told to be in doubt: its client is known by its port, which is soon another's."""
-        return any(port == attempt.port and abs(attempt.ended - when) < NEAR for when, port in self.doubts)
-
-    def tally(self) -> Tally:
-        extra = sum(self.copies[attempt.id] == 1 and not attempt.answer.startswith("250") for attempt in self.attempts)
-        return Tally(
-            attempts=len(self.attempts),
-            acknowledged=sum(attempt.answer.startswith("250") for attempt in self.attempts),
-            refused=sum(attempt.answer[:1] in {"4", "5"} for attempt in self.attempts),
-            cut=sum(not attempt.answer for attempt in self.attempts),
-            copies_of_those=extra,
-            kills=dict(collections.Counter(what for _, what in self.kills)),
-            in_doubt=len(self.doubts),
-            faults=self.faults(),
-        )
-
-
-@dataclass
-class Tally:
-    """What came of one ledger, or of several."""
-
-    attempts: int = 0
-    acknowledged: int = 0
-    refused: int = 0  # told so
-    cut: int = 0  # told nothing
-    copies_of_those: int = 0
-    kills: dict[str, int] = field(default_factory=dict)
-    in_doubt: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def __add__(self, other: Tally) -> Tally:
-        kills = dict(collections.Counter(self.kills) + collections.Counter(other.kills))
-        added = {
-            each.name: getattr(self, each.name) + getattr(other, each.name)
-            for each in dataclasses.fields(self)
-            if each.name != "kills"
-        }
-        return Tally(kills=kills, **added)
-
-    def __str__(self) -> str:
-        told = ", ".join(f"{count} x {what}" for what, count in sorted(self.kills.items()))
-        return (
-            f"{self.attempts} attempts: {self.acknowledged} acknowledged, each with one copy; {self.refused} refused,"
-            f" {self.cut} cut off, {self.copies_of_those} of them with a copy;"
-            f" {sum(self.kills.values())} kills ({told}); told to be in doubt: {self.in_doubt};"
-            f" lines that do not balance: {len(self.faults)}"
-        )
 
 
 class Victim:
@@ -253,16 +154,34 @@ class Victim:
         return [(datetime.fromisoformat(when).timestamp() - offset, int(port)) for when, port in found]
 
 
-async def run(directory: Path, *, messages: int, store: str, every: float, sessions: int = 20, seed: int = 1) -> Ledger:
-    """Hand over that many messages while something is killed about every `every` seconds. Bounded by an hour."""
+Harm = Callable[[], str]
+"""Does something to those around gatekeeper, and says what; runs in a thread."""
+
+
+async def run(
+    directory: Path,
+    *,
+    messages: int,
+    store: str,
+    every: float,
+    sessions: int = 20,
+    seed: int = 1,
+    harm: Harm | None = None,
+    next_hop: int = 0,
+) -> Ledger:
+    """Hand over that many messages while, about every `every` seconds, something of gatekeeper's is killed, or `harm`
+    is done. Without `next_hop` there is a sink, and its copies are in the ledger. Bounded by an hour.
+    """
     ledger, dice = Ledger(), random.Random(seed)
     loop = asyncio.get_running_loop()
     sink = await loop.create_server(lambda: Sink(ledger.copies), "127.0.0.1", 0)
-    victim = Victim(directory, sink.sockets[0].getsockname()[1], store)
+    victim = Victim(directory, next_hop or sink.sockets[0].getsockname()[1], store)
     try:
         async with asyncio.timeout(3600):
             await _answering(victim)
-            killer = asyncio.create_task(_kill(victim, ledger, dice, every))
+            killer = asyncio.create_task(
+                _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every)
+            )
             async with asyncio.TaskGroup() as group:
                 numbers = iter(range(messages))
                 for n in range(sessions):
@@ -282,6 +201,12 @@ async def _kill(victim: Victim, ledger: Ledger, dice: random.Random, every: floa
         await _answering(victim)  # what is killed has done something since the last time
         await asyncio.sleep(dice.uniform(0.0, 1.8) * every)
         ledger.kills.append((time.monotonic(), await asyncio.to_thread(victim.kill, dice)))
+
+
+async def _harm(harm: Harm, ledger: Ledger, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        ledger.harms.append(await asyncio.to_thread(harm))
 
 
 async def _answering(victim: Victim) -> None:
@@ -305,6 +230,8 @@ async def _client(port: int, numbers: Iterator[int], ledger: Ledger, dice: rando
         ledger.attempts.append(attempt)
         while not await _try(port, attempt, dice):  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
+        if attempt.answer[:1] in {"4", "5"}:
+            await asyncio.sleep(0.1)  # or all would be refused in a moment
 
 
 async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
@@ -313,6 +240,7 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
         if wire is None:
             return False
         reader, writer = wire
+        attempt.began = time.monotonic()
         attempt.port = writer.get_extra_info("sockname")[1]
         body = b"x" * dice.choice((10, 1000, 20_000))
         try:
@@ -362,7 +290,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.ledger", description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between kills, on average")
-    parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
+    parser.add_argument("--store", choices=("sqlite", "redis", "cluster"), default="sqlite")
+    parser.add_argument("--harm", choices=("kill", "store"), default="kill", help="Redis, or a node of three, or ours")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--progress", type=Path, help="a file in which each chapter is noted, and from which it goes on"
@@ -373,7 +302,7 @@ def main() -> int:
     whole = sum(done, Tally())
     while whole.attempts < given.messages:
         messages = min(CHAPTER, given.messages - whole.attempts)
-        tally = _chapter(given.store, messages, every=given.every, seed=given.seed + whole.attempts)
+        tally = _chapter(given.store, messages, harm=given.harm, every=given.every, seed=given.seed + whole.attempts)
         whole += tally
         if given.progress is not None:
             with given.progress.open("a") as notes:
@@ -394,18 +323,36 @@ def _noted(progress: Path | None, store: str) -> list[Tally]:
     return [Tally(**note) for note in notes if note.pop("store") == store]
 
 
-def _chapter(store: str, messages: int, *, every: float, seed: int) -> Tally:
-    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name:
+def _chapter(store: str, messages: int, *, harm: str, every: float, seed: int) -> Tally:
+    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
-        redis = RedisServer(directory / "redis") if store == "redis" else None
-        if redis is not None:
-            redis.start()
-        url = f"redis://127.0.0.1:{redis.port}/0" if redis is not None else f"sqlite:{directory}/state.db"
-        try:
-            return asyncio.run(run(directory, messages=messages, store=url, every=every, seed=seed)).tally()
-        finally:
-            if redis is not None:
-                redis.stop()
+        url, nodes = f"sqlite:{directory}/state.db", []
+        if store == "redis":
+            nodes = [RedisServer(directory / "redis")]
+            url = f"redis://127.0.0.1:{nodes[0].port}/0"
+        if store == "cluster":
+            cluster = RedisCluster(directory / "cluster")
+            url, nodes = cluster.url, cluster.nodes
+            stack.callback(cluster.stop)
+            cluster.start()
+        elif nodes:
+            stack.callback(nodes[0].stop)
+            nodes[0].start()
+        done = comes_and_goes(nodes[-1]) if harm == "store" else None
+        return asyncio.run(run(directory, messages=messages, store=url, every=every, seed=seed, harm=done)).tally()
+
+
+def comes_and_goes(server: RedisServer) -> Harm:
+    """Stop it, and start it again the next time."""
+
+    def harm() -> str:
+        if server.process is not None and server.process.process.poll() is None:
+            server.kill()
+            return "store away"
+        server.start()
+        return "store back"
+
+    return harm
 
 
 if __name__ == "__main__":
