@@ -9,7 +9,7 @@ PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps hapr
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check static unit full format peers lock reference bench clean distclean
+.PHONY: help run test test-faults fuzz check static unit full format peers lock reference bench clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,12 @@ full: $(VENV)/.dev
 
 test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on SQLite and on Redis; a quarter of an hour
 	$(BIN)/pytest -m "slow and not peers" tests/faults -n auto
-	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite
-	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis
+	mkdir -p run && : > run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis --progress run/ledger
+
+fuzz: $(VENV)/.dev ## MINUTES of processor time (10) for each parser that meets a stranger; what earlier runs did counts
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 peers: $(VENV)/.dev ## the tests against postfix, unbound, rbldnsd, swaks, promtool: private instances on loopback
 	@if [ "$$(id -u)" = 0 ] && { [ "$$CI" = true ] || [ "$$PEERS" = install ]; }; then \

@@ -18,10 +18,11 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from bench import asking, load, processes, zone
-from bench.corpus import Letter, Writer, key_record, new_key
+from bench import asking, processes
 from bench.processes import Alone, Gatekeeper
 from bench.report import Cell, Memory, Run, show
+from gatekeeper.bench import load, zone
+from gatekeeper.bench.letters import Letter, Talk, Writer, key_record, new_key
 
 BARE, PASS, WARM, COLD = "bare", "pass-through", "checks, warm", "checks, cold"
 MILTER, POLICY = "milter, no checks", "policy, no checks"
@@ -95,7 +96,7 @@ class Bench:
         others = max(0.0, machine - known - worker - controller) / outcome.seconds
         self.results.setdefault(cell, []).append(Run(outcome, worker, controller, others))
 
-    def _talk(self, what: str, there: Gatekeeper | None) -> asking.Talk:
+    def _talk(self, what: str, there: Gatekeeper | None) -> Talk:
         if what in self._alone:
             return (asking.milter if what == MILTER_ALONE else asking.policy)(self._alone[what].path)
         if there is None:

@@ -11,11 +11,11 @@ import contextlib
 import itertools
 import re
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.corpus import RECIPIENT, Letter
+from gatekeeper.bench.letters import RECIPIENT, Letter, Talk
 
 OFFER: Final = struct.pack("!III", 6, 0x1FF, 0x1FFFFF)
 """What Postfix 3.7 offers: version, actions, steps."""
@@ -23,9 +23,6 @@ GOES_ON: Final = b"c"
 TOOK: Final = b"ac"
 STATES: Final = ("RCPT", "DATA", "END-OF-MESSAGE")
 IDLE_AT_ONCE: Final = 100
-
-Talk = Callable[[Letter], Awaitable[str]]
-"""One message on its way: what went wrong, or ""."""
 
 
 def milter(path: Path) -> Talk:

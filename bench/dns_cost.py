@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 
-from bench import zone
+from gatekeeper.bench import zone
 from gatekeeper.dns.desk import Desk, Inquiry
 from gatekeeper.dns.lists import DnsList, Family
 from gatekeeper.dns.resolver import AiodnsResolver, Settings, Status

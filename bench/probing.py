@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import processes
-from bench.corpus import RECIPIENT
+from gatekeeper.bench.letters import RECIPIENT
 
 PROBES: Final = 2_000
 SMTP: Final = "errors = 1000000\nidle_commands = 1000000\n"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.load import Outcome
+from gatekeeper.bench.load import Outcome
 
 
 @dataclass(frozen=True, slots=True)

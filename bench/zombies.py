@@ -22,11 +22,12 @@ from typing import cast
 from rich.console import Console
 from rich.table import Table
 
-from bench import processes, zone
+from bench import processes
 from bench.__main__ import _more_files, _runner
-from bench.corpus import LISTS, RECIPIENT, key_record, new_key
 from bench.postscreen import postscreen, unfit
-from bench.zone import FIRST_ZOMBIE
+from gatekeeper.bench import zone
+from gatekeeper.bench.letters import LISTS, RECIPIENT, key_record, new_key
+from gatekeeper.bench.zone import FIRST_ZOMBIE
 
 WAIT = 2.0
 """Seconds of pause in the greeting, for both."""

@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
@@ -200,6 +200,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
                 _keep_watch(next_hop, guard, overload),
                 health.run(),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
+                _time_the_loop(),
             ]
             if overload is not None:
                 works.append(overload.run())
@@ -335,7 +336,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             if server is not None:
                 await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(*parts.works(), watch_of(parts).run(), _give_signs(start)) as fate:
+            async with _alongside(*parts.works(), watch_of(parts).run(), _give_signs(start), _time_the_loop()) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
                 if server is not None:
@@ -443,6 +444,19 @@ async def _give_signs(start: ProcessStart, able: Callable[[], Awaitable[bool]] |
                 os.write(start.ready_fd, alive_line())
         else:
             log.event("canary_late", level=logging.ERROR, slot=start.slot)
+
+
+LOOK_EVERY: Final = 0.25
+"""Seconds between two looks at how late the event loop is."""
+
+
+async def _time_the_loop() -> None:
+    """Measure how late a timer is: each moment that one session takes for itself, the others have to wait."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOK_EVERY
+        await asyncio.sleep(LOOK_EVERY)
+        metrics.EVENT_LOOP_LATE.observe(max(0.0, loop.time() - due))
 
 
 def run_process(start: ProcessStart) -> int:

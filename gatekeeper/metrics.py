@@ -504,6 +504,18 @@ NEXT_HOP_REPLIES = Children(
     ),
     ("2xx", "4xx", "5xx"),
 )
+NEXT_HOP_IN_USE = Gauge(
+    "gatekeeper_next_hop_in_use",
+    "Connections to the next hop that a session has in hand now.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
+NEXT_HOP_WAITING = Gauge(
+    "gatekeeper_next_hop_waiting",
+    "Sessions that wait for a connection to the next hop now, because as many as there may be are in use.",
+    registry=REGISTRY,
+    multiprocess_mode="livesum",
+)
 
 
 # --- smtp ------------------------------------------------------------------------------------------------------------
@@ -627,6 +639,12 @@ SLOWED = Children(
         registry=REGISTRY,
     ),
     ("waited", "no_place"),
+)
+EVENT_LOOP_LATE = Histogram(
+    "gatekeeper_event_loop_late_seconds",
+    "How late each process came to a timer, looked at four times a second: for so long everybody else has to wait.",
+    registry=REGISTRY,
+    buckets=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
 )
 OVERLOAD_LEVEL = Gauge(
     "gatekeeper_overload_level",

@@ -435,6 +435,23 @@ def test_a_controller_serves_http_until_its_parent_is_gone(process: Any, tmp_pat
     assert b" 200 " in said[1].split(b"\r\n")[0]
 
 
+async def test_how_late_the_event_loop_is_is_measured_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "LOOK_EVERY", 0.0)
+    seen: list[float] = []
+    thrice = asyncio.Event()
+
+    def observe(late: float) -> None:
+        seen.append(late)
+        if len(seen) == 3:
+            thrice.set()
+
+    monkeypatch.setattr(metrics.EVENT_LOOP_LATE, "observe", observe)
+    measuring = asyncio.create_task(app._time_the_loop())
+    await thrice.wait()
+    measuring.cancel()
+    assert min(seen) >= 0.0
+
+
 class Awaited(logging.Handler):
     """Set when the log has that event."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from gatekeeper.checks.base import ReverseName, Tools
 from gatekeeper.checks.keys import client_key, long_good, network_key
@@ -45,6 +45,9 @@ REPLAY = Rule(
     "Others than its signer bring the same message to many who are not named in it, or from many networks.",
     kind=Kind.IDENTITY,
 )
+
+READ_OCTETS: Final = 8192
+"""Of To or Cc that are read as a list of addresses."""
 
 Test = Callable[[DkimResult], bool]
 # The first rule that one signature meets is found: who vouches needs no excuse for a broken signature beside it.
@@ -174,9 +177,16 @@ def _unnamed(mail: Mail, message: Message) -> list[str]:
     """The recipients that the message does not name, each as one word."""
     header = header_of(message)
     fields = [field for name in ("to", "cc") for field in header.all(name)[:1]]
-    named = {str(box.address).lower() for field in fields for box in parse_address_list(field.value).mailboxes}
-    told = (str(recipient.address).lower() for recipient in mail.envelope.recipients)
-    return [address for address in told if address not in named]
+    told = [str(recipient.address).lower() for recipient in mail.envelope.recipients]
+    for field in fields:
+        value = field.value
+        if len(value) > READ_OCTETS:  # reading it would hold the others up, and it is there or not
+            text = value.decode("utf-8", "surrogateescape").lower()
+            told = [address for address in told if address not in text]
+        else:
+            named = {str(box.address).lower() for box in parse_address_list(value).mailboxes}
+            told = [address for address in told if address not in named]
+    return told
 
 
 def _network(address: IPAddress) -> IPv4Network | IPv6Network:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import gatekeeper
+from gatekeeper.cli.bench import bench
 from gatekeeper.cli.check import check
 from gatekeeper.cli.config import config
 from gatekeeper.cli.demo import demo
@@ -35,6 +36,7 @@ app.command()(records)
 app.command()(explain)
 app.command()(demo)
 app.command()(doctor)
+app.command()(bench)
 app.add_typer(config, name="config")
 app.add_typer(store, name="store")
 app.add_typer(report, name="report")

@@ -53,12 +53,7 @@ class Pool:
 
         Raises NextHopGone; its `reply` is the refusal when the next hop does not want us.
         """
-        try:
-            async with asyncio.timeout(self.settings.connect):
-                await self._slots.acquire()
-        except TimeoutError:
-            metrics.NEXT_HOP_CONNECTIONS["exhausted"].inc()
-            raise NextHopGone(f"all {self.settings.max_connections} connections to the next hop are in use") from None
+        await self._slot()
         try:
             while reuse and (connection := self._pick(client)) is not None:
                 if await self._usable(connection):
@@ -66,8 +61,29 @@ class Pool:
                     return connection, True
             return await self.open(client), False
         except BaseException:
-            self._slots.release()
+            self._release()
             raise
+
+    async def _slot(self) -> None:
+        """One of as many as there may be at once; each is given back by `_release`. Raises NextHopGone."""
+        if self._slots.locked():
+            with metrics.NEXT_HOP_WAITING.track_inprogress():
+                await self._its_turn()
+        else:
+            await self._slots.acquire()
+        metrics.NEXT_HOP_IN_USE.inc()
+
+    async def _its_turn(self) -> None:
+        try:
+            async with asyncio.timeout(self.settings.connect):
+                await self._slots.acquire()
+        except TimeoutError:
+            metrics.NEXT_HOP_CONNECTIONS["exhausted"].inc()
+            raise NextHopGone(f"all {self.settings.max_connections} connections to the next hop are in use") from None
+
+    def _release(self) -> None:
+        self._slots.release()
+        metrics.NEXT_HOP_IN_USE.dec()
 
     def _pick(self, client: Client) -> Connection | None:
         """The one that knows the client, else the one used last: the others may then grow old and go.
@@ -195,7 +211,7 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """After a transaction that ended well; it is kept if it may be used again."""
-        self._slots.release()
+        self._release()
         if not connection.reusable:
             connection.quit()
             return
@@ -203,7 +219,7 @@ class Pool:
 
     def give_back_unfinished(self, connection: Connection) -> None:
         """In the middle of a transaction, between commands: it is reset, and kept if it may be used again."""
-        self._slots.release()
+        self._release()
         if not connection.reusable:
             connection.quit()
             return
@@ -212,7 +228,7 @@ class Pool:
 
     def discard(self, connection: Connection) -> None:
         """After anything that leaves in doubt where the conversation stands."""
-        self._slots.release()
+        self._release()
         connection.abort()
 
     def _keep(self, connection: Connection) -> None:

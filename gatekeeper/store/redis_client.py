@@ -1,6 +1,6 @@
 """How Redis or Valkey is asked: one server, Sentinel or a cluster, and what each fault is told as.
 
-Nothing is tried twice here: a caller waits for at most one second, and memory takes over (store/fallback.py).
+Nothing is tried twice here: a caller waits for less than a second, and memory takes over (store/fallback.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptErr
 from gatekeeper.store.base import StoreAway
 from gatekeeper.store.redis_place import Place
 
-DEADLINE = 1.0
-"""Seconds that a verb may take."""
-PATIENCE = 0.8
+DEADLINE = 0.8
+"""Seconds that a verb may take: whoever meets a server that has gone silent is held up by less than a second."""
+PATIENCE = 0.6
 """Seconds that one read, write or connection may take; below the deadline, so that its answer says why."""
 MOST_AT_ONCE = 16
 """Questions of one process that are under way at once; others wait their turn within the deadline."""

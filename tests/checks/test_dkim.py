@@ -158,6 +158,20 @@ async def test_those_who_are_named_and_those_who_get_it_again_are_not_counted() 
     assert again == [["DKIM_PASS"]] * 5
 
 
+async def test_a_field_too_long_to_be_read_names_those_whose_address_stands_in_it() -> None:
+    long = MAIL.replace(
+        b"To: ann@example.net", b"To: " + b"".join(b"ann@example.net,\r\n u%d@x.example,\r\n " % n for n in range(400))
+    )
+    raw, store, check = signed(long, KEY), MemoryStore(), Dkim(replay_recipients=1)
+    for _ in range(2):
+        found = await inspect(
+            raw, check=check, store=store, recipients=["Ann@example.net", "a@b.c"], address="192.0.2.1"
+        )
+        assert [one.rule for one in found if isinstance(one, Finding)] == ["DKIM_PASS"]
+    found = await inspect(raw, check=check, store=store, recipients=["c@b.c"], address="192.0.2.1")
+    assert "DKIM_REPLAY" in [one.rule for one in found if isinstance(one, Finding)]
+
+
 async def test_one_signature_from_many_networks_is_a_replay() -> None:
     check = Dkim(replay_networks=2)
     near = await replayed(check, [(f"192.0.2.{n}", ["ann@example.net"]) for n in range(9)])

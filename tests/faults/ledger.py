@@ -1,10 +1,11 @@
 """Mail through a `gatekeeper run` whose processes are killed meanwhile, and a ledger of both ends that must balance.
 
-`python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length and prints what came of it. One line
-of the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
+`python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length, in chapters of 2,500 messages, and
+prints what came of each and of all; with `--progress FILE` it goes on where an earlier run was interrupted. One line of
+the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
 
 - acknowledged: the next hop has exactly one copy;
-- not acknowledged: none, or one that gatekeeper counts as in doubt, or whose session was cut off by a kill.
+- not acknowledged: none, or one that gatekeeper told to be in doubt, or whose session was cut off by a kill.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import asyncio
 import collections
 import contextlib
+import dataclasses
+import json
 import os
 import random
 import re
@@ -21,27 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
+from tests.faults.balance import Attempt, Ledger, Tally
 from tests.peers.instances import ROOT, free_port
-from tests.peers.redis_servers import RedisServer
+from tests.peers.redis_servers import RedisCluster, RedisServer
 
 SESSION_SECONDS = 60.0
-NEAR = 5.0
-"""Seconds around the end of a session within which a kill may have been what ended it: the machine may be busy."""
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One message that a client tried to hand over."""
-
-    id: str
-    dotted: float = 0.0  # when its final dot was said (monotonic time); 0 for never
-    ended: float = 0.0  # when the answer came, or the connection broke
-    answer: str = ""  # to the final dot; "" for none
 
 
 class Sink(asyncio.Protocol):
@@ -87,52 +78,6 @@ class Sink(asyncio.Protocol):
             self._data = True
             return b"354 go on\r\n"
         return b"221 2.0.0 Bye\r\n" if line.startswith(b"QUIT") else b"250 2.1.0 Ok\r\n"
-
-
-@dataclass
-class Ledger:
-    """Both ends, the kills, and what does not balance."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    copies: collections.Counter[str] = field(default_factory=collections.Counter)
-    kills: list[tuple[float, str]] = field(default_factory=list)  # when, and what
-    in_doubt: float = 0.0  # as gatekeeper counts it
-
-    def faults(self) -> list[str]:
-        """Every line that breaks the promise."""
-        found = []
-        unexplained = []
-        for attempt in self.attempts:
-            copies = self.copies[attempt.id]
-            promised = attempt.answer.startswith("250")
-            if copies > 1:
-                found.append(f"{attempt.id}: {copies} copies")
-            elif promised and not copies:
-                found.append(f"{attempt.id}: acknowledged and lost")
-            elif copies and not promised and not self._cut_off(attempt):
-                unexplained.append(attempt.id)
-        if len(unexplained) > self.in_doubt:
-            found += [f"{each}: a copy, no acknowledgement, no kill and nothing counted" for each in unexplained]
-        known = {attempt.id for attempt in self.attempts}
-        found += [f"{each}: a copy that nobody sent" for each in self.copies if each not in known]
-        return found
-
-    def _cut_off(self, attempt: Attempt) -> bool:
-        """Whether its session broke without an answer to its dot, at about the time of a kill."""
-        killed = any(abs(attempt.ended - when) < NEAR for when, _ in self.kills)
-        return killed and attempt.dotted > 0 and not attempt.answer
-
-    def summary(self) -> str:
-        acknowledged = sum(attempt.answer.startswith("250") for attempt in self.attempts)
-        cut = sum(not attempt.answer for attempt in self.attempts)
-        extra = sum(self.copies[attempt.id] == 1 and not attempt.answer.startswith("250") for attempt in self.attempts)
-        kinds = collections.Counter(what for _, what in self.kills)
-        told = ", ".join(f"{count} x {what}" for what, count in sorted(kinds.items()))
-        return (
-            f"{len(self.attempts)} attempts: {acknowledged} acknowledged, each with one copy; {cut} cut off, {extra} of"
-            f" them with a copy; {len(self.kills)} kills ({told}); in doubt as counted: {self.in_doubt:.0f};"
-            f" lines that do not balance: {len(self.faults())}"
-        )
 
 
 class Victim:
@@ -200,37 +145,53 @@ class Victim:
             self.process.kill()
             self.process.wait()
 
-    def in_doubt(self) -> float:
-        """As its metrics say, as far as the counting process has not been killed with it."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return 0.0
-        return sum(float(n) for n in re.findall(r"^gatekeeper_relay_in_doubt_total\S* (\S+)$", text, re.MULTILINE))
+    def doubts(self) -> list[tuple[float, int]]:
+        """As its log tells of them, with the time as monotonic time."""
+        offset = time.time() - time.monotonic()
+        found = re.findall(
+            r"^(\S+) .* port=(\d+) .* note=in_doubt_", self.log.read_text(errors="replace"), re.MULTILINE
+        )
+        return [(datetime.fromisoformat(when).timestamp() - offset, int(port)) for when, port in found]
 
 
-async def run(directory: Path, *, messages: int, store: str, every: float, sessions: int = 20, seed: int = 1) -> Ledger:
-    """Hand over that many messages while something is killed about every `every` seconds. Bounded by an hour."""
+Harm = Callable[[], str]
+"""Does something to those around gatekeeper, and says what; runs in a thread."""
+
+
+async def run(
+    directory: Path,
+    *,
+    messages: int,
+    store: str,
+    every: float,
+    sessions: int = 20,
+    seed: int = 1,
+    harm: Harm | None = None,
+    next_hop: int = 0,
+) -> Ledger:
+    """Hand over that many messages while, about every `every` seconds, something of gatekeeper's is killed, or `harm`
+    is done. Without `next_hop` there is a sink, and its copies are in the ledger. Bounded by an hour.
+    """
     ledger, dice = Ledger(), random.Random(seed)
     loop = asyncio.get_running_loop()
     sink = await loop.create_server(lambda: Sink(ledger.copies), "127.0.0.1", 0)
-    victim = Victim(directory, sink.sockets[0].getsockname()[1], store)
+    victim = Victim(directory, next_hop or sink.sockets[0].getsockname()[1], store)
     try:
         async with asyncio.timeout(3600):
             await _answering(victim)
-            killer = asyncio.create_task(_kill(victim, ledger, dice, every))
+            killer = asyncio.create_task(
+                _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every)
+            )
             async with asyncio.TaskGroup() as group:
                 numbers = iter(range(messages))
                 for n in range(sessions):
                     group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
             killer.cancel()
             await asyncio.gather(killer, return_exceptions=True)
-            await _answering(victim)
-            ledger.in_doubt = await asyncio.to_thread(victim.in_doubt)
     finally:
-        await asyncio.to_thread(victim.stop)
+        await asyncio.to_thread(victim.stop)  # who is still in doubt is told of then
         sink.close()
+    ledger.doubts = victim.doubts()
     return ledger
 
 
@@ -240,6 +201,12 @@ async def _kill(victim: Victim, ledger: Ledger, dice: random.Random, every: floa
         await _answering(victim)  # what is killed has done something since the last time
         await asyncio.sleep(dice.uniform(0.0, 1.8) * every)
         ledger.kills.append((time.monotonic(), await asyncio.to_thread(victim.kill, dice)))
+
+
+async def _harm(harm: Harm, ledger: Ledger, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        ledger.harms.append(await asyncio.to_thread(harm))
 
 
 async def _answering(victim: Victim) -> None:
@@ -263,6 +230,8 @@ async def _client(port: int, numbers: Iterator[int], ledger: Ledger, dice: rando
         ledger.attempts.append(attempt)
         while not await _try(port, attempt, dice):  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
+        if attempt.answer[:1] in {"4", "5"}:
+            await asyncio.sleep(0.1)  # or all would be refused in a moment
 
 
 async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
@@ -271,6 +240,8 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
         if wire is None:
             return False
         reader, writer = wire
+        attempt.began = time.monotonic()
+        attempt.port = writer.get_extra_info("sockname")[1]
         body = b"x" * dice.choice((10, 1000, 20_000))
         try:
             async with asyncio.timeout(SESSION_SECONDS):
@@ -319,22 +290,69 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.ledger", description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between kills, on average")
-    parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
+    parser.add_argument("--store", choices=("sqlite", "redis", "cluster"), default="sqlite")
+    parser.add_argument("--harm", choices=("kill", "store"), default="kill", help="Redis, or a node of three, or ours")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--progress", type=Path, help="a file in which each chapter is noted, and from which it goes on"
+    )
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
+    done = _noted(given.progress, given.store)
+    whole = sum(done, Tally())
+    while whole.attempts < given.messages:
+        messages = min(CHAPTER, given.messages - whole.attempts)
+        tally = _chapter(given.store, messages, harm=given.harm, every=given.every, seed=given.seed + whole.attempts)
+        whole += tally
+        if given.progress is not None:
+            with given.progress.open("a") as notes:
+                notes.write(json.dumps({"store": given.store, **dataclasses.asdict(tally)}) + "\n")
+        print(f"{whole.attempts} of {given.messages}: {tally}", *tally.faults, sep="\n  ", flush=True)
+    print(f"{given.store}: {whole}", *whole.faults, sep="\n  ")
+    return 1 if whole.faults else 0
+
+
+CHAPTER = 2_500
+"""Messages after which everything is started anew."""
+
+
+def _noted(progress: Path | None, store: str) -> list[Tally]:
+    if progress is None or not progress.exists():
+        return []
+    notes = [json.loads(line) for line in progress.read_text().splitlines()]
+    return [Tally(**note) for note in notes if note.pop("store") == store]
+
+
+def _chapter(store: str, messages: int, *, harm: str, every: float, seed: int) -> Tally:
+    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
-        redis = RedisServer(directory / "redis") if given.store == "redis" else None
-        if redis is not None:
-            redis.start()
-        url = f"redis://127.0.0.1:{redis.port}/0" if redis is not None else f"sqlite:{directory}/state.db"
-        try:
-            ledger = asyncio.run(run(directory, messages=given.messages, store=url, every=given.every, seed=given.seed))
-        finally:
-            if redis is not None:
-                redis.stop()
-    sys.stdout.write(f"{given.store}: {ledger.summary()}\n" + "".join(f"  {each}\n" for each in ledger.faults()))
-    return 1 if ledger.faults() else 0
+        url, nodes = f"sqlite:{directory}/state.db", []
+        if store == "redis":
+            nodes = [RedisServer(directory / "redis")]
+            url = f"redis://127.0.0.1:{nodes[0].port}/0"
+        if store == "cluster":
+            cluster = RedisCluster(directory / "cluster")
+            url, nodes = cluster.url, cluster.nodes
+            stack.callback(cluster.stop)
+            cluster.start()
+        elif nodes:
+            stack.callback(nodes[0].stop)
+            nodes[0].start()
+        done = comes_and_goes(nodes[-1]) if harm == "store" else None
+        return asyncio.run(run(directory, messages=messages, store=url, every=every, seed=seed, harm=done)).tally()
+
+
+def comes_and_goes(server: RedisServer) -> Harm:
+    """Stop it, and start it again the next time."""
+
+    def harm() -> str:
+        if server.process is not None and server.process.process.poll() is None:
+            server.kill()
+            return "store away"
+        server.start()
+        return "store back"
+
+    return harm
 
 
 if __name__ == "__main__":

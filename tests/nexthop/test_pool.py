@@ -150,6 +150,7 @@ async def test_a_connection_is_replaced_after_so_many_messages():
 
 
 async def test_no_more_connections_than_allowed():
+    in_use = metrics.NEXT_HOP_IN_USE._value.get()
     async with FakeNextHop() as fake, client_of(fake, max_connections=1, connect=0.05) as hop:
         transaction = hop.transaction(CLIENT, MAIL)
         await transaction.recipients([ONE])
@@ -158,8 +159,11 @@ async def test_no_more_connections_than_allowed():
             await hop.transaction(CLIENT, MAIL).recipients([ONE])
         assert metrics.NEXT_HOP_CONNECTIONS["exhausted"]._value.get() == before + 1
         waiting = asyncio.create_task(hop.transaction(CLIENT, MAIL).recipients([ONE]))
+        await asyncio.sleep(0)
+        assert (metrics.NEXT_HOP_IN_USE._value.get(), metrics.NEXT_HOP_WAITING._value.get()) == (in_use + 1, 1)
         await transaction.send([TEXT], wanted=yes)
         assert await waiting == [OK]
+        assert (metrics.NEXT_HOP_IN_USE._value.get(), metrics.NEXT_HOP_WAITING._value.get()) == (in_use + 1, 0)
 
 
 @pytest.mark.slow

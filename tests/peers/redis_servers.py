@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class RedisServer:
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop()
+
+    def kill(self) -> None:
+        """Without a farewell."""
+        if self.process is not None:
+            self.process.stop(signal.SIGKILL)
 
     def call(self, *words: str) -> str:
         done = subprocess.run(

@@ -211,9 +211,10 @@ async def test_the_replica_takes_over_and_the_store_goes_on(workplace: Path):
     servers.stop()
 
 
-async def test_a_cluster_without_one_node_is_away_and_comes_back(workplace: Path):
+async def test_a_cluster_without_one_node_is_away_and_comes_back(workplace: Path, request: pytest.FixtureRequest):
     need("redis-server")
     servers = RedisCluster(workplace / "redis-cluster-broken")
+    request.addfinalizer(servers.stop)
     servers.start()
     opened = Fallback(RedisStore(Place.read(servers.url)), MemoryStore(), backend="redis")
     await opened.remember("a", accepted=3, refused=0, now=NOW)
@@ -230,7 +231,6 @@ async def test_a_cluster_without_one_node_is_away_and_comes_back(workplace: Path
         await asyncio.sleep(0.05)
     assert not opened.away
     await opened.close()
-    servers.stop()
 
 
 async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path):

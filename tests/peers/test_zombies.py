@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import zone
-from bench.corpus import LISTS, key_record, new_key
 from bench.postscreen import postscreen, unfit
+from gatekeeper.bench import zone
+from gatekeeper.bench.letters import LISTS, key_record, new_key
 from tests.peers.conftest import need
 from tests.peers.instances import Gatekeeper, Postfix, free_port, wait_until
 

@@ -12,7 +12,7 @@ import struct
 from ipaddress import IPv4Address
 from multiprocessing import Process
 
-from bench.corpus import SELECTOR, ZONE
+from gatekeeper.bench.letters import SELECTOR, ZONE
 
 _A, _PTR, _TXT = 1, 12, 16
 _TTL = 3600

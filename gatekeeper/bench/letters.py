@@ -11,6 +11,7 @@ import base64
 import hashlib
 import random
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from ipaddress import IPv4Address
@@ -39,6 +40,10 @@ class Letter:
     helo: str
     sender: str
     wire: bytes
+
+
+Talk = Callable[[Letter], Awaitable[str]]
+"""One message on its way: what went wrong, or ""."""
 
 
 class Writer:
@@ -89,7 +94,7 @@ def key_record(key: rsa.RSAPrivateKey) -> bytes:
 
 def _body(octets: int) -> bytes:
     """Text and HTML side by side, with links, of about that length."""
-    chance = random.Random(7)  # the same text in every run
+    chance = random.Random(7)  # noqa: S311  # the same text in every run
     text = _lines(chance, octets // 3, "{}")
     html = _lines(chance, octets - octets // 3 - 200, '<p>{} <a href="https://www.bench.example/p">more</a></p>')
     return (

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from bench.asking import Talk
-from bench.corpus import RECIPIENT, Letter
+from gatekeeper.bench.letters import RECIPIENT, Letter, Talk
 
 SESSION_SECONDS = 30.0
 
