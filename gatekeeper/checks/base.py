@@ -133,3 +133,12 @@ class Idles(Protocol):
     def idle_at(self, stage: Stage) -> bool:
         """Asked once, at start."""
         ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A check that has something to make before its first mail, and may find then that it cannot be made."""
+
+    def prepare(self) -> None:
+        """Called once the configuration has been read. Raises what says which file and line to mend."""
+        ...
