@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import MESSAGE_FORM, Tools
 from gatekeeper.message.content import read_content
 from gatekeeper.message.parts import HARMLESS
 from gatekeeper.model import Finding, Kind, Mail, Missing, Rule
 
-MIME_AMBIGUOUS = Rule("MIME_AMBIGUOUS", 0.7, "Two mail programs might show two different messages.", Kind.FORM)
-MIME_SLOPPY = Rule("MIME_SLOPPY", 0.1, "The parts of the message break rules that harmless programs break too.", Kind.FORM)
-MIME_LEFT_OUT = Rule("MIME_LEFT_OUT", 0.2, "The message has more parts, or deeper ones, than are read.", Kind.FORM)
+MIME_AMBIGUOUS = Rule(
+    "MIME_AMBIGUOUS", 0.7, "Two mail programs might show two different messages.", Kind.FORM, group=MESSAGE_FORM
+)
+MIME_SLOPPY = Rule(
+    "MIME_SLOPPY",
+    0.1,
+    "The parts of the message break rules that harmless programs break too.",
+    Kind.FORM,
+    group=MESSAGE_FORM,
+)
+MIME_LEFT_OUT = Rule(
+    "MIME_LEFT_OUT", 0.2, "The message has more parts, or deeper ones, than are read.", Kind.FORM, group=MESSAGE_FORM
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,5 +66,7 @@ class Mime:
             found.append(Finding(rule.name, evidence, ", ".join(evidence.ambiguities).replace("_", " ")))
         if content.left_out:
             budgets = tuple(each.value for each in content.left_out)
-            found.append(Finding(MIME_LEFT_OUT.name, LeftOutEvidence(budgets), f"beyond the budget: {', '.join(budgets)}"))
+            found.append(
+                Finding(MIME_LEFT_OUT.name, LeftOutEvidence(budgets), f"beyond the budget: {', '.join(budgets)}")
+            )
         return found

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Final
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import MESSAGE_FORM, Tools
 from gatekeeper.message.content import Content, read_content
-from gatekeeper.model import Finding, Group, Mail, Message, Missing, Rule, setting
+from gatekeeper.model import Finding, Group, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.rules.facts import Surroundings
+from gatekeeper.rules.rule import ContentRule
 from gatekeeper.rules.ruleset import Match, Ruleset, ruleset
 
 AT_ONCE: Final = 64 * 1024
@@ -46,17 +47,15 @@ class Rules:
 
     def rules(self) -> Sequence[Rule]:
         """Raises RulesUnusable."""
-        groups = self.ruleset.groups
-        return [
-            Rule(
-                each.name,
-                each.score,
-                each.about,
-                each.kind,
-                group=Group(f"RULES_GROUP_{each.group.upper()}", groups[each.group]) if each.group else None,
-            )
-            for each in self.ruleset.rules
-        ]
+        return [self._rule(each) for each in self.ruleset.rules]
+
+    def switched_off(self) -> Sequence[Rule]:
+        """Those that are not looked for, and may be given a score all the same."""
+        return [self._rule(each) for each in (*self.ruleset.switched_off, *self.ruleset.left_out)]
+
+    def _rule(self, each: ContentRule) -> Rule:
+        group = MESSAGE_FORM if each.kind is Kind.FORM else _group(each.group, self.ruleset.groups)
+        return Rule(each.name, each.score, each.about, each.kind, group=group)
 
     def prepare(self) -> None:
         """Compile the rules now, and not at the first message. Raises RulesUnusable."""
@@ -67,13 +66,17 @@ class Rules:
         if message is None:
             return ()
         content = await read_content(message)
-        around = Surroundings(tools.hostname, tools.domains, self.ruleset.brands)
+        around = Surroundings(tools.hostname, tools.domains)
         if sum(len(text.seen) + len(text.hidden) for text in content.texts) > AT_ONCE:
             return await asyncio.to_thread(self._found, mail, message, content, around)
         return self._found(mail, message, content, around)
 
     def _found(self, mail: Mail, message: Message, content: Content, around: Surroundings) -> list[Finding]:
         return [_finding(match) for match in self.ruleset.matches(mail, message, content, around)]
+
+
+def _group(name: str, caps: Mapping[str, float]) -> Group | None:
+    return Group(f"RULES_GROUP_{name.upper()}", caps[name]) if name else None
 
 
 def _finding(match: Match) -> Finding:

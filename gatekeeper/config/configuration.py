@@ -28,6 +28,7 @@ import gatekeeper.store.opening
 import gatekeeper.wire.process
 from gatekeeper import pipeline
 from gatekeeper.checks.base import Check, Prepares
+from gatekeeper.checks.rules import Rules
 from gatekeeper.config import loading, shape
 from gatekeeper.config.loading import ConfigurationError, Problem
 from gatekeeper.config.positions import nearest_line, positions
@@ -242,6 +243,8 @@ def _checks(source: loading.Document) -> tuple[list[Check], list[Rule], list[str
         if enabled:
             checks.append(check)
         rules += _sound(source, path, found)
+        if isinstance(check, Rules):
+            rules += check.switched_off()
     _names(source, rules)
     return checks, rules, wrong
 

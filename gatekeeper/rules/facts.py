@@ -6,12 +6,12 @@ A fact that does not hold is 0 and is not told. Names are those that conditions 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from gatekeeper.message.content import Content
-from gatekeeper.message.domains import own_label, registered_domain
+from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import Author, author_of, header_of
 from gatekeeper.message.links import Place, Trait
 from gatekeeper.model import Mail, Message
@@ -82,7 +82,7 @@ FACTS: Final[Mapping[str, str]] = {
     "message_id_ours": "The Message-ID is of one of our own domains, and the author is not.",
     "message_id_free": "The Message-ID is of a large provider whose mail always comes over its own servers, and it did not.",
     "received": "Received fields.",
-    "received_forged": "Received fields that no mail server writes: impossible addresses or dates.",
+    "received_forged": "Received fields that no mail server writes: impossible addresses, or a date without a year.",
     "received_backwards": "Times at which a Received field is more than a day later than the one above it.",
     "received_ours": "Received fields in which a server of ours by name has had the message before.",
 }
@@ -121,18 +121,14 @@ _OPT_OUT = re.compile(
 )
 _NAME_ADDRESS = re.compile(r"[\w.+-]{1,64}@([\w-]{1,63}(?:\.[\w-]{1,63}){1,8})", re.ASCII)
 _DIGITS = re.compile(r"\d{4}")
-_WORDS_OF_NAME = 12
-LONGEST_BRAND = 3
-"""Words of a brand's name at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the facts are seen against. `brands` maps a brand's name, normalised, to the domains it writes from."""
+    """What the facts are seen against: our own name and domains."""
 
     hostname: str = ""
     domains: frozenset[str] = frozenset()
-    brands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def facts_of(
@@ -152,7 +148,6 @@ def facts_of(
     _others(header, author, home, found)
     _subject(header, found)
     _list(header, found)
-    _brands(header, author, content, seen, home, around.brands, found)
     trace_facts(header, home, around.hostname, around.domains, found)
     return {name: number for name, number in found.items() if number}
 
@@ -284,47 +279,3 @@ def _list(header: Header, found: dict[str, int]) -> None:
     found["automatic"] = int(automatic is not None and automatic.text.strip().lower() != "no")
     precedence = header.first("precedence")
     found["bulk"] = int(precedence is not None and precedence.text.strip().lower() in {"bulk", "list", "junk"})
-
-
-def _brands(
-    header: Header,
-    author: Author,
-    content: Content,
-    seen: str,
-    home: str,
-    brands: Mapping[str, tuple[str, ...]],
-    found: dict[str, int],
-) -> None:
-    if not brands:
-        return
-    names = " ".join(decode_words(box.name[:500]) for box in author.mailboxes[:3] if box.name)
-    own = {home, own_label(home)}
-
-    def strange(text: str) -> str:
-        for brand in brands_in(normalise(text), brands):
-            if own.isdisjoint(brands[brand]) and brand.replace(" ", "") not in own:
-                return brand
-        return ""
-
-    found["brand_name"] = int(bool(names and strange(names)))
-    subject = header.first("subject")
-    named = strange(decode_words(subject.text[:500])) if subject is not None else ""
-    found["brand_subject"] = int(bool(named))
-    if not named:
-        named = strange(seen[:300])
-    if named and found["links"]:
-        known = {*brands[named], named.replace(" ", "")}
-        domains = {link.url.domain for link in content.links if link.place in _SEEN_PLACES}
-        found["brand_links"] = int(
-            domains.isdisjoint(known) and not any(own_label(domain) in known for domain in domains if domain)
-        )
-
-
-def brands_in(text: str, brands: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """The brands that normalised text names, each word for word."""
-    words = [word.strip(".,:;!?()[]\"'|") for word in text.split()[: _WORDS_OF_NAME * 4]]
-    for at in range(len(words)):
-        for count in range(1, LONGEST_BRAND + 1):
-            name = " ".join(words[at : at + count]).removesuffix("'s")
-            if name in brands:
-                yield name

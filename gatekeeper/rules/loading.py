@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.model import Kind
+from gatekeeper.rules.brands import LONGEST as LONGEST_BRAND
+from gatekeeper.rules.brands import brand_pattern
 from gatekeeper.rules.condition import (
     DEEPEST,
     AtLeast,
@@ -19,9 +21,10 @@ from gatekeeper.rules.condition import (
     Pattern,
     parse,
 )
-from gatekeeper.rules.facts import FACTS, LONGEST_BRAND
+from gatekeeper.rules.facts import FACTS
 from gatekeeper.rules.files import Source
 from gatekeeper.rules.rule import (
+    BRAND,
     HEADER,
     NORMALISED,
     PLACES,
@@ -113,7 +116,9 @@ class Loader:
             if not _PATTERN_NAME.fullmatch(name):
                 self._problem(file, ("groups", name), "a group's name is in small letters")
             elif isinstance(cap, bool) or not isinstance(cap, int | float) or not (math.isfinite(cap) and cap > 0):
-                self._problem(file, ("groups", name), "must be a number above 0: the most that its rules count together")
+                self._problem(
+                    file, ("groups", name), "must be a number above 0: the most that its rules count together"
+                )
             elif name in self._groups:
                 self._problem(file, ("groups", name), "another file has given it a cap already")
             else:
@@ -131,6 +136,7 @@ class Loader:
                 self._problem(file, path, f'"{strange[0]}" is no registered domain: write "{mend}"')
             else:
                 self._brands[name] = tuple(dict.fromkeys([*self._brands.get(name, ()), *domains]))
+                self._expression(Expression(BRAND, brand_pattern(name)), file, path)
 
     # --- one rule ------------------------------------------------------------------------------------------------
 
@@ -153,6 +159,8 @@ class Loader:
         if group and group not in self._groups:
             mend = f"write {group} = 2.0 under [groups]"
             self._problem(file, (name, "group"), f'"{group}" has no cap: {mend}{_near(group, self._groups)}')
+        if group and kind == "form":
+            self._problem(file, (name, "group"), "rules of kind form have a cap together: leave the group out")
         match, no_match = (self._messages(name, key) for key in ("match", "no_match"))
         if len(self.problems) > before:
             return None
@@ -184,7 +192,9 @@ class Loader:
         given = [given] if isinstance(given, str) else given
         if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
             must = "must" if key == "match" else "must not"
-            self._problem(file, (rule, key), f"is required: a whole message in '''...''' that it {must} match, or a list")
+            self._problem(
+                file, (rule, key), f"is required: a whole message in '''...''' that it {must} match, or a list"
+            )
             return ()
         return tuple(given)
 
@@ -207,14 +217,14 @@ class Loader:
                 self._place(rule, file, ("header", field), value, HEADER + field, found)
         return found
 
-    def _place(
-        self, rule: str, file: str, key: tuple[str, ...], value: Any, place: str, found: dict[str, int]
-    ) -> None:
+    def _place(self, rule: str, file: str, key: tuple[str, ...], value: Any, place: str, found: dict[str, int]) -> None:
         called = key[-1].replace("-", "_")
         for name, pattern in (value if isinstance(value, dict) else {called: value}).items():
             path = (rule, *key, name) if isinstance(value, dict) else (rule, *key)
             if not isinstance(pattern, str) or not pattern:
-                self._problem(file, path, "must be a pattern in single quotes, such as 'gift ?card', or a table of them")
+                self._problem(
+                    file, path, "must be a pattern in single quotes, such as 'gift ?card', or a table of them"
+                )
             elif not _PATTERN_NAME.fullmatch(name) or (name in FACTS and isinstance(value, dict)):
                 taken = "is a fact's name" if name in FACTS else "is no name for a pattern: small letters, digits and _"
                 self._problem(file, path, f"{taken}; give it another")
@@ -223,11 +233,13 @@ class Loader:
             elif wrong := _unfit(pattern, place):
                 self._problem(file, path, wrong)
             else:
-                expression = Expression(place, pattern)
-                if expression not in self._expressions:
-                    self._expressions[expression] = len(self._expressions)
-                    self._owners.append((file, path))
-                found[name] = self._expressions[expression]
+                found[name] = self._expression(Expression(place, pattern), file, path)
+
+    def _expression(self, expression: Expression, file: str, path: tuple[str, ...]) -> int:
+        if expression not in self._expressions:
+            self._expressions[expression] = len(self._expressions)
+            self._owners.append((file, path))
+        return self._expressions[expression]
 
     # --- its condition -------------------------------------------------------------------------------------------
 
@@ -248,7 +260,9 @@ class Loader:
                 if several:
                     found = several[0] if len(several) == 1 else AtLeast(len(several), several)
                 else:
-                    self._problem(file, (name,), "has neither a pattern nor a condition: write seen = '…' or when = \"…\"")
+                    self._problem(
+                        file, (name,), "has neither a pattern nor a condition: write seen = '…' or when = \"…\""
+                    )
             elif not isinstance(when, str):
                 self._problem(file, (name, "when"), 'must be a condition in quotes, such as "links > 0 and not list"')
             else:
@@ -311,8 +325,10 @@ def _unfit(pattern: str, place: str) -> str:
             if pattern[at + 1 : at + 2] in set("?*+{"):
                 return f"what is repeated after '{sign}' would be a single octet: write (?:{sign}){pattern[at + 1]}"
         if place in NORMALISED and not sign.isspace() and (plain := normal_sign(sign)) != sign:
-            return f"the text there is normalised, and never has '{sign}': write '{plain}'" if plain else (
-                f"the text there is normalised, and never has U+{ord(sign):04X}: leave it out"
+            return (
+                f"the text there is normalised, and never has '{sign}': write '{plain}'"
+                if plain
+                else (f"the text there is normalised, and never has U+{ord(sign):04X}: leave it out")
             )
         at += 1
     return ""

@@ -22,6 +22,8 @@ PLACES: Final = {
 }
 """Where a pattern may look, beside `header.NAME`."""
 NORMALISED: Final = frozenset({"subject", "author", "seen", "hidden", "text", "names"})
+BRAND: Final = "brand"
+"""The place of a brand's name: the author's name, the subject and the beginning of the text."""
 HEADER: Final = "header:"
 """Begins the place of a header field, whose name follows in lower case."""
 

@@ -8,16 +8,18 @@ from functools import cached_property, lru_cache
 from typing import Final
 
 from gatekeeper.message.content import Content
+from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Place
 from gatekeeper.model import Mail, Message
 from gatekeeper.rules import automaton
 from gatekeeper.rules.automaton import Automaton, PatternError, cache_directory
+from gatekeeper.rules.brands import BEGINNING, brand_facts, brand_pattern
 from gatekeeper.rules.condition import Fact, Pattern, Token, holds, named, triggers
 from gatekeeper.rules.facts import Surroundings, facts_of
 from gatekeeper.rules.files import read_files, stamps
 from gatekeeper.rules.loading import Loader, check_names
-from gatekeeper.rules.rule import HEADER, Compiled, ContentRule, Expression, RuleProblem, RulesUnusable
+from gatekeeper.rules.rule import BRAND, HEADER, Compiled, ContentRule, Expression, RuleProblem, RulesUnusable
 from gatekeeper.rules.text import normalise
 from gatekeeper.wire.headers import decode_words
 
@@ -54,7 +56,8 @@ class Ruleset:
         self.brands = found.brands
         self.groups = found.groups
         self.expressions = found.expressions
-        on = [each for each in found.rules if each.rule.name not in set(disabled)]
+        on = [each for each in found.rules if each.rule.name not in disabled]
+        self.switched_off = tuple(each.rule for each in found.rules if each.rule.name in disabled)
         self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _has_pattern(each))
         self._rules = [each for each in on if automaton.AVAILABLE or not _has_pattern(each)]
         self._always: list[int] = []
@@ -66,6 +69,10 @@ class Ruleset:
             for token in tokens or ():
                 self._by_token.setdefault(token, []).append(index)
         self._accepted = _accepted(found.expressions)
+        names = {brand_pattern(name): name for name in found.brands}
+        self._brand_names = {
+            number: names[each.pattern] for number, each in enumerate(found.expressions) if each.place == BRAND
+        }
         self._fields = [place.removeprefix(HEADER) for place in self._accepted if place.startswith(HEADER)]
 
     @property
@@ -85,7 +92,9 @@ class Ruleset:
         except PatternError as wrong:
             file, path = ("", ("paths",)) if wrong.number is None else self._loader.owner(wrong.number)
             mend = "docs/rules.md says what patterns may have"
-            raise RulesUnusable([RuleProblem(file, path, f"the engine cannot take this pattern: {wrong}; {mend}")]) from None
+            raise RulesUnusable(
+                [RuleProblem(file, path, f"the engine cannot take this pattern: {wrong}; {mend}")]
+            ) from None
 
     def matches(self, mail: Mail, message: Message, content: Content, around: Surroundings) -> list[Match]:
         """Every rule that the message meets. In time linear in what is looked at, which is bounded."""
@@ -93,15 +102,22 @@ class Ruleset:
         hidden, hidden_parts = _texts((text.part.number, text.hidden) for text in content.texts if text.hidden)
         facts = facts_of(mail, message, content, seen, hidden, around)
         hits: dict[int, str] = {}  # where each pattern matched first
+        named_brands: dict[str, list[str]] = {}
         for place, text in self._views(message, content, seen, hidden):
             accepted = self._accepted.get(place)
             if not accepted or not text:
                 continue
             octets = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
             for number, end in self._automaton.scan(octets).items():
-                if number in accepted and number not in hits:
+                if number in self._brand_names:
+                    if place != "seen" or end <= BEGINNING:
+                        named_brands.setdefault(place, []).append(self._brand_names[number])
+                elif number in accepted and number not in hits:
                     parts = seen_parts if place == "seen" else hidden_parts if place == "hidden" else ()
                     hits[number] = _called(place, octets, end, parts)
+        if named_brands:
+            domains = author_of(message).domains
+            facts |= brand_facts(named_brands, self.brands, content, registered_domain(domains[0]) if domains else "")
         due = set(self._always)
         for token in (*hits, *facts):
             due.update(self._by_token.get(token, ()))
@@ -111,9 +127,7 @@ class Ruleset:
             if holds(self._rules[index].condition, hits.keys(), facts)
         ]
 
-    def _views(
-        self, message: Message, content: Content, seen: str, hidden: str
-    ) -> Iterator[tuple[str, str | bytes]]:
+    def _views(self, message: Message, content: Content, seen: str, hidden: str) -> Iterator[tuple[str, str | bytes]]:
         header = header_of(message)
         yield "seen", seen
         yield "subject", "\n".join(normalise(decode_words(one.text[:2000])) for one in header.all("subject")[:3])
@@ -134,6 +148,10 @@ class Ruleset:
                 yield HEADER + name, "\n".join([decode_words(one.text[:FIELD_MOST]) for one in fields[:FIELDS_MOST]])
 
 
+_VIEWS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("subject", "seen"), BRAND: ("author", "subject", "seen")}
+"""Places that are several views."""
+
+
 def _has_pattern(each: Compiled) -> bool:
     return any(isinstance(one, Pattern) for one in named(each.condition))
 
@@ -142,7 +160,7 @@ def _accepted(expressions: Sequence[Expression]) -> dict[str, frozenset[int]]:
     """Which expressions count in which view of the message."""
     found: dict[str, set[int]] = {}
     for number, each in enumerate(expressions):
-        for place in ("subject", "seen") if each.place == "text" else (each.place,):
+        for place in _VIEWS.get(each.place, (each.place,)):
             found.setdefault(place, set()).add(number)
     return {place: frozenset(numbers) for place, numbers in found.items()}
 

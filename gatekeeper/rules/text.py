@@ -15,8 +15,10 @@ from gatekeeper.message.lookalike import drawn_in_ascii
 _ASCII = bytes(range(128))
 _FEW = 12
 """Different characters up to which replacing one after the other is faster than a table."""
-_CONTROLS = dict.fromkeys([*range(9), 0x0B, *range(0x0E, 0x20), 0x7F], " ")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_ONE_OCTET = bytes([0x20 if sign < 0x20 or sign == 0x7F else sign for sign in range(128)]).lower() + bytes(
+    range(128, 256)
+)
+"""What becomes of an octet: of ASCII by itself; others are parts of characters."""
 _DASHES = frozenset("‐‑‒–—―−﹘﹣－")
 _SINGLE = frozenset("‘’‚‛′´ʼ＇")
 _DOUBLE = frozenset("“”„‟″«»＂")
@@ -26,12 +28,12 @@ _FOREIGN = re.compile("[\u0370-\u058f]")
 
 def normalise(text: str) -> str:
     """The text in its one spelling. What is normalised already stays as it is. In linear time."""
-    text = text.lower()
     if not text.isascii():
-        text = _plain(text)
-    if _CONTROL.search(text):
-        text = text.translate(_CONTROLS)
-    return " ".join(text.split())
+        text = _plain(text.lower())
+    text = text.encode("utf-8", "replace").translate(_ONE_OCTET).decode()
+    while "  " in text:  # each turn halves the longest run
+        text = text.replace("  ", " ")
+    return text.strip()
 
 
 def normal_sign(sign: str) -> str:

@@ -14,7 +14,8 @@ MOST: Final = 30
 DAY: Final = 86_400.0
 
 _MESSAGE_ID = re.compile(r"<[^<>@\s]{1,250}@([^<>@\s]{1,250})>")
-_ADDRESS = re.compile(r"[\[(]((?:\d{1,6}\.){3}\d{1,6})[\])]")
+_ADDRESS = re.compile(r"\[((?:\d{1,6}\.){3}\d{1,6})\]")  # in brackets: in parentheses stand versions too
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _BY = re.compile(r"\bby ([\w.-]{1,255})", re.IGNORECASE | re.ASCII)
 _PROVIDERS: Final = {
     "mail.gmail.com": "google",
@@ -36,7 +37,8 @@ def trace_facts(header: Header, home: str, hostname: str, domains: frozenset[str
         text = one.text[:2000]
         when = parse_date(text.rpartition(";")[2].strip()) if ";" in text else None
         impossible = any(int(part) > 255 for address in _ADDRESS.findall(text) for part in address.split("."))
-        if impossible or (when is None and ";" in text):
+        undated = when is None and ";" in text and not _YEAR.search(text.rpartition(";")[2])
+        if impossible or undated:
             found["received_forged"] = found.get("received_forged", 0) + 1
         if when is not None:
             if above is not None and when > above + DAY:

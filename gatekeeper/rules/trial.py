@@ -38,7 +38,7 @@ def tried(rules: Ruleset, text: str) -> list[Match]:
     """Every rule that a message met, as it would here. Return-Path and Delivered-To stand for the envelope."""
     message = read_message(text.encode("utf-8", "surrogateescape"))
     mail = Mail(Session("trial", "check", 0.0), _envelope(message), message)
-    return rules.matches(mail, message, content_of(message), Surroundings(HOSTNAME, DOMAINS, rules.brands))
+    return rules.matches(mail, message, content_of(message), Surroundings(HOSTNAME, DOMAINS))
 
 
 def _envelope(message: Message) -> Envelope:
@@ -50,6 +50,4 @@ def _envelope(message: Message) -> Envelope:
 
 
 def _boxes(message: Message, name: str) -> list[Address]:
-    return [
-        box.address for field in header_of(message).all(name) for box in parse_address_list(field.value).mailboxes
-    ]
+    return [box.address for field in header_of(message).all(name) for box in parse_address_list(field.value).mailboxes]
