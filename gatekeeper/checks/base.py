@@ -17,8 +17,8 @@ from gatekeeper.model import Finding, Group, Mail, Missing, Rule, Session, Stage
 from gatekeeper.store.base import Store
 
 MESSAGE_FORM: Final = Group("MESSAGE_GROUP_FORM", 2.2)
-"""How a message is made, whoever finds it: header, MIME, trace, commercial law. So many things can be sloppy about wanted
-mail that only a cap keeps all of them, with HELO and reverse DNS, below `tag`.
+"""How a message is made, whoever finds it: header, MIME, trace, commercial law. So many things can be sloppy about
+wanted mail that only a cap keeps all of them, with HELO and reverse DNS, below `tag`.
 """
 
 

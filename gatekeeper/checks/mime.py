@@ -51,7 +51,7 @@ class Mime:
     def rules(self) -> Sequence[Rule]:
         return (MIME_AMBIGUOUS, MIME_SLOPPY, MIME_LEFT_OUT)
 
-    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:  # noqa: ARG002
         if mail.message is None:
             return ()
         content = await read_content(mail.message)

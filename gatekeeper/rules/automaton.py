@@ -14,6 +14,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -110,7 +111,7 @@ def _sizes(patterns: Sequence[bytes]) -> list[int]:
 
 def _name(patterns: Sequence[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{hyperscan.__version__} {_processor()}".encode())
+    digest.update(f"{version('hyperscan')} {_processor()}".encode())
     for pattern in patterns:
         digest.update(len(pattern).to_bytes(4) + pattern)
     return f"rules-{digest.hexdigest()}.automaton"

@@ -1,4 +1,4 @@
-"""Whose name a message uses, and whether it may: names are data (`[brands]` in a file of rules), matched with the rest."""
+"""Whose name a message uses, and whether it may: the names are data (`[brands]`), matched together with the rules."""
 
 from __future__ import annotations
 

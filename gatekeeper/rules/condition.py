@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +75,7 @@ class AtLeast:
 Condition = Pattern | Fact | Not | AtLeast
 
 
-def holds(condition: Condition, hits: Set[int], facts: Mapping[str, int]) -> bool:
+def holds(condition: Condition, hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
     """Whether it is true of a message: `hits` are the patterns that matched."""
     match condition:
         case Pattern(number):

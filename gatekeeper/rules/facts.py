@@ -80,7 +80,7 @@ FACTS: Final[Mapping[str, str]] = {
     "message_id_malformed": "The Message-ID is not `<left@right>` (RFC 5322 section 3.6.4).",
     "message_id_local": "The Message-ID's right side is no name of the Internet's.",
     "message_id_ours": "The Message-ID is of one of our own domains, and the author is not.",
-    "message_id_free": "The Message-ID is of a large provider whose mail always comes over its own servers, and it did not.",
+    "message_id_free": "The Message-ID is of a large provider over whose servers the message did not come.",
     "received": "Received fields.",
     "received_forged": "Received fields that no mail server writes: impossible addresses, or a date without a year.",
     "received_backwards": "Times at which a Received field is more than a day later than the one above it.",
@@ -132,7 +132,7 @@ class Surroundings:
 
 
 def facts_of(
-    mail: Mail, message: Message, content: Content, seen: str, hidden: str, around: Surroundings
+    mail: Mail, message: Message, content: Content, *, seen: str, hidden: str, around: Surroundings
 ) -> dict[str, int]:
     """Every fact that is not 0. `seen` and `hidden` are the normalised texts. Takes bounded time."""
     header = header_of(message)

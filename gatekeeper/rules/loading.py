@@ -193,7 +193,7 @@ class Loader:
         if not isinstance(given, list) or not given or not all(isinstance(one, str) for one in given):
             must = "must" if key == "match" else "must not"
             self._problem(
-                file, (rule, key), f"is required: a whole message in '''...''' that it {must} match, or a list"
+                file, (rule, key), f"is required: a message in '''...''' that it {must} match, or a list of them"
             )
             return ()
         return tuple(given)
@@ -203,7 +203,7 @@ class Loader:
         found: dict[str, int] = {}
         for place in PLACES:
             if place in table:
-                self._place(rule, file, (place,), table[place], place, found)
+                self._place(rule, file, (place,), table[place], place, found=found)
         header = table.get("header", {})
         if not isinstance(header, dict):
             self._problem(file, (rule, "header"), "must name a field: header.x-mailer = '…'")
@@ -214,10 +214,12 @@ class Loader:
             elif field != field.lower():
                 self._problem(file, (rule, "header", field), f"write it in small letters: header.{field.lower()}")
             else:
-                self._place(rule, file, ("header", field), value, HEADER + field, found)
+                self._place(rule, file, ("header", field), value, HEADER + field, found=found)
         return found
 
-    def _place(self, rule: str, file: str, key: tuple[str, ...], value: Any, place: str, found: dict[str, int]) -> None:
+    def _place(
+        self, rule: str, file: str, key: tuple[str, ...], value: Any, place: str, *, found: dict[str, int]
+    ) -> None:
         called = key[-1].replace("-", "_")
         for name, pattern in (value if isinstance(value, dict) else {called: value}).items():
             path = (rule, *key, name) if isinstance(value, dict) else (rule, *key)
@@ -299,7 +301,7 @@ class Loader:
 
 
 def _unfit(pattern: str, place: str) -> str:
-    """Why a pattern cannot be right, with the mend; "" where it can. Whether the engine takes it is the engine's say."""
+    """Why a pattern cannot be right, with the mend; "" where it can. The engine may refuse it all the same."""
     if len(pattern) > LONGEST:
         return f"it has more than {LONGEST} characters: make several of it"
     if _LOOKS_AROUND.search(re.sub(r"\\[^1-9]", "", pattern)):

@@ -100,7 +100,7 @@ class Ruleset:
         """Every rule that the message meets. In time linear in what is looked at, which is bounded."""
         seen, seen_parts = _texts((text.part.number, text.seen) for text in content.texts)
         hidden, hidden_parts = _texts((text.part.number, text.hidden) for text in content.texts if text.hidden)
-        facts = facts_of(mail, message, content, seen, hidden, around)
+        facts = facts_of(mail, message, content, seen=seen, hidden=hidden, around=around)
         hits: dict[int, str] = {}  # where each pattern matched first
         named_brands: dict[str, list[str]] = {}
         for place, text in self._views(message, content, seen, hidden):
@@ -119,7 +119,8 @@ class Ruleset:
             domains = author_of(message).domains
             facts |= brand_facts(named_brands, self.brands, content, registered_domain(domains[0]) if domains else "")
         due = set(self._always)
-        for token in (*hits, *facts):
+        tokens: list[Token] = [*hits, *facts]
+        for token in tokens:
             due.update(self._by_token.get(token, ()))
         return [
             _match(self._rules[index], hits, facts)

@@ -1,4 +1,4 @@
-"""Where a message says it has been: Received (RFC 5321 §4.4) and Message-ID (RFC 5322 §3.6.4), and what cannot be so."""
+"""Where a message says it has been: Received (RFC 5321 §4.4), Message-ID (RFC 5322 §3.6.4), and what cannot be so."""
 
 from __future__ import annotations
 
