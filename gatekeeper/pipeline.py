@@ -23,9 +23,11 @@ from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
 from gatekeeper.checks.links import Links
 from gatekeeper.checks.manners import Manners
+from gatekeeper.checks.mime import Mime
 from gatekeeper.checks.operator_lists import OperatorLists
 from gatekeeper.checks.rates import Rates
 from gatekeeper.checks.reverse_dns import ReverseDns
+from gatekeeper.checks.rules import Rules
 from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
@@ -40,7 +42,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links, Mime, Rules), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from gatekeeper.dns.desk import Desk
 from gatekeeper.dns.resolver import Resolver
-from gatekeeper.model import Finding, Mail, Missing, Rule, Session, Stage
+from gatekeeper.model import Finding, Group, Mail, Missing, Rule, Session, Stage
 from gatekeeper.store.base import Store
+
+MESSAGE_FORM: Final = Group("MESSAGE_GROUP_FORM", 2.2)
+"""How a message is made, whoever finds it: header, MIME, trace, commercial law. So many things can be sloppy about
+wanted mail that only a cap keeps all of them, with HELO and reverse DNS, below `tag`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +137,13 @@ class Idles(Protocol):
 
     def idle_at(self, stage: Stage) -> bool:
         """Asked once, at start."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A check that has something to make before its first mail, and may find then that it cannot be made."""
+
+    def prepare(self) -> None:
+        """Called once the configuration has been read. Raises what says which file and line to mend."""
         ...

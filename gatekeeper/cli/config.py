@@ -21,7 +21,8 @@ def check(
 ) -> None:
     """Say what is wrong with a configuration, with line and mend; exit status 2 when anything is.
 
-    The files of signing keys are read too, as whoever calls this: try it as the user that gatekeeper runs as.
+    The files of signing keys are read too, as whoever calls this: try it as the user that gatekeeper runs as. Each rule
+    of `[checks.rules]` is tried with its own test messages.
 
     Example: gatekeeper config check /etc/gatekeeper/gatekeeper.toml
     """
@@ -29,6 +30,9 @@ def check(
     unusable = _unusable_keys(found)
     if unusable:
         fail(*(f"{file or config}: [[mailauth.signing.keys]]: {sentence}" for sentence in unusable))
+    failed = _failed_rules(found)
+    if failed:
+        fail(*failed)
     servers = [name for name in ("smtp", "http") if getattr(found.servers, name)]
     opened = ", ".join(servers) or "no server: add [servers.smtp] to take mail"
     typer.echo(f"{file or config}: good; {len(found.checks)} checks; {opened}")
@@ -45,6 +49,16 @@ def _unusable_keys(found: Configuration) -> list[str]:
         except SigningUnusable as unusable:
             sentences.append(str(unusable))
     return sentences
+
+
+def _failed_rules(found: Configuration) -> list[str]:
+    """Rules whose own test messages do not come out as they say; they would work, and not as meant."""
+    from gatekeeper.checks.rules import Rules
+    from gatekeeper.config.configuration import rule_problem
+    from gatekeeper.rules.trial import failures
+
+    check = found.check(Rules.name)
+    return [str(rule_problem(each)) for each in failures(check.ruleset)] if isinstance(check, Rules) else []
 
 
 @config.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,13 @@ import gatekeeper.servers.smtp_settings
 import gatekeeper.store.opening
 import gatekeeper.wire.process
 from gatekeeper import pipeline
-from gatekeeper.checks.base import Check
+from gatekeeper.checks.base import Check, Prepares
+from gatekeeper.checks.rules import Rules
 from gatekeeper.config import loading, shape
 from gatekeeper.config.loading import ConfigurationError, Problem
+from gatekeeper.config.positions import nearest_line, positions
 from gatekeeper.model import Rule, setting
+from gatekeeper.rules.rule import RuleProblem, RulesUnusable
 from gatekeeper.wire.address import normal_domain
 
 SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
@@ -156,7 +160,14 @@ def load(path: str, *, named: str | None = None) -> Configuration:
     except UnicodeDecodeError as wrong:
         line = raw.count(b"\n", 0, wrong.start) + 1
         raise ConfigurationError([Problem(file, line, "", "not UTF-8 text: save the file as UTF-8")]) from None
-    return read(text, file)
+    found = read(text, file)
+    try:
+        for check in found.checks:
+            if isinstance(check, Prepares):
+                check.prepare()
+    except RulesUnusable as unusable:
+        raise ConfigurationError([rule_problem(each, file) for each in unusable.problems]) from None
+    return found
 
 
 def defaults() -> Configuration:
@@ -219,10 +230,43 @@ def _checks(source: loading.Document) -> tuple[list[Check], list[Rule], list[str
         if check is None:
             wrong.append(kind.name)
             continue
+        try:
+            found = check.rules()
+        except RulesUnusable as unusable:
+            wrong.append(kind.name)
+            for each in unusable.problems:
+                if each.file:
+                    source.problems.append(rule_problem(each))
+                else:  # a setting of the check's own
+                    source.problem((*path, *each.path), each.text)
+            continue
         if enabled:
             checks.append(check)
-        rules += _sound(source, path, check.rules())
+        rules += _sound(source, path, found)
+        if isinstance(check, Rules):
+            rules += check.switched_off()
+    _names(source, rules)
     return checks, rules, wrong
+
+
+def _names(source: loading.Document, rules: Iterable[Rule]) -> None:
+    """Rules from files may not take the names of others: a score would count for both."""
+    for name, times in Counter(rule.name for rule in rules).items():
+        if times > 1:
+            source.problem(("checks", "rules", "paths"), f"a check has a rule {name} already: give yours another name")
+
+
+def rule_problem(problem: RuleProblem, file: str = "") -> Problem:
+    """A mistake in a file of rules, with its line; `file` is the configuration's, for one that is in no other."""
+    if not problem.file:
+        return Problem(file, 0, ".".join(("checks", "rules", *problem.path)), problem.text)
+    line = problem.line
+    if not line and problem.path:
+        try:
+            line = nearest_line(positions(Path(problem.file).read_text("utf-8-sig")), problem.path)
+        except (OSError, UnicodeDecodeError):
+            line = 0
+    return Problem(problem.file, line, ".".join(problem.path), problem.text)
 
 
 def _sound(source: loading.Document, path: tuple[str, ...], rules: Iterable[Rule]) -> Iterable[Rule]:

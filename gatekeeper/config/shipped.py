@@ -94,6 +94,8 @@ EXAMPLES: Final[MappingProxyType[str, Any]] = MappingProxyType(
         ),
         "checks.uribl.ignore": ("example.org",),
         "checks.links.ignore": ("example.org",),
+        "checks.rules.paths": ("/etc/gatekeeper/rules/*.toml",),
+        "checks.rules.disabled": ("SUBJECT_SHOUTS",),
         "checks.links.shorteners": ("go.example.org",),
     }
 )

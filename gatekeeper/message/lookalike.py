@@ -178,3 +178,8 @@ def imitated_brand(domain: str) -> str:
     label = own_label(unicode_of(domain))
     brand = _BRANDS_BY_LOOK.get(skeleton(label), "")
     return "" if brand == label or label.replace("-", "") == brand else brand
+
+
+def drawn_in_ascii(text: str) -> str:
+    """The text in lower case, its letters drawn in ASCII as far as they look like it; for comparison only."""
+    return _drawn(text)

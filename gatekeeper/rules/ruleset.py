@@ -1,0 +1,227 @@
+"""All rules in force, and which of them a message meets. Built once a process; each message is looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
+
+from gatekeeper.message.content import Content
+from gatekeeper.message.domains import registered_domain
+from gatekeeper.message.header import author_of, header_of
+from gatekeeper.message.links import Place
+from gatekeeper.model import Mail, Message
+from gatekeeper.rules import automaton
+from gatekeeper.rules.automaton import Automaton, PatternError, cache_directory
+from gatekeeper.rules.brands import BEGINNING, brand_facts, brand_pattern
+from gatekeeper.rules.condition import Fact, Pattern, Token, holds, named, triggers
+from gatekeeper.rules.facts import Surroundings, facts_of
+from gatekeeper.rules.files import read_files, stamps
+from gatekeeper.rules.loading import Loader, check_names
+from gatekeeper.rules.rule import BRAND, HEADER, Compiled, ContentRule, Expression, RuleProblem, RulesUnusable
+from gatekeeper.rules.text import normalise
+from gatekeeper.wire.headers import decode_words
+
+SEEN_MOST: Final = 192 * 1024
+"""Characters of a message's text that are looked at, of each kind; of more, the beginning and the end."""
+RAW_MOST: Final = 64 * 1024
+FIELD_MOST: Final = 4000
+FIELDS_MOST: Final = 20
+LINKS_MOST: Final = 200
+_SEEN: Final = frozenset({Place.ANCHOR, Place.FORM, Place.TEXT, Place.SUBJECT, Place.NESTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that was found; `places` are where its patterns matched, `facts` what it went by, both for people."""
+
+    rule: ContentRule
+    places: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+class Ruleset:
+    """Rules from files. Raises RulesUnusable when they are wrong; `prepare` when the engine cannot take them."""
+
+    def __init__(self, paths: Sequence[str] = (), disabled: Sequence[str] = (), *, shipped: bool = True) -> None:
+        sources, problems = read_files(paths, shipped=shipped)
+        self._loader = loader = Loader()
+        found = loader.load(sources)
+        problems += loader.problems
+        if not problems:
+            problems += check_names([each.rule.name for each in found.rules], disabled)
+        if problems:
+            raise RulesUnusable(problems)
+        self.brands = found.brands
+        self.groups = found.groups
+        self.expressions = found.expressions
+        on = [each for each in found.rules if each.rule.name not in disabled]
+        self.switched_off = tuple(each.rule for each in found.rules if each.rule.name in disabled)
+        self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _has_pattern(each))
+        self._rules = [each for each in on if automaton.AVAILABLE or not _has_pattern(each)]
+        self._always: list[int] = []
+        self._by_token: dict[Token, list[int]] = {}
+        for index, each in enumerate(self._rules):
+            tokens = triggers(each.condition)
+            if tokens is None:
+                self._always.append(index)
+            for token in tokens or ():
+                self._by_token.setdefault(token, []).append(index)
+        self._accepted = _accepted(found.expressions)
+        names = {brand_pattern(name): name for name in found.brands}
+        self._brand_names = {
+            number: names[each.pattern] for number, each in enumerate(found.expressions) if each.place == BRAND
+        }
+        self._fields = [place.removeprefix(HEADER) for place in self._accepted if place.startswith(HEADER)]
+
+    @property
+    def rules(self) -> list[ContentRule]:
+        """Those that can be found."""
+        return [each.rule for each in self._rules]
+
+    def prepare(self) -> int:
+        """Compile everything; the octets of the automaton. Raises RulesUnusable."""
+        return self._automaton.size
+
+    @cached_property
+    def _automaton(self) -> Automaton:
+        patterns = [each.pattern for each in self.expressions]
+        try:
+            return Automaton(patterns, cache=cache_directory())
+        except PatternError as wrong:
+            file, path = ("", ("paths",)) if wrong.number is None else self._loader.owner(wrong.number)
+            mend = "docs/rules.md says what patterns may have"
+            raise RulesUnusable(
+                [RuleProblem(file, path, f"the engine cannot take this pattern: {wrong}; {mend}")]
+            ) from None
+
+    def matches(self, mail: Mail, message: Message, content: Content, around: Surroundings) -> list[Match]:
+        """Every rule that the message meets. In time linear in what is looked at, which is bounded."""
+        seen, seen_parts = _texts((text.part.number, text.seen) for text in content.texts)
+        hidden, hidden_parts = _texts((text.part.number, text.hidden) for text in content.texts if text.hidden)
+        facts = facts_of(mail, message, content, seen=seen, hidden=hidden, around=around)
+        hits: dict[int, str] = {}  # where each pattern matched first
+        named_brands: dict[str, list[str]] = {}
+        for place, text in self._views(message, content, seen, hidden):
+            accepted = self._accepted.get(place)
+            if not accepted or not text:
+                continue
+            octets = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+            for number, end in self._automaton.scan(octets).items():
+                if number in self._brand_names:
+                    if place != "seen" or end <= BEGINNING:
+                        named_brands.setdefault(place, []).append(self._brand_names[number])
+                elif number in accepted and number not in hits:
+                    parts = seen_parts if place == "seen" else hidden_parts if place == "hidden" else ()
+                    hits[number] = _called(place, octets, end, parts)
+        if named_brands:
+            domains = author_of(message).domains
+            facts |= brand_facts(named_brands, self.brands, content, registered_domain(domains[0]) if domains else "")
+        due = set(self._always)
+        tokens: list[Token] = [*hits, *facts]
+        for token in tokens:
+            due.update(self._by_token.get(token, ()))
+        return [
+            _match(self._rules[index], hits, facts)
+            for index in sorted(due)
+            if holds(self._rules[index].condition, hits.keys(), facts)
+        ]
+
+    def _views(self, message: Message, content: Content, seen: str, hidden: str) -> Iterator[tuple[str, str | bytes]]:
+        header = header_of(message)
+        yield "seen", seen
+        yield "subject", "\n".join(normalise(decode_words(one.text[:2000])) for one in header.all("subject")[:3])
+        yield "author", "\n".join(normalise(decode_words(box.name[:500])) for box in author_of(message).mailboxes[:5])
+        yield "hidden", hidden
+        links = [link.url for link in content.links.links[:LINKS_MOST] if link.place in _SEEN]
+        if "host" in self._accepted:
+            yield "host", "\n".join(dict.fromkeys(url.host for url in links))
+        if "link" in self._accepted:
+            yield "link", "\n".join(f"{url.scheme}://{url.host}{url.rest[:500]}" for url in links)
+        if "names" in self._accepted:
+            yield "names", "\n".join(normalise(name[:300]) for part in content.mime.leaves for name in part.names[:3])
+        if "raw" in self._accepted:
+            yield "raw", next(iter(message.body.chunks()), b"")[:RAW_MOST]
+        for name in self._fields:
+            fields = header.by_name.get(name)
+            if fields:
+                yield HEADER + name, "\n".join([decode_words(one.text[:FIELD_MOST]) for one in fields[:FIELDS_MOST]])
+
+
+_VIEWS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("subject", "seen"), BRAND: ("author", "subject", "seen")}
+"""Places that are several views."""
+
+
+def _has_pattern(each: Compiled) -> bool:
+    return any(isinstance(one, Pattern) for one in named(each.condition))
+
+
+def _accepted(expressions: Sequence[Expression]) -> dict[str, frozenset[int]]:
+    """Which expressions count in which view of the message."""
+    found: dict[str, set[int]] = {}
+    for number, each in enumerate(expressions):
+        for place in _VIEWS.get(each.place, (each.place,)):
+            found.setdefault(place, set()).add(number)
+    return {place: frozenset(numbers) for place, numbers in found.items()}
+
+
+def _texts(texts: Iterator[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+    """Normalised, a line for each part; and the parts' numbers."""
+    lines, numbers = [], []
+    room = SEEN_MOST
+    for number, text in texts:
+        if room <= 0:
+            break
+        if len(text) > room:
+            text = f"{text[: room * 2 // 3]} {text[-room // 3 :]}"  # noqa: PLW2901  # spam is padded in the middle
+        room -= len(text)
+        if line := normalise(text):
+            lines.append(line)
+            numbers.append(number)
+    return "\n".join(lines), tuple(numbers)
+
+
+def _called(place: str, octets: bytes, end: int, parts: Sequence[str]) -> str:
+    """The place of a match in words; never what stands there."""
+    if place.startswith(HEADER):
+        return f"the field {place.removeprefix(HEADER)}"
+    words = _WORDS.get(place, place)
+    if not parts:
+        return words
+    number = parts[min(octets.count(b"\n", 0, max(end - 1, 0)), len(parts) - 1)]
+    return f"{words} of part {number}" if number else words
+
+
+_WORDS: Final[Mapping[str, str]] = {
+    "subject": "the subject",
+    "author": "the author's name",
+    "seen": "the text",
+    "hidden": "the hidden text",
+    "link": "a link",
+    "host": "a link's host",
+    "names": "a file's name",
+    "raw": "the body as it came",
+}
+
+
+def _match(each: Compiled, hits: Mapping[int, str], facts: Mapping[str, int]) -> Match:
+    places: dict[str, None] = {}
+    went_by: dict[str, None] = {}
+    for one in named(each.condition):
+        match one:
+            case Pattern(number) if number in hits:
+                places[hits[number]] = None
+            case Fact(name, _, _) if name in facts:
+                went_by[f"{name}={facts[name]}"] = None
+    return Match(each.rule, tuple(places), tuple(went_by))
+
+
+def ruleset(paths: tuple[str, ...] = (), disabled: tuple[str, ...] = (), *, shipped: bool = True) -> Ruleset:
+    """The rules of those files; made once for files that have not changed. Raises RulesUnusable."""
+    return _ruleset(paths, disabled, shipped, stamps(paths, shipped=shipped))
+
+
+@lru_cache(maxsize=8)
+def _ruleset(paths: tuple[str, ...], disabled: tuple[str, ...], shipped: bool, stamp: object) -> Ruleset:  # noqa: ARG001  # tells files apart
+    return Ruleset(paths, disabled, shipped=shipped)

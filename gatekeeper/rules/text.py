@@ -1,0 +1,79 @@
+"""Text as rules see it: one spelling for what people read alike, so that a pattern need not know the disguises. Pure.
+
+Lower case, without accents (NFKD, case folded: RFC 5198 is not enough here), without characters that nobody sees,
+letters of other alphabets inside a word of ours drawn as ours, quotes and dashes plain, every run of blanks one blank.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from gatekeeper.message.lookalike import drawn_in_ascii
+
+_ASCII = bytes(range(128))
+_FEW = 12
+"""Different characters up to which replacing one after the other is faster than a table."""
+_ONE_OCTET = bytes([0x20 if sign < 0x20 or sign == 0x7F else sign for sign in range(128)]).lower() + bytes(
+    range(128, 256)
+)
+"""What becomes of an octet: of ASCII by itself; others are parts of characters."""
+_DASHES = frozenset("‐‑‒–—―−﹘﹣－")
+_SINGLE = frozenset("‘’‚‛′´ʼ＇")
+_DOUBLE = frozenset("“”„‟″«»＂")
+_MIXED = re.compile(r"[a-z0-9]*(?:[a-z][\u0370-\u058f]|[\u0370-\u058f][a-z])[a-z0-9\u0370-\u058f]*")
+_FOREIGN = re.compile("[\u0370-\u058f]")
+
+
+def normalise(text: str) -> str:
+    """The text in its one spelling. What is normalised already stays as it is. In linear time."""
+    if not text.isascii():
+        text = _plain(text.lower())
+    text = text.encode("utf-8", "replace").translate(_ONE_OCTET).decode()
+    while "  " in text:  # each turn halves the longest run
+        text = text.replace("  ", " ")
+    return text.strip()
+
+
+def normal_sign(sign: str) -> str:
+    """What becomes of one character: some, one or none."""
+    return _spelling(sign.lower())
+
+
+def _plain(text: str) -> str:
+    foreign = set(text.encode("utf-8", "replace").translate(None, _ASCII).decode())
+    spelt = {sign: plain for sign in foreign if (plain := _spelling(sign)) != sign}
+    if len(spelt) <= _FEW:
+        for sign, plain in spelt.items():
+            text = text.replace(sign, plain)
+    else:
+        text = text.translate({ord(sign): plain for sign, plain in spelt.items()})
+    if any("\u0370" <= sign < "\u0590" for sign in foreign):
+        text = _MIXED.sub(_in_one_alphabet, text)
+    return text
+
+
+def _in_one_alphabet(word: re.Match[str]) -> str:
+    """A word of letters of two alphabets is one in ours that is not to be found."""
+    return _FOREIGN.sub(lambda sign: drawn_in_ascii(sign[0]), word[0])
+
+
+@lru_cache(maxsize=16_384)
+def _spelling(sign: str) -> str:
+    if sign in _SINGLE:
+        return "'"
+    if sign in _DOUBLE:
+        return '"'
+    if sign in _DASHES:
+        return "-"
+    if sign == "ß":
+        return "ss"
+    kind = unicodedata.category(sign)
+    if kind == "Cf" or "\ufe00" <= sign <= "\ufe0f" or "\U000e0000" <= sign <= "\U000e0fff":
+        return ""  # nobody sees it
+    if kind in {"Cc", "Zs", "Zl", "Zp"}:
+        return " "
+    apart = unicodedata.normalize("NFKD", sign).casefold()
+    bare = "".join(part for part in apart if not "\u0300" <= part <= "\u036f")
+    return unicodedata.normalize("NFC", bare)
