@@ -97,6 +97,7 @@ class Parts:
             last_first.push_async_callback(self.recorder.flush)
             if self.evidence is not None:
                 last_first.push_async_callback(self.evidence.flush)
+            last_first.push_async_callback(self.gate.close)
             last_first.push_async_callback(self.gate.flush)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import (
     Check,
+    Closes,
     Foresees,
     Glances,
     Idles,
@@ -199,6 +200,7 @@ class LiveGate:
         checks = dict.fromkeys(c for waves in table.values() for wave in waves for c in wave)
         self._settling: list[tuple[Check, Settles]] = [(c, c) for c in checks if isinstance(c, Settles)]
         self._learning: list[tuple[Check, Learns]] = [(c, c) for c in checks if isinstance(c, Learns)]
+        self._closing: list[Closes] = [c for c in checks if isinstance(c, Closes)]
         self._foreseeing: dict[str, Foresees] = {c.name: c for c in checks if isinstance(c, Foresees)}
         self._doubters = frozenset(c.name for c in checks if isinstance(c, OnlyInDoubt))
         self._ahead = [c for wave in table.get(Stage.HELO, ()) for c in wave if isinstance(c, RunsAhead) and c.ahead]
@@ -666,6 +668,11 @@ class LiveGate:
                 await learns.flush(self._tools)
             except StoreAway as error:
                 log.traceback_once("check_failed", error, check=check.name)
+
+    async def close(self) -> None:
+        """At the end: what checks hold of the world outside is let go."""
+        for check in self._closing:
+            await check.close()
 
 
 def _iprev(mail: Mail) -> list[Method]:

@@ -104,6 +104,10 @@ EVENTS: Final[dict[str, str]] = {
     "list_control_failed": "A list named something that cannot be listed, or nothing at all, when it was asked after "
     "a listing: the listing does not count.",
     "list_tripped": "A list's breaker tripped: it has no vote until it has been well for a while.",
+    "unpacker_died": "The process that looks into attachments died or was killed, `why` says why; another one is "
+    "started when it is needed.",
+    "clamav_away": "clamd did not answer several times in a row; it is left alone for half a minute at a time.",
+    "clamav_back": "clamd answers again.",
     # the log itself
     "library_message": "A line of a library, or of Python itself.",
     "log_lines_lost": "The journal did not take lines fast enough; that many were dropped.",

@@ -218,6 +218,27 @@ JUDGE_SECONDS = Children(
     (stage.name.lower() for stage in Stage),
 )
 
+UNPACKER = Children(
+    Counter(
+        "gatekeeper_unpacker",
+        "Messages whose archives and documents were looked into (done) or could not be: the process was late or died, "
+        "or too many were waiting (busy).",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("done", "late", "died", "busy"),
+)
+CLAMAV = Children(
+    Counter(
+        "gatekeeper_clamav_scans",
+        "Messages that were given to clamd, by what it said; or that it did not answer (away), or was not asked after "
+        "that for a while (paused).",
+        ["result"],
+        registry=REGISTRY,
+    ),
+    ("clean", "found", "too_large", "away", "paused"),
+)
+
 # --- the process -----------------------------------------------------------------------------------------------------
 
 PARTS = ("store", "next_hop", "relay_probe", "room")

@@ -14,10 +14,13 @@ from __future__ import annotations
 from typing import Final
 
 from gatekeeper.checks.arc import Arc
+from gatekeeper.checks.attachments import Attachments
 from gatekeeper.checks.base import Check
+from gatekeeper.checks.clamav import ClamAv
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.checks.dnsbl import Dnsbl
+from gatekeeper.checks.fuzzy import Fuzzy
 from gatekeeper.checks.greylist import Greylist
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
@@ -42,7 +45,11 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links, Mime, Rules), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: (
+        (Headers, Spf, Dkim, Arc, Links, Mime, Rules),
+        (OperatorLists, Dmarc, Rates, Uribl, Attachments, Fuzzy, ClamAv),
+        (Greylist,),
+    ),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -254,7 +254,8 @@ async def test_messages_at_their_limits_are_judged_by_every_check(tmp_path: Path
 
 
 async def test_every_check_that_is_switched_on_is_in_the_gate_and_its_rules_in_the_policy(tmp_path: Path) -> None:
-    async with worker(tmp_path, settings="[checks.spf]\nenabled = false\n") as w:
+    settings = '[checks.spf]\nenabled = false\n[checks.clamav]\nclamd = "127.0.0.1:3310"\n'
+    async with worker(tmp_path, settings=settings) as w:
         names = {check.name for check in CHECKS} - {"spf"}
         assert set(w.parts.gate._rules_of) == names
         for rules in w.parts.gate._rules_of.values():

@@ -132,6 +132,15 @@ class Learns(Protocol):
 
 
 @runtime_checkable
+class Closes(Protocol):
+    """A check that holds something of the world outside: a connection, a process."""
+
+    async def close(self) -> None:
+        """Let it go, at the end. May be called twice; a check that is asked again after it begins anew."""
+        ...
+
+
+@runtime_checkable
 class Idles(Protocol):
     """A check that, with its settings, has nothing to do at some of the stages where it stands."""
 

@@ -1,0 +1,139 @@
+"""The files that come with a message: what each is by its first octets, beside what its type and its names say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gatekeeper.message.archives.member import Trait
+from gatekeeper.message.archives.page import read_page
+from gatekeeper.message.filenames import FileName, Trick, read_name
+from gatekeeper.message.filetypes import (
+    DANGEROUS,
+    HARMLESS_LOOKING,
+    HEAD,
+    ISO_HEAD,
+    Family,
+    FileType,
+    family_of_media,
+    type_of,
+)
+from gatekeeper.message.parts import Mime, Part
+
+MOST: Final = 200
+"""Files of one message that are looked at."""
+NAMES: Final = 4
+"""Names of one file that are read: programs differ over which one counts."""
+PAGE: Final = 262_144
+"""Octets of a page that are looked at for script."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attachment:
+    """A part that is a file. `names` are all that a program could show, read; `claims` is what they and the type say it
+    is. `traits` are what a look at a page shows; what is inside of archives and documents is told by others.
+    """
+
+    part: Part
+    type: FileType
+    names: tuple[FileName, ...]
+    claims: frozenset[Family]
+    traits: tuple[Trait, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """To be shown, escaped; the number of the part where it has none."""
+        return self.part.name or f"part {self.part.number or 1}"
+
+    @property
+    def tricks(self) -> tuple[Trick, ...]:
+        return tuple(dict.fromkeys(trick for name in self.names for trick in name.tricks))
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name.extension for name in self.names if name.extension))
+
+    @property
+    def opens(self) -> bool:
+        """Whether there is something inside that has to be looked at."""
+        return self.type.opens and not self.part.container
+
+    @property
+    def disguised(self) -> bool:
+        """What does harm comes under the name of what does not."""
+        if self.type.family not in DANGEROUS:
+            return False
+        return bool(self.claims & HARMLESS_LOOKING) and self.claims.isdisjoint(DANGEROUS | {Family.PAGE})
+
+    @property
+    def mismatched(self) -> bool:
+        """It is of another kind than all its names say."""
+        family = self.type.family
+        if family is Family.OTHER or not self.claims or family in self.claims or self.disguised:
+            return False
+        return not any((said, family) in _OFTEN for said in self.claims)
+
+
+# What programs do every day: tables and letters that are pages in truth, documents that are archives.
+_OFTEN: Final = frozenset(
+    {
+        (Family.DOCUMENT, Family.ARCHIVE),
+        (Family.DOCUMENT, Family.PAGE),
+        (Family.DOCUMENT, Family.TEXT),
+        (Family.TEXT, Family.SCRIPT),  # sources
+        (Family.TEXT, Family.PAGE),
+        (Family.SCRIPT, Family.PAGE),
+        (Family.PROGRAM, Family.ARCHIVE),  # jar, apk, msix
+        (Family.PROGRAM, Family.DOCUMENT),  # an installer before it was looked into
+        (Family.DISK, Family.ARCHIVE),
+        (Family.IMAGE, Family.MEDIA),  # HEIC begins as MP4 does
+        (Family.IMAGE, Family.PAGE),  # SVG, which has a rule of its own
+        (Family.MEDIA, Family.IMAGE),
+        (Family.SHORTCUT, Family.TEXT),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attachments:
+    """All of them, in the order of the parts; `left_out` is how many were not looked at."""
+
+    files: tuple[Attachment, ...] = ()
+    left_out: int = 0
+
+
+def attachments_of(mime: Mime) -> Attachments:
+    """The files among the parts, of all readings. Never raises; costs little however large they are."""
+    found: list[Attachment] = []
+    left_out = 0
+    for part in mime.parts:
+        if part.container and not part.names:
+            continue  # what it holds are parts of their own
+        if not part.names and part.disposition != "attachment" and part.media in _TEXTS:
+            continue
+        if len(found) >= MOST:
+            left_out += 1
+            continue
+        found.append(_attachment(part))
+    return Attachments(tuple(found), left_out)
+
+
+def _attachment(part: Part) -> Attachment:
+    names = tuple(read_name(name) for name in part.names[:NAMES])
+    claims = {family for name in names if (family := name.family) is not None}
+    if not claims and (said := family_of_media(part.media)) is not None:
+        claims.add(said)
+    if part.container:
+        return Attachment(part, FileType.UNKNOWN, names, frozenset(claims))
+    head = part.decoded(HEAD)
+    filetype = type_of(head)
+    if filetype is FileType.UNKNOWN and len(part.octets) > ISO_HEAD and not any(head[:64]):
+        filetype = type_of(part.decoded(ISO_HEAD))  # an image of a disk begins with nothing
+    traits: tuple[Trait, ...] = ()
+    shown = filetype.family is Family.PAGE or filetype is FileType.HTA or part.is_html
+    if shown and (Family.TEXT not in claims or len(claims) > 1):  # of a text nobody runs anything
+        traits = read_page(part.decoded(PAGE))
+    return Attachment(part, filetype, names, frozenset(claims), traits)
+
+
+_TEXTS: Final = frozenset({"text/plain", "text/html", "text/calendar", "text/enriched", "text/rfc822-headers"})

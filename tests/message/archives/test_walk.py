@@ -1,0 +1,139 @@
+import gzip
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.message.archives.member import Budget, LeftOut, Limits, Trait
+from gatekeeper.message.archives.walk import Report, walk
+from gatekeeper.message.filenames import Trick
+from gatekeeper.message.filetypes import FileType
+from tests.support.archives import PROGRAM, encrypted, iso, nested, ole, package, rar5, zipped
+
+
+def look(octets: bytes, name: str = "a.zip", limits: Limits | None = None, late: int = -1) -> Report:
+    turns = iter(range(10_000))
+    budget = Budget(limits or Limits(), late=lambda: 0 <= late <= next(turns))
+    return walk([(name, memoryview(octets))], budget, wanted=frozenset({"exe", "js"}))
+
+
+def traits(report: Report) -> set[Trait]:
+    return {trait for file in report.files for trait in file.traits}
+
+
+def test_what_is_in_archives_in_archives_is_found():
+    report = look(zipped({"in.zip": zipped({"a.pdf.exe": PROGRAM, "b.txt": "x"})}))
+    assert [(file.path, file.type, file.tricks) for file in report.files] == [
+        ("a.zip", FileType.ZIP, ()),
+        ("a.zip//in.zip", FileType.ZIP, ()),
+        ("a.zip//in.zip//a.pdf.exe", FileType.PE, (Trick.DOUBLE,)),
+    ]
+    assert report.members == 3
+
+
+def test_of_harmless_members_nothing_is_told_but_their_number():
+    report = look(zipped({f"{n}.txt": "x" for n in range(9)}))
+    assert [file.path for file in report.files] == ["a.zip"]
+    assert report.members == 9
+
+
+@pytest.mark.parametrize(
+    ("octets", "last"),
+    [
+        (zipped({"x.js": "x"}), "a//x.js"),
+        (rar5(["x.exe"]), "a//x.exe"),
+        (iso({"x.exe": PROGRAM}), "a//x.exe"),
+        (ole({"\x01Ole10Native": package("x.exe", PROGRAM)}), "a//x.exe"),
+        (gzip.compress(PROGRAM), "a//a"),
+    ],
+)
+def test_each_kind_of_archive_is_opened(octets, last):
+    assert look(octets, "a").files[-1].path == last
+
+
+def test_a_packed_tar_is_read():
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("x.js"))
+    assert look(made.getvalue(), "a.tgz").files[-1].path == "a.tgz//a.tar//x.js"
+
+
+@pytest.mark.parametrize(
+    ("files", "filetype", "found"),
+    [
+        ({"word/document.xml": "x"}, FileType.OOXML, set()),
+        ({"word/vbaProject.bin": ole({"dir": b"x"})}, FileType.OOXML, {Trait.MACRO}),
+        ({"xl/vbaProject.bin": b"Workbook_Open"}, FileType.OOXML, {Trait.MACRO, Trait.MACRO_RUNS}),
+        ({"xl/macrosheets/sheet1.xml": "x"}, FileType.OOXML, {Trait.XLM}),
+        ({"word/embeddings/oleObject1.bin": "x"}, FileType.OOXML, {Trait.OBJECT}),
+        (
+            {"word/_rels/settings.xml.rels": '<R Type="http://x/attachedTemplate" Target="y" TargetMode="External"/>'},
+            FileType.OOXML,
+            {Trait.REMOTE},
+        ),
+    ],
+)
+def test_documents_that_are_zips_are_read_as_documents(files, filetype, found):
+    report = look(zipped({"[Content_Types].xml": "x", **files}))
+    assert report.files[0].type is filetype
+    assert set(report.files[0].traits) == found
+
+
+def test_programs_that_are_zips_are_programs():
+    assert look(zipped({"META-INF/MANIFEST.MF": "x", "A.class": "x"})).files[0].type is FileType.JAVA
+    assert look(zipped({"classes.dex": "x"})).files[0].type is FileType.DEX
+
+
+def test_an_archive_with_a_password_says_so():
+    report = look(encrypted(zipped({"a.exe": PROGRAM})))
+    assert report.files[0].traits == (Trait.ENCRYPTED,)
+    assert report.files[1].path == "a.zip//a.exe"
+
+
+def test_rtf_with_an_object_is_seen():
+    assert look(b"{\\rtf1{\\object\\objdata 6571756174696f6e2e33}}").files[0].traits == (Trait.OBJECT, Trait.EQUATION)
+
+
+def test_a_page_in_an_archive_is_read():
+    report = look(zipped({"a.html": "<html><script>eval(atob('x'))</script>"}))
+    assert report.files[1].traits == (Trait.SCRIPT, Trait.SMUGGLES)
+
+
+def test_bombs_end_early_and_are_known():
+    forty_two = nested(zipped({"0": bytes(4_000_000)}), 8, beside=4)
+    report = look(forty_two)
+    assert Trait.DEPTH in traits(report)
+    assert report.members < 3000
+    assert LeftOut.MEMBERS in report.left_out
+    assert len(report.files) <= Limits().kept
+
+
+def test_a_size_that_lies_is_found():
+    made = bytearray(zipped({"a.txt": b"x" * 3000}))
+    for mark, at in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
+        place = made.index(mark) + at
+        made[place : place + 4] = (10).to_bytes(4, "little")
+    assert Trait.LYING in traits(look(bytes(made)))
+
+
+def test_what_was_not_looked_at_is_said():
+    assert LeftOut.TIME in look(nested(PROGRAM, 3), late=1).left_out
+    assert LeftOut.SIZE in look(nested(zipped({"a": bytes(300)}, 0), 2), limits=Limits(held=100)).left_out
+    assert LeftOut.UNPACKED in look(nested(PROGRAM, 3), limits=Limits(unpacked=100)).left_out
+
+
+def test_of_more_than_may_be_told_the_worst_is():
+    files: dict[str, bytes | str] = {f"{n}.html": "<html><script>" for n in range(50)}
+    report = look(zipped(files | {"z.exe": PROGRAM}), limits=Limits(kept=3))
+    assert [file.path for file in report.files[:2]] == ["a.zip", "a.zip//z.exe"]
+    assert len(report.files) == 3
+    assert LeftOut.KEPT in report.left_out
+
+
+@given(st.binary(max_size=60), st.integers(0, 400))
+def test_any_octets_are_looked_through(octets, at):
+    whole = nested(zipped({"a.exe": PROGRAM, "b.html": "<html><script>"}), 2)
+    for each in (octets, whole[:at] + octets + whole[at + len(octets) :]):
+        assert look(each).files

@@ -1,0 +1,104 @@
+import random
+
+import pytest
+
+from gatekeeper import fuzzy
+from gatekeeper.fuzzy import DAY, KEPT
+from gatekeeper.message.shingles import Digest, digest_of
+from gatekeeper.store.base import Note
+from gatekeeper.store.memory import MemoryStore
+from gatekeeper.store.sqlite import SqliteStore
+from tests.support.fake_store import FakeStore
+
+NOW = 1_790_000_000.0
+
+
+def digest(seed: int, changed: int = 0) -> Digest:
+    words = [f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in random.Random(seed).choices(range(600), k=200)]
+    for n in range(changed):
+        words[n * 17] = "other"
+    found = digest_of([" ".join(words)])
+    assert found is not None
+    return found
+
+
+async def test_a_near_copy_of_what_was_reported_is_found_with_its_count_and_sources():
+    store = MemoryStore()
+    assert await fuzzy.find(store, digest(1), NOW) is None
+    name = await fuzzy.report(store, digest(1), NOW, source="a")
+    assert await fuzzy.report(store, digest(1, changed=3), NOW + 10, source="b") == name
+    near = await fuzzy.find(store, digest(1, changed=2), NOW + 20)
+    assert near is not None
+    assert (near.sample, near.count, near.sources, near.first) == (name, 2, 2, NOW)
+    assert 0.6 <= near.likeness < 1
+    assert await fuzzy.find(store, digest(2), NOW) is None
+
+
+async def test_reports_age_and_end():
+    store = MemoryStore()
+    await fuzzy.report(store, digest(1), NOW)
+    fresh = await fuzzy.find(store, digest(1), NOW)
+    old = await fuzzy.find(store, digest(1), NOW + 20 * DAY)
+    assert fresh is not None
+    assert old is not None
+    assert fresh.weight == 1.0
+    assert 0 < old.weight < 0.5
+    assert await fuzzy.find(store, digest(1), NOW + KEPT + DAY) is None
+    assert not await fuzzy.anything(store, NOW + KEPT + DAY)
+
+
+async def test_a_report_can_be_taken_back():
+    store = MemoryStore()
+    await fuzzy.report(store, digest(1), NOW)
+    await fuzzy.report(store, digest(1), NOW, amount=-1)
+    await fuzzy.report(store, digest(2), NOW, amount=-1)  # never made: nothing is left behind
+    assert await fuzzy.find(store, digest(1), NOW) is None
+    assert await fuzzy.find(store, digest(2), NOW) is None
+
+
+async def test_wanted_mail_spares_what_is_near_to_it():
+    store = MemoryStore()
+    await fuzzy.spare(store, digest(1), NOW)
+    await fuzzy.report(store, digest(1, changed=1), NOW)
+    assert await fuzzy.find(store, digest(1), NOW) is None
+    await fuzzy.unspare(store, digest(1), NOW)
+    assert await fuzzy.find(store, digest(1), NOW) is not None
+
+
+async def test_samples_of_another_version_are_passed_over():
+    store = MemoryStore()
+    await fuzzy.report(store, digest(1), NOW)
+    [note] = await store.notes(fuzzy.SAMPLE, now=NOW)
+    for text in ("{}", "no json", '{"digest": "x", "first": 1}'):
+        await store.put_notes([Note(fuzzy.SAMPLE, note.key, text, NOW + 99)])
+        assert await fuzzy.find(store, digest(1), NOW) is None
+
+
+async def test_mail_that_is_like_nothing_costs_one_question():
+    store = FakeStore()
+    await fuzzy.report(store, digest(1), NOW)
+    store.asked.clear()
+    await fuzzy.find(store, digest(2), NOW)
+    assert store.asked == ["notes"]
+
+
+async def test_what_is_said_in_one_process_is_found_in_another(tmp_path):
+    one, other = SqliteStore(tmp_path / "state.db"), SqliteStore(tmp_path / "state.db")
+    try:
+        await fuzzy.report(one, digest(1), NOW, source="a")
+        near = await fuzzy.find(other, digest(1, changed=1), NOW)
+        assert near is not None
+        assert (near.count, near.sources) == (1, 1)
+    finally:
+        await one.close()
+        await other.close()
+
+
+@pytest.mark.parametrize("changed", [0, 4])
+async def test_copies_of_copies_do_not_drift(changed):
+    store = MemoryStore()
+    first = await fuzzy.report(store, digest(1), NOW)
+    await fuzzy.report(store, digest(1, changed), NOW)
+    near = await fuzzy.find(store, digest(1), NOW)
+    assert near is not None
+    assert (near.sample, near.likeness) == (first, 1.0)
