@@ -9,7 +9,7 @@ not known whether a change was made. Text may hold any character; lone surrogate
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Protocol
@@ -26,6 +26,8 @@ MOST_ROWS = 2_000_000
 """Sightings, notes and tallies that are kept, of each; of more than that, those that would end first go."""
 MOST_LESSONS = 5_000
 """Lessons of one kind and class that are kept; of more than that, those that would end first go."""
+LESSONS, TRAITS = -1, -2
+"""Stand among the traits, in the sums that a backend keeps: the lessons of a class, and how many traits they have."""
 MOST_TRAITS = 1_000
 """Traits of one lesson; who has more to teach chooses among them."""
 
@@ -153,6 +155,14 @@ class Lesson:
             raise ValueError(f"the lesson {self.kind}:{self.key} has a trait that is no number of 32 bits")
 
     @property
+    def sums(self) -> Iterator[tuple[int, int]]:
+        """What it adds to the sums of its class: `LESSONS`, `TRAITS`, and each trait."""
+        yield LESSONS, 1
+        yield TRAITS, len(self.traits)
+        for trait in self.traits:
+            yield trait, 1
+
+    @property
     def packed(self) -> bytes:
         """The traits in four octets each."""
         return struct.pack(f"<{len(self.traits)}I", *self.traits)
@@ -164,14 +174,22 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a kind has learned: messages of either class, and in how many of each class (ham, spam) a trait was.
-
-    Traits that were in none stand not in `counts`.
+    """What a kind has learned: messages of either class, how many traits they had together, and in how many messages of
+    each class (ham, spam) a trait was. Traits that were in none stand not in `counts`.
     """
 
     ham: int = 0
     spam: int = 0
+    ham_traits: int = 0
+    spam_traits: int = 0
     counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sums: Mapping[int, tuple[int, int]]) -> Learned:
+        """From the sums that were asked for, `LESSONS` and `TRAITS` among them."""
+        (ham, spam), (ham_traits, spam_traits) = sums.get(LESSONS, (0, 0)), sums.get(TRAITS, (0, 0))
+        counts = {trait: both for trait, both in sums.items() if trait >= 0 and any(both)}
+        return cls(ham, spam, ham_traits, spam_traits, counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from gatekeeper.store import search
 from gatekeeper.store.base import (
     DISTINCT_MOST,
     HISTORY_KEPT,
+    LESSONS,
     MOST_LESSONS,
+    TRAITS,
     Block,
     Bucket,
     Charge,
@@ -25,9 +27,6 @@ from gatekeeper.store.base import (
     StoredRecord,
     Tally,
 )
-
-_ALL = -1
-"""Stands among the traits for the lessons themselves."""
 
 
 class MemoryStore:
@@ -178,9 +177,8 @@ class MemoryStore:
         return [self._lessons[kind, key] for key in some if (kind, key) in self._lessons][:limit]
 
     async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
-        counts = self._traits.get(kind, Counter())
-        found = {trait: (counts[False, trait], counts[True, trait]) for trait in traits}
-        return Learned(counts[False, _ALL], counts[True, _ALL], {k: v for k, v in found.items() if any(v)})
+        sums = self._traits.get(kind, Counter())
+        return Learned.of({one: (sums[False, one], sums[True, one]) for one in (LESSONS, TRAITS, *traits)})
 
     def _forget_lesson(self, kind: str, key: str) -> None:
         lesson = self._lessons.pop((kind, key), None)
@@ -188,11 +186,11 @@ class MemoryStore:
             self._count(lesson, -1)
 
     def _count(self, lesson: Lesson, amount: int) -> None:
-        counts = self._traits.setdefault(lesson.kind, Counter())
-        for trait in (_ALL, *lesson.traits):
-            counts[lesson.spam, trait] += amount
-            if not counts[lesson.spam, trait]:
-                del counts[lesson.spam, trait]
+        sums = self._traits.setdefault(lesson.kind, Counter())
+        for trait, count in lesson.sums:
+            sums[lesson.spam, trait] += amount * count
+            if not sums[lesson.spam, trait]:
+                del sums[lesson.spam, trait]
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         known = self._histories.get(key)

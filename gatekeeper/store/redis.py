@@ -16,8 +16,10 @@ from gatekeeper.store import redis_lessons, search
 from gatekeeper.store import redis_scripts as scripts
 from gatekeeper.store.base import (
     HISTORY_KEPT,
+    LESSONS,
     MOST_LESSONS,
     MOST_ROWS,
+    TRAITS,
     Block,
     Charge,
     History,
@@ -146,8 +148,8 @@ class RedisStore:
 
     async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
         sums = redis_lessons.keys_of(ROOT, _text(kind))[-1]
-        values = await self._client.command("HMGET", sums, redis_lessons.ALL, *traits)
-        return redis_lessons.counted(traits, values)
+        asked = [LESSONS, TRAITS, *traits]
+        return redis_lessons.counted(asked, await self._client.command("HMGET", sums, *asked))
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         name = _text(key)

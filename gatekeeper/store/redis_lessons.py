@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from gatekeeper.store.base import Learned, Lesson
 
-ALL = "all"
-"""Stands among the traits for the lessons themselves."""
 _SPAM = 1 << 24
 """What a spam lesson adds to a trait's value; a ham lesson adds 1. Far below 2^53, where Lua's numbers end."""
 
@@ -34,18 +32,18 @@ def read(kind: str, key: bytes, octets: bytes) -> Lesson:
     return Lesson(kind, key.decode(), spam, Lesson.unpacked(traits), text, until)
 
 
-def changes(old: Lesson | None, new: Lesson | None) -> list[str | int]:
+def changes(old: Lesson | None, new: Lesson | None) -> list[int]:
     """Trait and change, one after the other, of those that change."""
-    sums: dict[str, int] = {}
+    sums: dict[int, int] = {}
     for lesson, sign in ((old, -1), (new, 1)):
         if lesson is not None:
             worth = sign * (_SPAM if lesson.spam else 1)
-            for trait in (ALL, *map(str, lesson.traits)):
-                sums[trait] = sums.get(trait, 0) + worth
+            for trait, count in lesson.sums:
+                sums[trait] = sums.get(trait, 0) + worth * count
     return [part for trait, change in sums.items() if change for part in (trait, change)]
 
 
-def counted(traits: Sequence[int], values: Sequence[bytes | None]) -> Learned:
-    """From the values of `ALL` and of these traits."""
-    every, *each = [(number % _SPAM, number // _SPAM) for number in (int(value or 0) for value in values)]
-    return Learned(*every, {trait: counts for trait, counts in zip(traits, each, strict=True) if any(counts)})
+def counted(asked: Sequence[int], values: Sequence[bytes | None]) -> Learned:
+    """From the values of what was asked for, `LESSONS` and `TRAITS` among it."""
+    numbers = [int(value or 0) for value in values]
+    return Learned.of({one: (n % _SPAM, n // _SPAM) for one, n in zip(asked, numbers, strict=True)})

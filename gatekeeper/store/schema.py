@@ -70,7 +70,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
           traits BLOB NOT NULL, text TEXT NOT NULL, until REAL NOT NULL, UNIQUE (kind, key)
         )""",
         "CREATE INDEX lesson_until ON lesson (kind, spam, until)",
-        # The sum of the lessons; the trait -1 counts the lessons themselves.
+        # The sum of the lessons; the trait -1 counts the lessons themselves, and -2 their traits.
         """
         CREATE TABLE trait (
           kind TEXT NOT NULL, trait INTEGER NOT NULL, ham INTEGER NOT NULL, spam INTEGER NOT NULL,

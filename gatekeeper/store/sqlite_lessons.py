@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from sqlite3 import Connection
 
-from gatekeeper.store.base import MOST_LESSONS, Learned, Lesson
+from gatekeeper.store.base import LESSONS, MOST_LESSONS, TRAITS, Learned, Lesson
 from gatekeeper.store.sqlite_state import text
 
 PORTION = 20
 """Lessons that are forgotten in one transaction: each is a few hundred rows."""
-_ALL = -1
-"""Stands among the traits for the lessons themselves."""
 _ASKED_TOGETHER = 1000
 _COLUMNS = "kind, key, spam, traits, text, until"
 _ONE = f"SELECT {_COLUMNS} FROM lesson WHERE kind = ? AND key = ?"  # noqa: S608  # our own names
@@ -36,8 +34,8 @@ def learn(connection: Connection, kind: str, key: str, old: Lesson | None, new: 
     changes: dict[int, list[int]] = {}
     for lesson, amount in ((known, -1), (new, 1)):
         if lesson is not None:
-            for trait in (_ALL, *lesson.traits):
-                changes.setdefault(trait, [0, 0])[lesson.spam] += amount
+            for trait, count in lesson.sums:
+                changes.setdefault(trait, [0, 0])[lesson.spam] += amount * count
     connection.execute(_DROP, (text(kind), text(key)))
     if new is not None:
         kept = _written(new)
@@ -56,19 +54,18 @@ def lessons(connection: Connection, kind: str, keys: Sequence[str], after: str, 
 
 
 def learned(connection: Connection, kind: str, traits: Sequence[int]) -> Learned:
-    counts: dict[int, tuple[int, int]] = {}
-    asked = [_ALL, *traits]
+    sums: dict[int, tuple[int, int]] = {}
+    asked = [LESSONS, TRAITS, *traits]
     for first in range(0, len(asked), _ASKED_TOGETHER):
         some = asked[first : first + _ASKED_TOGETHER]
         marks = ", ".join("?" * len(some))
         sql = f"SELECT trait, ham, spam FROM trait WHERE kind = ? AND trait IN ({marks})"  # noqa: S608  # marks
-        counts |= {trait: (ham, spam) for trait, ham, spam in connection.execute(sql, (text(kind), *some))}
-    ham, spam = counts.pop(_ALL, (0, 0))
-    return Learned(ham, spam, counts)
+        sums |= {trait: (ham, spam) for trait, ham, spam in connection.execute(sql, (text(kind), *some))}
+    return Learned.of(sums)
 
 
 def forget(connection: Connection, now: float) -> int:
-    """Take back lessons that have ended, and those beyond `MOST_LESSONS` of a kind and class; a portion, and how many."""
+    """Take back lessons that have ended, and those beyond `MOST_LESSONS`; a portion, and how many."""
     kinds = connection.execute("SELECT DISTINCT kind, spam FROM lesson").fetchall()
     gone: list[tuple[str, str]] = []
     for sql, bound in ((_ENDED, now), (_BEYOND, MOST_LESSONS)):

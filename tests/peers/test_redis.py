@@ -261,7 +261,7 @@ async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path
     assert await target.distinct([Sighting("s", "", 60)], now=NOW) == [2]
     assert await target.notes("k", now=NOW) == [Note("k", "a", "1", NOW + 9)]
     assert await target.tallies("k", now=NOW) == [Tally("k", "a", 5, NOW + 9)]
-    assert await target.learned("k", [1, 2, 3]) == Learned(1, 1, {1: (0, 1), 2: (1, 1), 3: (1, 0)})
+    assert await target.learned("k", [1, 2, 3]) == Learned(1, 1, 2, 2, {1: (0, 1), 2: (1, 1), 3: (1, 0)})
     assert len(await target.find_records(RecordQuery(sender="@x", limit=1000))) == 450
     with pytest.raises(StoreUnusable, match="holds state already"):
         await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)

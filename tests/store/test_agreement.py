@@ -137,13 +137,14 @@ class Agreement(RuleBasedStateMachine):
         self.agree(lambda store: store.learn("k", lesson.key, old=old, new=None if drop else lesson))
         self.sum_up()
 
-    def sum_up(self):
+    def sum_up(self) -> None:
         standing, _ = self.both(lambda store: store.lessons("k"))
         self.agree(lambda store: store.lessons("k", after="a", limit=1))
         learned, other = self.both(lambda store: store.learned("k", [0, 1, 2, 3, 2**32 - 1]))
         assert learned == other
         assert learned.spam == sum(one.spam for one in standing)
         assert learned.ham == len(standing) - learned.spam
+        assert learned.ham_traits + learned.spam_traits == sum(len(one.traits) for one in standing)
         for trait in (0, 1, 2, 3, 2**32 - 1):
             holding = [one.spam for one in standing if trait in one.traits]
             assert learned.counts.get(trait, (0, 0)) == (holding.count(False), holding.count(True))

@@ -237,9 +237,9 @@ class TestLessons:
         assert await store.learn("k", "a", old=None, new=lesson("a"))
         assert await store.learn("k", "b", old=None, new=lesson("b", spam=False, traits=(2, 2**32 - 1)))
         learned = await store.learned("k", [1, 2, 3, 2**32 - 1])
-        assert learned == Learned(1, 1, {1: (0, 1), 2: (1, 1), 2**32 - 1: (1, 0)})
+        assert learned == Learned(1, 1, 2, 2, {1: (0, 1), 2: (1, 1), 2**32 - 1: (1, 0)})
         assert await store.learned("other", [1]) == Learned()
-        assert await store.learned("k") == Learned(1, 1)
+        assert await store.learned("k") == Learned(1, 1, 2, 2)
 
     async def test_take_the_place_of_what_stands_there_and_of_nothing_else(self, store: Store):
         one, other = lesson("a"), lesson("a", spam=False, traits=(2, 3), text="ü\udc80\x00")
@@ -248,7 +248,7 @@ class TestLessons:
         assert not await store.learn("k", "a", old=other, new=None)
         assert not await store.learn("k", "b", old=one, new=None)
         assert await store.learn("k", "a", old=one, new=other)
-        assert await store.learned("k", [1, 2, 3]) == Learned(1, 0, {2: (1, 0), 3: (1, 0)})
+        assert await store.learned("k", [1, 2, 3]) == Learned(1, 0, 2, 0, {2: (1, 0), 3: (1, 0)})
         (kept,) = await store.lessons("k", ["a", "b"])
         assert (kept.spam, kept.traits) == (False, (2, 3))
         assert await store.learn("k", "a", old=kept, new=None)
@@ -258,7 +258,7 @@ class TestLessons:
     async def test_of_several_at_once_one_counts(self, store: Store):
         learned = await asyncio.gather(*(store.learn("k", "a", old=None, new=lesson("a")) for _ in range(20)))
         assert sum(learned) == 1
-        assert await store.learned("k", [1]) == Learned(0, 1, {1: (0, 1)})
+        assert await store.learned("k", [1]) == Learned(0, 1, 0, 2, {1: (0, 1)})
 
     async def test_are_read_by_key_a_page_at_a_time(self, store: Store):
         for key in ("b", "c", "a"):
@@ -281,7 +281,7 @@ class TestLessons:
             await store.learn("k", f"{n:02}", old=None, new=lesson(f"{n:02}", days=1 if n % 10 else 9))
         await store.expire(now=NOW + 2 * 86400, records_before=0)
         assert [one.key for one in await store.lessons("k")] == ["00", "10", "20"]
-        assert await store.learned("k", [1]) == Learned(0, 3, {1: (0, 3)})
+        assert await store.learned("k", [1]) == Learned(0, 3, 0, 6, {1: (0, 3)})
 
     async def test_beyond_so_many_of_a_class_those_that_would_end_first_go(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -293,7 +293,7 @@ class TestLessons:
             await store.learn("k", str(n), old=None, new=lesson(str(n), days=9 - n))
         await store.expire(now=NOW, records_before=0)
         assert [one.key for one in await store.lessons("k")] == ["0", "1", "2", "ham"]
-        assert await store.learned("k") == Learned(1, 3)
+        assert await store.learned("k") == Learned(1, 3, 2, 6)
 
 
 class TestHistories:
