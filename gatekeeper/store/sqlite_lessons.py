@@ -40,7 +40,7 @@ def learn(connection: Connection, kind: str, key: str, old: Lesson | None, new: 
     if new is not None:
         kept = _written(new)
         connection.execute(_PUT, (text(kind), text(key), kept.spam, kept.packed, kept.text, kept.until))
-    counted = [(text(kind), trait, *change) for trait, change in changes.items() if any(change)]
+    counted = [(text(kind), trait, ham, spam) for trait, (ham, spam) in changes.items() if ham or spam]
     connection.executemany(_COUNT, counted)
     connection.executemany(_EMPTY, [(text(kind), trait) for _, trait, ham, spam in counted if min(ham, spam) < 0])
     return True
