@@ -14,6 +14,7 @@ from gatekeeper.cli.demo import demo
 from gatekeeper.cli.dnsbl import dnsbl
 from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
+from gatekeeper.cli.learn import learn
 from gatekeeper.cli.lists import lists
 from gatekeeper.cli.records import records
 from gatekeeper.cli.report import report
@@ -41,6 +42,7 @@ app.add_typer(config, name="config")
 app.add_typer(store, name="store")
 app.add_typer(report, name="report")
 app.add_typer(lists, name="lists")
+app.add_typer(learn, name="learn")
 app.add_typer(dnsbl, name="dnsbl")
 
 

@@ -20,6 +20,7 @@ from gatekeeper.cli.options import (
     configuration,
     fail,
     from_store,
+    who,
 )
 from gatekeeper.log import printable
 
@@ -100,7 +101,7 @@ def add(
     assert entry is not None  # noqa: S101  # what was read once is read again
     if entry.ended(now):
         fail(f"{until} is past: give an end that is to come")
-    by, token = _who(), secrets.token_hex(8)
+    by, token = who(), secrets.token_hex(8)
     try:
         added = from_store(settings, lambda store: put_added(store, entry, by=by, now=now, token=token))
     except TooMany as wrong:
@@ -220,17 +221,6 @@ def _dated(entry: ListEntry, until: str, reason: str, now: float) -> ListEntry:
         except ValueError:
             end = parse_until(until)
     return replace(entry, until=end, reason=" ".join(reason.split()))
-
-
-def _who() -> str:
-    """Who is asking, for whoever looks at the entry later."""
-    import getpass
-    import os
-
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return ""
 
 
 def _table(shown: list[Shown], now: float) -> None:

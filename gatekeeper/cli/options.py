@@ -80,6 +80,17 @@ def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) ->
     return found
 
 
+def who() -> str:
+    """The user who called the command, for whoever looks at it later; "" where that user has no name."""
+    import getpass
+    import os
+
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return ""
+
+
 def moment(text: str, *, now: float) -> float:
     """Unix time of "2h" (so long ago), "2026-11-02" or "2026-11-02T10:30" (local time unless it has a zone).
 

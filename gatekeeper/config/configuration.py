@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import gatekeeper.classifier.learning
 import gatekeeper.complaints.dmarc
 import gatekeeper.dns.resolver
 import gatekeeper.gate
@@ -49,6 +50,7 @@ SECTIONS: Final[MappingProxyType[str, type[Any]]] = MappingProxyType(
         "mailauth.signing": gatekeeper.mailauth.signing.Settings,
         "dns": gatekeeper.dns.resolver.Settings,
         "store": gatekeeper.store.opening.Settings,
+        "classifier.learning": gatekeeper.classifier.learning.Settings,
         "records": gatekeeper.records.writer.Settings,
         "complaints.dmarc": gatekeeper.complaints.dmarc.Settings,
         "log": gatekeeper.log.Settings,
@@ -102,6 +104,13 @@ class MessageParts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassifierParts:
+    """What is learned from the site's own mail."""
+
+    learning: gatekeeper.classifier.learning.Settings
+
+
+@dataclass(frozen=True, slots=True)
 class ComplaintParts:
     """What is said about mail afterwards."""
 
@@ -134,6 +143,7 @@ class Configuration:
     dns: gatekeeper.dns.resolver.Settings
     store: gatekeeper.store.opening.Settings
     records: gatekeeper.records.writer.Settings
+    classifier: ClassifierParts
     complaints: ComplaintParts
     log: gatekeeper.log.Settings
     supervisor: gatekeeper.wire.process.Settings
@@ -206,6 +216,7 @@ def read(text: str, file: str) -> Configuration:
         dns=made["dns"],
         store=made["store"],
         records=made["records"],
+        classifier=ClassifierParts(learning=made["classifier.learning"]),
         complaints=ComplaintParts(dmarc=made["complaints.dmarc"]),
         log=made["log"],
         supervisor=made["supervisor"],

@@ -29,6 +29,7 @@ ABOUT: Final = MappingProxyType(
         "dns": "Questions to the DNS: one cache in each worker.",
         "policy": "What findings are worth, and from which score on a message is marked or refused.",
         "store": "Where budgets, blocks, histories and records are kept.",
+        "classifier.learning": "What the site's own people teach, by `gatekeeper learn`; docs/learning.md.",
         "records": "One record of each transaction, for `gatekeeper records` and `gatekeeper explain`.",
         "complaints.dmarc": "Daily reports to domains that ask for them (RFC 9990); docs/dmarc-reports.md.",
         "log": "One line for each event; `journalctl -u gatekeeper` shows them.",

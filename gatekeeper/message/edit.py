@@ -175,6 +175,15 @@ def _subject(header: Header, prefix: str) -> list[Edit]:
     return [Change("Subject", 1, shown + value)]
 
 
+def without_prefix(value: bytes, prefix: str) -> bytes | None:
+    """A subject's value without the prefix that `edits` wrote; None where it has none."""
+    shown = _shown(prefix).encode("utf-8", "surrogateescape")
+    text = value.lstrip(b" \t\r\n")
+    if not text.startswith(shown.rstrip(b" ")):
+        return None
+    return text[len(shown.rstrip(b" ")) :].lstrip(b" \t\r\n")
+
+
 def _shown(prefix: str) -> str:
     """As it is when ASCII, else as one encoded word (RFC 2047 §2) with the blank at its end inside."""
     if prefix.isascii():

@@ -8,8 +8,9 @@ not known whether a change was made. Text may hold any character; lone surrogate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Protocol
 
@@ -23,6 +24,12 @@ NOTE_MOST = 65_536
 """Characters of one note's text."""
 MOST_ROWS = 2_000_000
 """Sightings, notes and tallies that are kept, of each; of more than that, those that would end first go."""
+MOST_LESSONS = 5_000
+"""Lessons of one kind and class that are kept; of more than that, those that would end first go."""
+LESSONS, TRAITS = -1, -2
+"""Stand among the traits, in the sums that a backend keeps: the lessons of a class, and how many traits they have."""
+MOST_TRAITS = 1_000
+"""Traits of one lesson; who has more to teach chooses among them."""
 
 
 class StoreAway(Exception):
@@ -123,6 +130,66 @@ class Tally:
     key: str
     amount: int
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A message that was learned under `kind`, one name space of traits: kept so that it can be taken back exactly.
+
+    `key` is the message's digest. `traits` are whole numbers of 32 bits, ascending, each once, at most `MOST_TRAITS`;
+    they count as `spam` or as ham for as long as the lesson stands. `text` is JSON text that the store does not read.
+    It ends at `until`.
+    """
+
+    kind: str
+    key: str
+    spam: bool
+    traits: tuple[int, ...]
+    text: str
+    until: float
+
+    def __post_init__(self) -> None:
+        if len(self.traits) > MOST_TRAITS or len(self.text) > NOTE_MOST:
+            raise ValueError(f"the lesson {self.kind}:{self.key} is too long")
+        if any(not 0 <= trait < 1 << 32 for trait in self.traits):
+            raise ValueError(f"the lesson {self.kind}:{self.key} has a trait that is no number of 32 bits")
+
+    @property
+    def sums(self) -> Iterator[tuple[int, int]]:
+        """What it adds to the sums of its class: `LESSONS`, `TRAITS`, and each trait."""
+        yield LESSONS, 1
+        yield TRAITS, len(self.traits)
+        for trait in self.traits:
+            yield trait, 1
+
+    @property
+    def packed(self) -> bytes:
+        """The traits in four octets each."""
+        return struct.pack(f"<{len(self.traits)}I", *self.traits)
+
+    @staticmethod
+    def unpacked(octets: bytes) -> tuple[int, ...]:
+        return struct.unpack(f"<{len(octets) // 4}I", octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a kind has learned: messages of either class, how many traits they had together, and in how many messages of
+    each class (ham, spam) a trait was. Traits that were in none stand not in `counts`.
+    """
+
+    ham: int = 0
+    spam: int = 0
+    ham_traits: int = 0
+    spam_traits: int = 0
+    counts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sums: Mapping[int, tuple[int, int]]) -> Learned:
+        """From the sums that were asked for, `LESSONS` and `TRAITS` among them."""
+        (ham, spam), (ham_traits, spam_traits) = sums.get(LESSONS, (0, 0)), sums.get(TRAITS, (0, 0))
+        counts = {trait: both for trait, both in sums.items() if trait >= 0 and any(both)}
+        return cls(ham, spam, ham_traits, spam_traits, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +313,20 @@ class Store(Protocol):
         """Those of a kind that have not ended and whose key begins with `prefix`, ordered by key."""
         ...
 
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        """Put `new` (None: nothing) in the place of the lesson `old` (None: none), and count its traits in the place of
+        those of `old`: all of it, or False and nothing, when something else than `old` stands there.
+        """
+        ...
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        """Those under these keys, or all whose key comes after `after`; ordered by key."""
+        ...
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        """The sum of all lessons that stand: how many, and what they say of these traits."""
+        ...
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         """Add to a client's history and return it."""
         ...
@@ -279,8 +360,9 @@ class Store(Protocol):
         ...
 
     async def expire(self, *, now: float, records_before: float) -> int:
-        """Forget ended blocks, sightings, notes and tallies, drained buckets, clients not seen for `HISTORY_KEPT`, and
-        old records; how many records went. Works in bounded portions: what is left over goes next time.
+        """Forget ended blocks, sightings, notes, tallies and lessons, drained buckets, clients not seen for
+        `HISTORY_KEPT`, and old records; how many records went. Works in bounded portions: what is left over goes next
+        time.
         """
         ...
 

@@ -2,7 +2,8 @@
 
 What counted before is not known meanwhile: budgets begin anew and nobody has a history. Records and blocks of that
 time reach the store when it is back; budgets, histories, sightings, notes and tallies of that time are let go. Whoever
-must know that a note is the one that all others see (swap_note) asks a store without this.
+must know that a note is the one that all others see (swap_note), or that a lesson was kept (learn), asks a store
+without this.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from gatekeeper.store.base import (
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -113,6 +116,15 @@ class Fallback:
 
     async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
         return await self._ask("tallies", lambda store: store.tallies(kind, prefix=prefix, now=now, limit=limit))
+
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        return await self._ask("learn", lambda store: store.learn(kind, key, old=old, new=new))
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        return await self._ask("lessons", lambda store: store.lessons(kind, keys, after=after, limit=limit))
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        return await self._ask("learned", lambda store: store.learned(kind, traits))
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         return await self._ask(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +11,15 @@ from gatekeeper.store import search
 from gatekeeper.store.base import (
     DISTINCT_MOST,
     HISTORY_KEPT,
+    LESSONS,
+    MOST_LESSONS,
+    TRAITS,
     Block,
     Bucket,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -41,6 +46,7 @@ class MemoryStore:
         sightings: int = 200_000,
         notes: int = 20_000,
         tallies: int = 100_000,
+        lessons: int = 2_000,
     ) -> None:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
         self._histories: OrderedDict[str, History] = OrderedDict()
@@ -57,6 +63,9 @@ class MemoryStore:
         self._most_notes = notes
         self._tallies: OrderedDict[tuple[str, str], Tally] = OrderedDict()
         self._most_tallies = tallies
+        self._lessons: OrderedDict[tuple[str, str], Lesson] = OrderedDict()
+        self._most_lessons = lessons
+        self._traits: dict[str, Counter[tuple[bool, int]]] = {}  # kind -> class and trait -> lessons
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         levels = []
@@ -152,6 +161,37 @@ class MemoryStore:
         some = [t for t in self._tallies.values() if t.kind == kind and t.key.startswith(prefix) and t.until > now]
         return sorted(some, key=lambda t: t.key)[:limit]
 
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        if self._lessons.get((kind, key)) != old:
+            return False
+        self._forget_lesson(kind, key)
+        if new is not None:
+            self._lessons[kind, key] = new
+            self._count(new, 1)
+            while len(self._lessons) > self._most_lessons:
+                self._forget_lesson(*next(iter(self._lessons)))
+        return True
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        some = sorted(set(keys)) or sorted(key for of, key in self._lessons if of == kind and key > after)
+        return [self._lessons[kind, key] for key in some if (kind, key) in self._lessons][:limit]
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        sums = self._traits.get(kind, Counter())
+        return Learned.of({one: (sums[False, one], sums[True, one]) for one in (LESSONS, TRAITS, *traits)})
+
+    def _forget_lesson(self, kind: str, key: str) -> None:
+        lesson = self._lessons.pop((kind, key), None)
+        if lesson is not None:
+            self._count(lesson, -1)
+
+    def _count(self, lesson: Lesson, amount: int) -> None:
+        sums = self._traits.setdefault(lesson.kind, Counter())
+        for trait, count in lesson.sums:
+            sums[lesson.spam, trait] += amount * count
+            if not sums[lesson.spam, trait]:
+                del sums[lesson.spam, trait]
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         known = self._histories.get(key)
         if known is None:
@@ -215,6 +255,17 @@ class MemoryStore:
             del self._notes[which]
         for which in [which for which, tally in self._tallies.items() if tally.until <= now]:
             del self._tallies[which]
+        for kind, key in [which for which, lesson in self._lessons.items() if lesson.until <= now]:
+            self._forget_lesson(kind, key)
+        for kind in list(self._traits):
+            for spam in (False, True):
+                ends = sorted(
+                    (one.until, one.key) for one in self._lessons.values() if (one.kind, one.spam) == (kind, spam)
+                )
+                for _, key in ends[: max(0, len(ends) - MOST_LESSONS)]:
+                    self._forget_lesson(kind, key)
+            if not self._traits[kind]:
+                del self._traits[kind]
         old = [record.id for record in self._records.values() if record.time < records_before]
         for gone in old:
             del self._records[gone]

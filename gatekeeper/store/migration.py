@@ -15,6 +15,7 @@ from gatekeeper.store.redis import RedisStore
 from gatekeeper.store.schema import APPLICATION_ID, VERSION
 from gatekeeper.store.sqlite import record_of_row
 from gatekeeper.store.sqlite_file import sentence
+from gatekeeper.store.sqlite_lessons import lesson_of_row
 
 TOGETHER = 200
 """Rows that go over in one step."""
@@ -49,6 +50,7 @@ _COUNTS = {
     "sightings": "SELECT count(*) FROM sighting WHERE until > ?1",
     "notes": "SELECT count(*) FROM note WHERE until > ?1",
     "tallies": "SELECT count(*) FROM tally WHERE until > ?1",
+    "lessons": "SELECT count(*) FROM lesson WHERE until > ?1",
     "records": "SELECT count(*) FROM record",
 }
 _ROWS = {
@@ -58,6 +60,7 @@ _ROWS = {
     "sightings": "SELECT key, member, until FROM sighting WHERE until > ?1",
     "notes": "SELECT kind, key, text, until FROM note WHERE until > ?1",
     "tallies": "SELECT kind, key, amount, until FROM tally WHERE until > ?1",
+    "lessons": "SELECT kind, key, spam, traits, text, until FROM lesson WHERE until > ?1",
     "records": "SELECT id, time, action, score, address, sender, recipients, queue_id, document FROM record",
 }
 
@@ -108,5 +111,8 @@ async def _put(name: str, rows: Sequence[tuple[Any, ...]], target: RedisStore, n
         await target.put_notes([Note(*row) for row in rows])
     elif name == "tallies":
         await target.tally([Tally(*row) for row in rows])
+    elif name == "lessons":
+        for lesson in map(lesson_of_row, rows):
+            await target.learn(lesson.kind, lesson.key, old=None, new=lesson)
     else:
         await target.put_records([record_of_row(row) for row in rows])

@@ -12,14 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from gatekeeper.store import redis_lessons, search
 from gatekeeper.store import redis_scripts as scripts
-from gatekeeper.store import search
 from gatekeeper.store.base import (
     HISTORY_KEPT,
+    LESSONS,
+    MOST_LESSONS,
     MOST_ROWS,
+    TRAITS,
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -38,6 +43,7 @@ FIND_WITHIN = 10.0
 MOST_BLOCKS = 100_000
 PORTION = 500
 PORTIONS = 40
+_LESSONS_TOGETHER = 20
 LOOKED_THROUGH = 500
 """Records that one step of a search looks at."""
 ROOT = "gatekeeper"
@@ -119,6 +125,32 @@ class RedisStore:
         flat = await self._client.script(scripts.LIST, _family_keys("tally", kind), arguments, within=FIND_WITHIN)
         return [Tally(kind, key, int(amount), float(until)) for key, amount, until in _triples(flat)]
 
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        before = ("absent", "") if old is None else ("is", redis_lessons.written(old))
+        after: tuple[Any, ...] = ("drop", "", "")
+        if new is not None:
+            after = (redis_lessons.written(new), "spam" if new.spam else "ham", repr(new.until))
+            await self._note_kind("lesson", kind)
+        change = redis_lessons.changes(old, new)
+        words = [_text(key), *before, *after, *change]
+        return bool(await self._client.script(scripts.LEARN, redis_lessons.keys_of(ROOT, _text(kind)), words))
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        texts, _, _, names, _ = redis_lessons.keys_of(ROOT, _text(kind))
+        if keys:
+            words = sorted({_text(key) for key in keys})
+            flat = await self._client.script(scripts.LESSONS, [texts], words)
+        else:
+            start = f"({_text(after)}" if after else "-"
+            flat = await self._client.script(scripts.LESSONS, [texts, names], [start, limit], within=FIND_WITHIN)
+        parts = iter(flat)
+        return [redis_lessons.read(kind, key, octets) for key, octets in zip(parts, parts, strict=True)][:limit]
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        sums = redis_lessons.keys_of(ROOT, _text(kind))[-1]
+        asked = [LESSONS, TRAITS, *traits]
+        return redis_lessons.counted(asked, await self._client.command("HMGET", sums, *asked))
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         name = _text(key)
         arguments = [name, accepted, refused, repr(now)]
@@ -191,6 +223,9 @@ class RedisStore:
         await self._portions(scripts.FORGET_HISTORIES, last, [repr(now - HISTORY_KEPT), PORTION, f"{_HISTORIES}h:"])
         for name in await self._client.command("SMEMBERS", _KINDS):
             what, _, kind = name.decode().partition(":")
+            if what == "lesson":
+                await self._forget_lessons(kind, now)
+                continue
             await self._portions(scripts.FORGET_ENDED, _family_keys(what, kind), [repr(now), PORTION, MOST_ROWS])
         return await self._portions(scripts.FORGET_RECORDS, [_RECORDS], [repr(records_before), PORTION])
 
@@ -208,6 +243,16 @@ class RedisStore:
             name = f"{{{ROOT}:seen}}:{_text(key)}"
             await self._client.script(scripts.DISTINCT, [name], [repr(now), digest, repr(until - now)])
 
+    async def _forget_lessons(self, kind: str, now: float) -> None:
+        """Take back those that have ended, and those beyond `MOST_LESSONS` of a class; a portion."""
+        _, ham, spam, _, _ = redis_lessons.keys_of(ROOT, kind)
+        for ends in (ham, spam):
+            ending = await self._client.script(scripts.ENDING_LESSONS, [ends], [repr(now), PORTION, MOST_LESSONS])
+            for first in range(0, len(ending), _LESSONS_TOGETHER):
+                some = [key.decode() for key in ending[first : first + _LESSONS_TOGETHER]]
+                for lesson in await self.lessons(kind, some):
+                    await self.learn(kind, lesson.key, old=lesson, new=None)
+
     async def _portions(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> int:
         total = 0
         for _ in range(PORTIONS):
@@ -219,11 +264,14 @@ class RedisStore:
 
     async def _family(self, what: str, kind: str) -> list[str]:
         """The keys of a kind, which `expire` will know of from now on."""
+        await self._note_kind(what, kind)
+        return _family_keys(what, kind)
+
+    async def _note_kind(self, what: str, kind: str) -> None:
         name = f"{what}:{_text(kind)}"
         if name not in self._kinds:
             await self._client.command("SADD", _KINDS, name)
             self._kinds.add(name)
-        return _family_keys(what, kind)
 
     async def _read_blocks(self, by: str, after: float, within: float = 1.0) -> tuple[int, list[Block]]:
         arguments = [by, repr(after), MOST_BLOCKS]

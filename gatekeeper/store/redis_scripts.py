@@ -273,6 +273,52 @@ return #gone
 """
 """KEYS values, ends, keys; ARGV now, portion, most."""
 
+# Lessons: a hash of their texts, sorted sets of the ends of ham and of spam, one of keys in the order of their octets,
+# and a hash of traits, whose values hold both counts (store/redis_lessons.py).
+LEARN = """
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if ARGV[2] == 'absent' then
+  if known then return 0 end
+elseif known ~= ARGV[3] then return 0 end
+for n = 2, 4 do redis.call('ZREM', KEYS[n], ARGV[1]) end
+if ARGV[4] == 'drop' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
+  redis.call('ZADD', ARGV[5] == 'spam' and KEYS[3] or KEYS[2], ARGV[6], ARGV[1])
+  redis.call('ZADD', KEYS[4], 0, ARGV[1])
+end
+for i = 7, #ARGV, 2 do
+  if redis.call('HINCRBY', KEYS[5], ARGV[i], ARGV[i + 1]) == 0 then redis.call('HDEL', KEYS[5], ARGV[i]) end
+end
+return 1
+"""
+"""KEYS texts, ends of ham, ends of spam, keys, traits; ARGV key, "absent" or "is", old, new or "drop", class, until,
+then trait and change for each.
+"""
+
+LESSONS = """
+local keys, out = ARGV, {}
+if #KEYS == 2 then keys = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[1], '+', 'LIMIT', 0, ARGV[2]) end
+for _, key in ipairs(keys) do
+  local text = redis.call('HGET', KEYS[1], key)
+  if text then
+    out[#out + 1] = key
+    out[#out + 1] = text
+  end
+end
+return out
+"""
+"""KEYS texts; ARGV keys. Or KEYS texts, keys; ARGV from where on, how many. Key and text for each."""
+
+ENDING_LESSONS = """
+local out = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
+if #out == 0 and over > 0 then out = redis.call('ZRANGE', KEYS[1], 0, math.min(over, tonumber(ARGV[2])) - 1) end
+return out
+"""
+"""KEYS ends; ARGV now, portion, most. The keys of lessons that go."""
+
 # Records: the record as text, the names of the indexes it stands in, and the indexes, each ordered by time.
 PUT_RECORDS = """
 local prefix = ARGV[1]

@@ -62,6 +62,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX tally_until ON tally (until)",
     ),
+    (
+        # `traits` are numbers of 4 octets, little-endian.
+        """
+        CREATE TABLE lesson (
+          number INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, spam INTEGER NOT NULL,
+          traits BLOB NOT NULL, text TEXT NOT NULL, until REAL NOT NULL, UNIQUE (kind, key)
+        )""",
+        "CREATE INDEX lesson_until ON lesson (kind, spam, until)",
+        # The sum of the lessons; the trait -1 counts the lessons themselves, and -2 their traits.
+        """
+        CREATE TABLE trait (
+          kind TEXT NOT NULL, trait INTEGER NOT NULL, ham INTEGER NOT NULL, spam INTEGER NOT NULL,
+          PRIMARY KEY (kind, trait)
+        ) WITHOUT ROWID""",
+    ),
 )
 """From version n to n + 1, one transaction each. What was released is never edited, only followed by another."""
 

@@ -13,13 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.store import search, sqlite_state
+from gatekeeper.store import search, sqlite_lessons, sqlite_state
 from gatekeeper.store.base import (
     HISTORY_KEPT,
     UNLEAKING_KEPT,
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -150,6 +152,15 @@ class SqliteStore:
     async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
         return await self._reader.ask(lambda connection: sqlite_state.tallies(connection, kind, prefix, now, limit))
 
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        return await self._writer.ask(lambda connection: sqlite_lessons.learn(connection, kind, key, old, new))
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        return await self._reader.ask(lambda connection: sqlite_lessons.lessons(connection, kind, keys, after, limit))
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        return await self._reader.ask(lambda connection: sqlite_lessons.learned(connection, kind, traits))
+
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         def run(connection: sqlite3.Connection) -> History:
             return History(*connection.execute(_REMEMBER, (_text(key), accepted, refused, now)).fetchone())
@@ -232,18 +243,19 @@ class SqliteStore:
         await self._portions(deleting(_UNSEEN, now - HISTORY_KEPT, PORTION))
         for sql, values in sqlite_state.ending(now, PORTION):
             await self._portions(deleting(sql, *values))
+        await self._portions(lambda connection: sqlite_lessons.forget(connection, now), sqlite_lessons.PORTION)
         return await self._portions(records)
 
     async def close(self) -> None:
         await self._reader.close()
         await self._writer.close()
 
-    async def _portions(self, forget: Callable[[sqlite3.Connection], int]) -> int:
+    async def _portions(self, forget: Callable[[sqlite3.Connection], int], portion: int = PORTION) -> int:
         total = 0
         for _ in range(PORTIONS):
             gone = await self._writer.ask(forget)
             total += gone
-            if gone < PORTION:
+            if gone < portion:
                 break
         return total
 

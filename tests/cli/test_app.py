@@ -10,9 +10,9 @@ from gatekeeper.cli.app import app
 from tests.support.command_line import gatekeeper as call
 
 COMMANDS = [
-    *([command.callback.__name__] for command in app.registered_commands if command.callback),
+    *([command.name or command.callback.__name__] for command in app.registered_commands if command.callback),
     *(
-        [group.name or "", command.callback.__name__]
+        [group.name or "", command.name or command.callback.__name__]
         for group in app.registered_groups
         if group.typer_instance
         for command in group.typer_instance.registered_commands

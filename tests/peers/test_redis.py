@@ -13,6 +13,8 @@ from gatekeeper.store.base import (
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Note,
     RecordQuery,
     Sighting,
@@ -33,6 +35,7 @@ from tests.store.test_contract import (  # noqa: F401  # the contract: collected
     TestBlocks,
     TestBuckets,
     TestHistories,
+    TestLessons,
     TestLimits,
     TestNotes,
     TestRecords,
@@ -248,6 +251,7 @@ async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path
         "sightings": 2,
         "notes": 1,
         "tallies": 1,
+        "lessons": 2,
         "records": 450,
     }
     assert told[-1] == ("records", 450, 450)
@@ -257,6 +261,7 @@ async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path
     assert await target.distinct([Sighting("s", "", 60)], now=NOW) == [2]
     assert await target.notes("k", now=NOW) == [Note("k", "a", "1", NOW + 9)]
     assert await target.tallies("k", now=NOW) == [Tally("k", "a", 5, NOW + 9)]
+    assert await target.learned("k", [1, 2, 3]) == Learned(1, 1, 2, 2, {1: (0, 1), 2: (1, 1), 3: (1, 0)})
     assert len(await target.find_records(RecordQuery(sender="@x", limit=1000))) == 450
     with pytest.raises(StoreUnusable, match="holds state already"):
         await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
@@ -272,6 +277,9 @@ async def fill(store: SqliteStore) -> None:
     await store.distinct([Sighting("s", "x", 60), Sighting("s", "y", 60)], now=NOW)
     await store.put_notes([Note("k", "a", "1", NOW + 9)])
     await store.tally([Tally("k", "a", 5, NOW + 9)])
+    await store.learn("k", "a", old=None, new=Lesson("k", "a", True, (1, 2), "{}", NOW + 9))
+    await store.learn("k", "b", old=None, new=Lesson("k", "b", False, (2, 3), "{}", NOW + 9))
+    await store.learn("k", "ended", old=None, new=Lesson("k", "ended", False, (2, 3), "{}", NOW))
     await store.put_records([stored_record(f"R{n}", sender="a@x", time=NOW + n) for n in range(450)])
 
 

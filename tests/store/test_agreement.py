@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from gatekeeper.store.base import Block, Charge, Limit, Note, RecordQuery, Sighting, Store, Tally
+from gatekeeper.store.base import Block, Charge, Lesson, Limit, Note, RecordQuery, Sighting, Store, Tally
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.store.sqlite import SqliteStore
 from tests.support.records import stored_record
@@ -54,6 +54,15 @@ QUERIES = st.builds(
     since=st.sampled_from([0.0, 2.0]),
     until=st.sampled_from([0.0, 4.0]),
     limit=st.sampled_from([0, 2, 50]),
+)
+
+
+LESSONS = st.builds(
+    lambda key, spam, traits, until: Lesson("k", key, spam, tuple(sorted(traits)), "{}", 1_000_000.0 + until),
+    st.sampled_from(["a", "b", "c"]),
+    st.booleans(),
+    st.sets(st.sampled_from([0, 1, 2, 2**32 - 1]), max_size=4),
+    st.integers(0, 300),
 )
 
 
@@ -120,6 +129,26 @@ class Agreement(RuleBasedStateMachine):
     def drop_notes(self, keys):
         self.agree(lambda store: store.drop_notes("k", keys))
 
+    @rule(lesson=LESSONS, drop=st.booleans(), stale=st.booleans())
+    def learn(self, lesson, drop, stale):
+        one, other = self.both(lambda store: store.lessons("k", [lesson.key]))
+        assert one == other
+        old = lesson if stale else next(iter(one), None)
+        self.agree(lambda store: store.learn("k", lesson.key, old=old, new=None if drop else lesson))
+        self.sum_up()
+
+    def sum_up(self) -> None:
+        standing, _ = self.both(lambda store: store.lessons("k"))
+        self.agree(lambda store: store.lessons("k", after="a", limit=1))
+        learned, other = self.both(lambda store: store.learned("k", [0, 1, 2, 3, 2**32 - 1]))
+        assert learned == other
+        assert learned.spam == sum(one.spam for one in standing)
+        assert learned.ham == len(standing) - learned.spam
+        assert learned.ham_traits + learned.spam_traits == sum(len(one.traits) for one in standing)
+        for trait in (0, 1, 2, 3, 2**32 - 1):
+            holding = [one.spam for one in standing if trait in one.traits]
+            assert learned.counts.get(trait, (0, 0)) == (holding.count(False), holding.count(True))
+
     @rule(keys=st.lists(LONG_KEYS, max_size=3), prefix=LONG_KEYS, later=LATER)
     def tally(self, keys, prefix, later):
         self.now += later
@@ -160,6 +189,7 @@ class Agreement(RuleBasedStateMachine):
     def expire(self, before, later):
         self.now += later
         self.agree(lambda store: store.expire(now=self.now, records_before=before))
+        self.sum_up()
 
 
 Agreement.TestCase.settings = settings(

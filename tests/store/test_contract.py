@@ -7,9 +7,12 @@ import pytest
 from gatekeeper.store.base import (
     DISTINCT_MOST,
     HISTORY_KEPT,
+    MOST_TRAITS,
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -221,6 +224,76 @@ class TestTallies:
         await store.tally([Tally("k", "a", 1, NOW + 9), Tally("k", "b", 1, NOW + 99)])
         await store.expire(now=NOW + 9, records_before=0)
         assert [t.key for t in await store.tallies("k", now=NOW)] == ["b"]
+
+
+def lesson(
+    key: str, *, spam: bool = True, traits: tuple[int, ...] = (1, 2), text: str = "{}", days: float = 1
+) -> Lesson:
+    return Lesson("k", key, spam, traits, text, NOW + days * 86400)
+
+
+class TestLessons:
+    async def test_count_their_traits(self, store: Store):
+        assert await store.learn("k", "a", old=None, new=lesson("a"))
+        assert await store.learn("k", "b", old=None, new=lesson("b", spam=False, traits=(2, 2**32 - 1)))
+        learned = await store.learned("k", [1, 2, 3, 2**32 - 1])
+        assert learned == Learned(1, 1, 2, 2, {1: (0, 1), 2: (1, 1), 2**32 - 1: (1, 0)})
+        assert await store.learned("other", [1]) == Learned()
+        assert await store.learned("k") == Learned(1, 1, 2, 2)
+
+    async def test_take_the_place_of_what_stands_there_and_of_nothing_else(self, store: Store):
+        one, other = lesson("a"), lesson("a", spam=False, traits=(2, 3), text="ü\udc80\x00")
+        assert await store.learn("k", "a", old=None, new=one)
+        assert not await store.learn("k", "a", old=None, new=other)
+        assert not await store.learn("k", "a", old=other, new=None)
+        assert not await store.learn("k", "b", old=one, new=None)
+        assert await store.learn("k", "a", old=one, new=other)
+        assert await store.learned("k", [1, 2, 3]) == Learned(1, 0, 2, 0, {2: (1, 0), 3: (1, 0)})
+        (kept,) = await store.lessons("k", ["a", "b"])
+        assert (kept.spam, kept.traits) == (False, (2, 3))
+        assert await store.learn("k", "a", old=kept, new=None)
+        assert await store.learned("k", [1, 2, 3]) == Learned()
+        assert await store.lessons("k") == []
+
+    async def test_of_several_at_once_one_counts(self, store: Store):
+        learned = await asyncio.gather(*(store.learn("k", "a", old=None, new=lesson("a")) for _ in range(20)))
+        assert sum(learned) == 1
+        assert await store.learned("k", [1]) == Learned(0, 1, 0, 2, {1: (0, 1)})
+
+    async def test_are_read_by_key_a_page_at_a_time(self, store: Store):
+        for key in ("b", "c", "a"):
+            await store.learn("k", key, old=None, new=lesson(key))
+        assert [one.key for one in await store.lessons("k", limit=2)] == ["a", "b"]
+        assert [one.key for one in await store.lessons("k", after="b")] == ["c"]
+        assert [one.key for one in await store.lessons("k", ["c", "x", "a", "c"])] == ["a", "c"]
+
+    async def test_of_many_traits_are_counted_whole(self, store: Store):
+        many = tuple(range(MOST_TRAITS))
+        await store.learn("k", "a", old=None, new=lesson("a", traits=many))
+        assert (await store.learned("k", [*many, 5_000])).counts == dict.fromkeys(many, (0, 1))
+        with pytest.raises(ValueError, match="too long"):
+            lesson("a", traits=tuple(range(MOST_TRAITS + 1)))
+        with pytest.raises(ValueError, match="32 bits"):
+            lesson("a", traits=(-1,))
+
+    async def test_that_have_ended_are_taken_back(self, store: Store):
+        for n in range(30):
+            await store.learn("k", f"{n:02}", old=None, new=lesson(f"{n:02}", days=1 if n % 10 else 9))
+        await store.expire(now=NOW + 2 * 86400, records_before=0)
+        assert [one.key for one in await store.lessons("k")] == ["00", "10", "20"]
+        assert await store.learned("k", [1]) == Learned(0, 3, 0, 6, {1: (0, 3)})
+
+    async def test_beyond_so_many_of_a_class_those_that_would_end_first_go(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ):
+        for place in ("memory", "sqlite_lessons", "redis"):
+            monkeypatch.setattr(f"gatekeeper.store.{place}.MOST_LESSONS", 3)
+        await store.learn("k", "ham", old=None, new=lesson("ham", spam=False))
+        for n in range(9):
+            await store.learn("k", str(n), old=None, new=lesson(str(n), days=9 - n))
+        await store.expire(now=NOW, records_before=0)
+        assert [one.key for one in await store.lessons("k")] == ["0", "1", "2", "ham"]
+        assert await store.learned("k") == Learned(1, 3, 2, 6)
 
 
 class TestHistories:

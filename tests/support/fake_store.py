@@ -8,6 +8,8 @@ from gatekeeper.store.base import (
     Block,
     Charge,
     History,
+    Learned,
+    Lesson,
     Limit,
     Note,
     RecordQuery,
@@ -70,6 +72,18 @@ class FakeStore(MemoryStore):
     async def tallies(self, kind: str, *, prefix: str = "", now: float, limit: int = 100_000) -> list[Tally]:
         self._ask("tallies")
         return await super().tallies(kind, prefix=prefix, now=now, limit=limit)
+
+    async def learn(self, kind: str, key: str, *, old: Lesson | None, new: Lesson | None) -> bool:
+        self._ask("learn")
+        return await super().learn(kind, key, old=old, new=new)
+
+    async def lessons(self, kind: str, keys: Sequence[str] = (), *, after: str = "", limit: int = 500) -> list[Lesson]:
+        self._ask("lessons")
+        return await super().lessons(kind, keys, after=after, limit=limit)
+
+    async def learned(self, kind: str, traits: Sequence[int] = ()) -> Learned:
+        self._ask("learned")
+        return await super().learned(kind, traits)
 
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         self._ask("remember")

@@ -1,0 +1,187 @@
+"""How the header is made, and how a text looks whatever it says. Names no person, host, date or path. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gatekeeper.classifier.structure import shape, size
+from gatekeeper.classifier.words import Words, words_of
+from gatekeeper.message.domains import registered_domain
+from gatekeeper.message.header import Author
+from gatekeeper.wire.address import normal_domain
+from gatekeeper.wire.headers import Header, decode_words
+
+# Which fields a sender's program writes. What lists, relays and receivers add tells where mail was collected.
+_WRITTEN = frozenset(
+    (  # noqa: SIM905  # a list of words reads better so
+        "reply-to sender organization x-mailer user-agent x-priority importance priority x-msmail-priority x-mimeole "
+        "in-reply-to references thread-index thread-topic content-language accept-language "
+        "disposition-notification-to return-receipt-to list-unsubscribe list-unsubscribe-post feedback-id precedence "
+        "auto-submitted errors-to mime-version content-class x-originating-ip x-php-originating-script "
+        "x-accept-language cc to message-id date x-report-abuse x-csa-complaints x-campaign x-campaignid"
+    ).split()
+)
+_ORDERED = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type", "reply-to")
+_ANSWER = re.compile(r"\s*(?:re|fwd?|aw|wg|sv|antw|tr|rif)\s?(?:\[\d+\])?:", re.IGNORECASE)
+_MONEY = re.compile(r"[$€£¥]\s?\d|\d[\d,.]{0,15}\s?(?:usd|eur|gbp|dollars?|euros?|million)\b", re.IGNORECASE)
+_LARGE = re.compile(r"\d[,.]\d{3}[,.]\d{3}")
+_COIN = re.compile(r"\b(?:bc1[a-z0-9]{20,60}|[13][a-km-zA-HJ-NP-Z1-9]{25,34}|0x[0-9a-fA-F]{40})\b")
+_PHONE = re.compile(r"\+?\d[\d ().-]{7,17}\d")
+_EMOJI = re.compile("[\u2600-\u27bf\u2b50\U0001f300-\U0001faff]")
+_SHOUTED = re.compile(r"\b[A-Z]{4,}\b")
+_QUOTED = re.compile(r"^(?:>|\|)", re.MULTILINE)
+_SCRIPTS = (
+    ("cyrillic", re.compile("[\u0400-\u052f]")),
+    ("greek", re.compile("[\u0370-\u03ff]")),
+    ("chinese", re.compile("[\u3400-\u9fff]")),
+    ("kana", re.compile("[\u3040-\u30ff]")),
+    ("hangul", re.compile("[\uac00-\ud7af]")),
+    ("arabic", re.compile("[\u0590-\u06ff]")),
+    ("latin-1", re.compile("[\xc0-\xff]")),
+)
+_MIXED = re.compile("[a-zA-Z][\u0400-\u052f\u0370-\u03ff]|[\u0400-\u052f\u0370-\u03ff][a-zA-Z]")
+_FREE = frozenset(
+    (  # noqa: SIM905  # a list of words reads better so
+        "gmail.com googlemail.com yahoo.com hotmail.com outlook.com live.com aol.com icloud.com msn.com mail.com "
+        "gmx.de gmx.net gmx.com web.de mail.ru yandex.ru qq.com 163.com 126.com protonmail.com proton.me yahoo.co.uk yahoo.fr "
+        "hotmail.co.uk hotmail.fr rediffmail.com zoho.com t-online.de free.fr orange.fr libero.it"
+    ).split()
+)
+LOOKED_AT = 20_000
+"""Characters of a text whose looks are measured."""
+
+
+def of_header(header: Header, author: Author, domain: str) -> Iterator[str]:
+    """`domain` is the registered domain of the author, "" for none."""
+    names = header.by_name
+    yield from ("field:" + name for name in names if name in _WRITTEN)
+    yield "order:" + " ".join([name[:2] for name in names if name in _ORDERED])
+    if header.malformed:
+        yield "field:malformed"
+    yield from _of_author(header, author, domain)
+    yield from _of_program(header)
+    yield from _of_id(header, domain)
+    for name in ("to", "cc"):
+        field = header.first(name)
+        if field is not None:
+            value = field.value[:9999].lower()
+            yield f"{name}:{'undisclosed' if b'undisclosed' in value else size(value.count(b'@'))}"
+    priority = header.first("x-priority") or header.first("importance")
+    if priority is not None:
+        yield "priority:" + priority.text.strip()[:6].lower()
+    subject = header.first("subject")
+    if subject is not None:
+        yield "subject written:" + _written(subject.value[:500].strip())
+        text = decode_words(subject.text)[:200]
+        answers = _ANSWER.match(text) is not None
+        yield f"answers:{answers} {'references' in names or 'in-reply-to' in names}"
+
+
+def _written(raw: bytes) -> str:
+    if raw.startswith(b"=?"):
+        return raw[2:14].decode("ascii", "replace").partition("?")[0].lower()
+    return "plain" if raw.isascii() else "8-bit"
+
+
+def _of_author(header: Header, author: Author, domain: str) -> Iterator[str]:
+    if not author.mailboxes:
+        yield "from:none"
+        return
+    for doubt in author.ambiguities:
+        yield "from:" + doubt.value
+    mailbox = author.mailboxes[0]
+    name = decode_words(mailbox.name)[:200]
+    local = mailbox.address.local
+    yield "from under:" + mailbox.address.domain.rpartition(".")[2][:10]
+    yield f"from:{'free' if domain in _FREE else 'own'} {'named' if name else 'bare'}"
+    yield "from local:" + shape(local, 8)
+    yield "from labels:" + str(min(mailbox.address.domain.count("."), 5))
+    if any(character.isdigit() for character in domain):
+        yield "from:digits"
+    if "@" in name:
+        yield f"from name:{'another' if domain not in name.lower() else 'same'} address"
+    if name.isupper():
+        yield "from name:upper case"
+    if not name.isascii():
+        yield "from name:not ascii"
+    yield from ("from name:" + word.decode("utf-8", "replace") for word in words_of(name).found[:8])
+    label = domain.partition(".")[0]
+    yield f"from name like domain:{bool(label) and label in name.lower().replace(' ', '')}"
+    for field in ("reply-to", "sender"):
+        other = _domain_of(header, field)
+        if other is not None:
+            yield f"{field}:{'same' if other == domain else 'free' if other in _FREE else 'another'}"
+
+
+def _domain_of(header: Header, name: str) -> str | None:
+    """The registered domain of the first address in a field; None where there is none."""
+    field = header.first(name)
+    if field is None:
+        return None
+    found = _DOMAIN.search(field.text[:1000])
+    if found is None:
+        return ""
+    return registered_domain(normal_domain(found[1]) or "")
+
+
+_DOMAIN = re.compile(r"@([\w.-]{1,253})")
+
+
+def _of_program(header: Header) -> Iterator[str]:
+    for name in ("x-mailer", "user-agent"):
+        field = header.first(name)
+        if field is not None:
+            yield from ("program:" + word.decode("utf-8", "replace") for word in words_of(field.text[:60]).found[:4])
+
+
+def _of_id(header: Header, domain: str) -> Iterator[str]:
+    field = header.first("message-id")
+    if field is None:
+        yield "id:none"
+        return
+    local, _, host = field.text.strip().strip("<>")[:500].partition("@")
+    yield "id:" + shape(local, 14)
+    other = registered_domain(host.lower().strip(".")) if host.isascii() else ""
+    yield f"id at:{'author' if other and other == domain else 'name' if other else 'no name'}"
+
+
+def of_text(place: str, text: str, words: Words) -> Iterator[str]:
+    """How a text looks. `place` is "text" or "subject"."""
+    looked = text[:LOOKED_AT]
+    count = len(looked) + 1
+    yield f"{place} length:{size(len(text))}"
+    yield f"{place} words:{size(len(words.found))}"
+    if words.unseen:
+        yield f"{place} unseen:{size(words.unseen)}"
+    if words.styled:
+        yield f"{place}:styled"
+    yield f"{place} long words:{min(words.long, 5)}"
+    upper = sum(map(len, _SHOUTED.findall(looked)))
+    yield f"{place} shouted:{min(9, 20 * upper // count)}"
+    yield f"{place} marks:{min(looked.count('!'), 5)} {min(looked.count('?'), 3)}"
+    if "$" in looked or not looked.isascii() or "USD" in looked or "illion" in looked:
+        yield f"{place} money:{min(len(_MONEY.findall(looked)), 5)}"
+    if _LARGE.search(looked):
+        yield f"{place} money:millions"
+    if not looked.isascii():
+        yield f"{place} not ascii:{size(32 * (len(looked.encode('utf-8', 'replace')) - len(looked)) / count)}"
+        yield f"{place} emoji:{min(len(_EMOJI.findall(looked)), 4)}"
+        for script, pattern in _SCRIPTS:
+            if pattern.search(looked):
+                yield f"{place} script:{script}"
+        if _MIXED.search(looked):
+            yield f"{place} script:mixed"
+        if "\ufffd" in looked:
+            yield f"{place} script:broken"
+    if place != "text":
+        return
+    if _COIN.search(looked):
+        yield "text coin:yes"
+    yield f"text phone:{min(len(_PHONE.findall(looked)), 3)}"
+    lines = looked.count("\n") + 1
+    yield f"text lines:{size(lines)}"
+    yield f"text line length:{size(count / lines)}"
+    yield f"text quoted:{min(9, 10 * len(_QUOTED.findall(looked)) // lines)}"
+    if "\n-- \n" in looked or "\n-- \r\n" in looked:
+        yield "text:signature"

@@ -1,0 +1,65 @@
+"""What the site has learned, asked while mail is judged: as little of the store as can be.
+
+Where nothing was ever learned, that is all that is asked, once a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gatekeeper.classifier import site
+from gatekeeper.classifier.learning import SITE, domain_kinds, kind_of
+from gatekeeper.classifier.opinion import Opinion
+from gatekeeper.classifier.traits import Traits
+from gatekeeper.store.base import Store
+
+LOOK_EVERY = 1.0
+"""Seconds until it counts here that somebody has learned something where nothing was learned before."""
+MOST_DOMAINS = 4
+"""Domains of one message's recipients whose own lessons are asked for; one with more has the whole site's alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Which kinds have lessons, as it was `at` (Unix time)."""
+
+    at: float
+    kinds: frozenset[str]
+
+
+class Knowledge:
+    """One for each process. Raises what the store raises."""
+
+    def __init__(self) -> None:
+        self._known = _Known(float("-inf"), frozenset())
+
+    async def opinion(self, traits: Traits, domains: Iterable[str], store: Store, *, now: float) -> Opinion | None:
+        """What the site, and the domain of the recipients, say of a message with these traits; None for nothing.
+
+        Recipients of several domains get the mildest of their opinions: a message has one verdict.
+        """
+        known = await self._kinds(store, now)
+        if not known:
+            return None
+        own = [kind for kind in dict.fromkeys(map(kind_of, domains)) if kind != SITE]
+        if len(own) > MOST_DOMAINS or known.isdisjoint(own):
+            own = []
+        asked = site.chosen(traits)
+        learned = {kind: await store.learned(kind, asked) for kind in (SITE, *own) if kind in known}
+        wanted: Sequence[Sequence[str]] = [(SITE, kind) for kind in own] or [(SITE,)]
+        opinions = [
+            site.opinion(traits, site.together(learned[kind] for kind in kinds if kind in learned)) for kinds in wanted
+        ]
+        return min(opinions, key=lambda one: 0.0 if one is None else one.log_odds * one.trust)
+
+    async def _kinds(self, store: Store, now: float) -> frozenset[str]:
+        if not 0 <= now - self._known.at < LOOK_EVERY:
+            before = self._known.kinds
+            self._known = _Known(now, before)  # others go on with what is known meanwhile
+            kinds = set(await domain_kinds(store, now=now))
+            every = await store.learned(SITE)
+            if every.ham or every.spam:
+                kinds.add(SITE)
+            self._known = _Known(now, frozenset(kinds))
+        return self._known.kinds

@@ -1,0 +1,75 @@
+"""Text -> the words that a classifier learns by: lower case, numbers by their length, in bounded room. Linear."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+LONGEST = 20
+"""Characters of a word that is kept; longer ones are addresses, codes and noise."""
+MOST = 2000
+"""Different words of one text that are kept, those that stand first."""
+
+
+def _plain(octet: int) -> int:
+    character = chr(octet)
+    if character.isdigit():
+        return ord("0")
+    return ord(character.lower()) if character.isalpha() or character == "$" else ord(" ")
+
+
+_ASCII = bytes([_plain(octet) if octet < 128 else ord(" ") for octet in range(256)])
+_WORD = re.compile(r"[^\W_]+|[$€£¥]")
+_DIGITS = re.compile(r"\d")
+_UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\xad\u034f\u180e\U000e0020-\U000e007f]")
+# Scripts that are written without blanks between words; of those, every two neighbours make a word.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The different words of a text, in order. `unseen`: characters that nobody sees, such as zero-width blanks.
+
+    `styled`: letters that are drawn like others ("𝐅𝐫𝐞𝐞"), read as what they look like. `long`: words beyond the limit.
+    """
+
+    found: tuple[bytes, ...] = ()
+    unseen: int = 0
+    styled: bool = False
+    long: int = 0
+
+
+def words_of(text: str) -> Words:
+    """The words of a text, as UTF-8. Never raises."""
+    if text.isascii():
+        split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
+        kept = [word for word in split if 1 < len(word) <= LONGEST or word == b"$"]
+        return Words(tuple(kept[:MOST]), long=len([1 for word in split if len(word) > LONGEST]))
+    text, unseen = _UNSEEN.subn("", text)
+    read = unicodedata.normalize("NFKC", text)
+    found = dict.fromkeys(_WORD.findall(read.lower()))
+    kept, long = [], 0
+    for word in found:
+        if len(kept) >= MOST:
+            break
+        if word.isascii():
+            if 1 < len(word) <= LONGEST or word == "$":
+                kept.append(word.encode().translate(_ASCII))
+            else:
+                long += len(word) > LONGEST
+        elif (run := _UNSPACED.search(word)) is not None:
+            kept += [run[0][n : n + 2].encode("utf-8", "replace") for n in range(min(len(run[0]) - 1, 200))]
+        elif len(word) <= LONGEST:
+            kept.append(_DIGITS.sub("0", word).encode("utf-8", "replace"))
+        else:
+            long += 1
+    return Words(tuple(dict.fromkeys(kept))[:MOST], unseen, _is_styled(text, read), long)
+
+
+def _is_styled(text: str, read: str) -> bool:
+    """Whether there are mathematical or enclosed letters in it, as nobody's keyboard has them."""
+    return text != read and _STYLED.search(text) is not None
+
+
+_STYLED = re.compile("[\u24b6-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189]")
