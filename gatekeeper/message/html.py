@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from gatekeeper.message.entities import undo_entities
 from gatekeeper.message.style import WHITE, Look, Sheet, alike, colour_of, look_of
@@ -34,10 +35,14 @@ class Use(StrEnum):
     BASE = "base"  # what others are relative to
     REFRESH = "refresh"  # where the page goes by itself
 
+    __hash__ = str.__hash__  # the enumeration's own is written in Python, and every link of a page is looked up
 
-@dataclass(frozen=True, slots=True)
-class HtmlLink:
-    """A link as it stands there, entities undone. `text` is what people see of it, cut; `hidden`: they see nothing."""
+
+class HtmlLink(NamedTuple):
+    """A link as it stands there, entities undone. `text` is what people see of it, cut; `hidden`: they see nothing.
+
+    A tuple, since it is made a thousand times a page and a frozen dataclass takes three times as long for it.
+    """
 
     target: str
     use: Use
@@ -62,9 +67,10 @@ class Page:
 
 
 _TAG = re.compile(
-    r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)"
-    r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?>"
+    r"([^<]*+)<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)(?:>|"
+    r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?>)"
 )
+"""A well-formed tag and the text before it."""
 _START = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
 _ATTRIBUTE = re.compile(r"([^\s=>/\"'<]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
@@ -170,25 +176,27 @@ class _Scanner:
 
     def _scan(self) -> None:
         text, position, stack, opened = self._text, 0, self._stack, self._open
-        find, match_tag = text.find, _TAG.match
+        match_tag = _TAG.match
         while True:
-            opens = find("<", position)
-            if opens < 0:
-                self._out.append(text[position:])
-                return
-            if opens > position:
-                self._out.append(text[position:opens])
-            match = match_tag(text, opens)
+            match = match_tag(text, position)
             if match is None:
+                opens = text.find("<", position)
+                if opens < 0:
+                    self._out.append(text[position:])
+                    return
+                if opens > position:
+                    self._out.append(text[position:opens])
                 position = self._other(opens)
             else:
-                closing, name, attributes = match.groups()
+                before, closing, name, attributes = match.groups()
+                if before:
+                    self._out.append(before)
                 name, position = name.lower(), match.end()
                 self._tags += 1
                 if closing:
                     self._close(name)
                 elif attributes or name in _BEARING:
-                    position = self._element(name, attributes, position)
+                    position = self._element(name, attributes or "", position)
                 else:
                     if name in _BLOCKS:
                         self._out.append("\n")
@@ -306,7 +314,8 @@ class _Scanner:
         if name in _BLOCKS:
             self._out.append("\n")
         if name == "a":
-            self._end_anchor()
+            if self._anchor is not None:
+                self._end_anchor()
             if "href" in given or "xlink:href" in given:
                 self._anchor = undo_entities(given.get("href") or given.get("xlink:href", ""))
                 self._anchor_from, self._anchor_unseen = len(self._seen), len(self._unseen)
@@ -369,17 +378,26 @@ class _Scanner:
         return end.end() if end else len(self._text)
 
     def _push(self, name: str, given: Mapping[str, str]) -> None:
-        before = (self._hidden, self._colour, self._ground)
-        if given:
-            self._looks(given)
-        changed = before != (self._hidden, self._colour, self._ground)
-        if not changed and not self._stack:
+        stack = self._stack
+        if _LOOKS.isdisjoint(given) and (not self._sheet.hiding or _NAMES.isdisjoint(given)):
+            if not stack:
+                return
+            if len(stack) >= DEPTH:
+                self._left_out["depth"] = None
+                return
+            stack.append((name, None))
+            self._open[name] = self._open.get(name, 0) + 1
             return
-        if len(self._stack) >= DEPTH:
+        before = (self._hidden, self._colour, self._ground)
+        self._looks(given)
+        changed = before != (self._hidden, self._colour, self._ground)
+        if not changed and not stack:
+            return
+        if len(stack) >= DEPTH:
             self._left_out["depth"] = None
             self._hidden, self._colour, self._ground = before
             return
-        self._stack.append((name, before if changed else None))
+        stack.append((name, before if changed else None))
         self._open[name] = self._open.get(name, 0) + 1
         if changed:
             self._settle()
@@ -409,9 +427,13 @@ class _Scanner:
     def _close(self, name: str) -> None:
         if name in _BLOCKS:
             self._out.append("\n")
-        elif name == "a":
+        elif name == "a" and self._anchor is not None:
             self._end_anchor()
         if not self._open.get(name):
+            return
+        if self._stack[-1] == (name, None):  # as it is nearly always
+            self._stack.pop()
+            self._open[name] -= 1
             return
         changed = False
         while True:
@@ -432,6 +454,9 @@ TARGET = 4000
 ANCHOR_TEXT = 500
 _UNQUOTED = re.compile(r"[^\s>]*+")
 _NONE: dict[str, str] = {}
+_LOOKS = frozenset({"style", "hidden", "size", "background", "bgcolor", "color", "text"})
+_NAMES = frozenset({"class", "id"})
+"""Attributes that change how things look; by a name in the page's own sheet."""
 _SAYS_NOTHING = Look()
 _BEARING = frozenset({"a", "meta", *_LINKS_BY, *_RAW}) - {
     "table",

@@ -8,7 +8,8 @@ break them for that. So this reader does not choose: where a message can be read
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gatekeeper.message.header import header_of
 from gatekeeper.message.parameters import Oddity, Parameterised, parse_parameterised
@@ -85,8 +86,7 @@ class _Source:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(NamedTuple):
     """Where something stands: from `start` to `end` of a source, and its place in the tree."""
 
     source: _Source
@@ -130,7 +130,7 @@ class _Reader:
                 if len(seen) >= self.limits.readings:
                     self.left_out[LeftOut.READINGS] = None
                     return
-                there = replace(at, reading=at.reading + len(seen))
+                there = at._replace(reading=at.reading + len(seen))
                 seen.add((content.value, encoding, boundary))
                 self._inside(self._part(there, header, content, encoding), there)
 
@@ -138,7 +138,7 @@ class _Reader:
         """A part that begins with a header of its own."""
         octets = at.source.octets
         if octets.startswith(b"\r\n", at.start, at.end):
-            self.entity(replace(at, start=at.start + 2), _EMPTY)
+            self.entity(at._replace(start=at.start + 2), _EMPTY)
             return
         most = min(at.end, at.start + self.limits.header)
         stop = octets.find(b"\r\n\r\n", at.start, most)
@@ -158,7 +158,7 @@ class _Reader:
         if not block.isascii():
             self.noted[Ambiguity.EIGHT_BIT] = None
         header = parse_header(block)
-        self.entity(replace(at, start=body), header)
+        self.entity(at._replace(start=body), header)
         if header.malformed:
             self._broken_header(at, header)
 
@@ -173,7 +173,7 @@ class _Reader:
             return
         self.noted[Ambiguity.HEADER_BROKEN] = None
         shorter = parse_header(at.source.octets[at.start : place])
-        self.entity(replace(at, start=place, reading=at.reading + 1), shorter)
+        self.entity(at._replace(start=place, reading=at.reading + 1), shorter)
 
     def _has_room(self, reading: int) -> bool:
         if len(self.parts) >= self.limits.parts or (reading and self.others >= self.limits.others):
@@ -253,7 +253,7 @@ class _Reader:
         if part.encoding is not Encoding.AS_IS:
             self.noted[Ambiguity.ENCODED_MULTIPART] = None
             made = part.decoded(self.limits.text).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            self._inside_of(part, replace(at, source=_Source(made, self), start=0, end=len(made)))
+            self._inside_of(part, at._replace(source=_Source(made, self), start=0, end=len(made)))
         self._inside_of(part, at)
 
     def _inside_of(self, part: Part, at: _Section) -> None:
