@@ -8,15 +8,16 @@ controller sums; any other process keeps them to itself.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import prometheus_client
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     Metric,
@@ -35,6 +36,7 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SLOT_VARIABLE = "GATEKEEPER_SLOT"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """Of what `exposition` returns."""
+_two_doubles = struct.Struct("dd").pack  # a value and when it was set, as they stand in the file of a slot
 
 
 def _keep_in_slot(slot: str) -> None:
@@ -44,7 +46,27 @@ def _keep_in_slot(slot: str) -> None:
     """
     if not slot.isalnum():  # it becomes part of a file name that the collector splits at "_"
         raise ValueError(f"a slot is named by letters and digits, not {slot!r}")
-    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]  # no annotations there
+    kept = values.MultiProcessValue(process_identifier=lambda: slot)  # type: ignore[no-untyped-call]  # no annotations there
+    values.ValueClass = _quick(kept)
+
+
+def _quick(kept: Any) -> Any:
+    """That kind of value, counting up in a third of the time: some sixty are counted up for each message.
+
+    What is written is the same, and at once, so that nothing is lost when the process is killed. Left out are a lock,
+    since what counts here runs in one thread, the search for a fork, which never comes, and that for the value's place.
+    """
+
+    class Quick(kept):  # type: ignore[misc]  # a class that was made a moment ago
+        _value: float
+
+        def inc(self, amount: float) -> None:
+            self._value = value = self._value + amount
+            file = self._file
+            at = file._positions[self._key]
+            file._m[at : at + 16] = _two_doubles(value, 0.0)  # in one go: whoever reads meanwhile sees no half of it
+
+    return Quick
 
 
 # Before the first metric exists, since each takes its kind of value when it is made.
@@ -55,6 +77,15 @@ if DIRECTORY_VARIABLE in os.environ:
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no annotations there
 REGISTRY = CollectorRegistry()
 M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class Counter(prometheus_client.Counter):
+    """The library's, without what it looks up at each count."""
+
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:  # noqa: ARG002 - none is kept
+        if amount < 0:
+            raise ValueError("what is counted does not become less")
+        self._value.inc(amount)
 
 
 class Children(Generic[M]):
