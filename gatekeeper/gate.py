@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import (
@@ -160,6 +161,8 @@ class Gate(Protocol):
 
 
 Row = tuple[Stage, Notebook, Check]
+T = TypeVar("T")
+_Found = Sequence[Finding | Missing]
 Table = Mapping[Stage, Sequence[Sequence[Check]]]
 _SESSION_STAGES: Final = (Stage.CONNECT, Stage.HELO)
 _PASSED: Final = frozenset({Action.ACCEPT.word, Action.TAG.word})
@@ -380,19 +383,45 @@ class LiveGate:
                 await self._run_wave(wave, mail, tools, deadline)
 
     async def _run_wave(self, wave: list[Row], mail: Mail, tools: Tools, deadline: float) -> None:
-        """Every check of a wave side by side; what is late when time is up counts as missing."""
-        at = {stage: _at(stage, mail) for stage in {row[0] for row in wave}}
+        """Every check of a wave side by side; what is late when time is up counts as missing.
+
+        Most have their answers at hand and need no task: each is begun here, the first that has to wait goes on here,
+        and only those behind it get tasks of their own.
+        """
+        outcomes: list[_Found | asyncio.Task[_Found | None] | None] = []
+        tasks: list[asyncio.Task[_Found | None]] = []
+        waiting: tuple[int, Coroutine[Any, Any, _Found | None], Any] | None = None
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._inspect(check, at[stage], tools)) for stage, _, check in wave]
         try:
-            await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
+            for stage, _, check in wave:
+                inspection = self._inspect(check, _at(stage, mail), tools)
+                if waiting is None:
+                    try:
+                        waiting = len(outcomes), inspection, inspection.send(None)
+                    except StopIteration as ended:
+                        outcomes.append(ended.value)
+                    else:
+                        outcomes.append(None)
+                else:
+                    tasks.append(loop.create_task(inspection))
+                    outcomes.append(tasks[-1])
+            if waiting is not None:
+                place, inspection, waits_for = waiting
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        outcomes[place] = await go_on(inspection, waits_for)
+                except TimeoutError:
+                    pass
+            if tasks:
+                await asyncio.wait(tasks, timeout=max(0.0, deadline - loop.time()))
         finally:
             for task in tasks:
                 task.cancel()  # does nothing to one that has ended
-        for (_, notebook, check), task in zip(wave, tasks, strict=True):
-            if task.done() and not task.cancelled():
-                found = task.result()
-            else:
+        for (_, notebook, check), outcome in zip(wave, outcomes, strict=True):
+            found = outcome
+            if isinstance(found, asyncio.Task):
+                found = found.result() if found.done() and not found.cancelled() else None
+            if found is None:
                 log.event("check_late", check=check.name, id=mail.envelope.id)
                 metrics.CHECK_FAILURES[check.name].inc()
                 found = (Missing(check.name, self._rules_of[check.name], "late"),)
@@ -404,9 +433,15 @@ class LiveGate:
                     if self._counts:
                         metrics.FINDINGS[item.rule].inc()
 
-    async def _inspect(self, check: Check, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+    async def _inspect(self, check: Check, mail: Mail, tools: Tools) -> _Found | None:
+        """What it finds; None where what it waited for was called off."""
         try:
             return await check.inspect(mail, tools)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return None  # nobody wants the session to end: a look-up that others began, or its own, is no more
         except Exception as error:  # noqa: BLE001 - the one border around a check: its failure is missing evidence
             log.traceback_once("check_failed", error, check=check.name, id=mail.envelope.id)
             metrics.CHECK_FAILURES[check.name].inc()
@@ -675,6 +710,26 @@ class LiveGate:
             await check.close()
 
 
+@types.coroutine
+def go_on(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """Await a coroutine that was begun by hand (`send(None)`) and gave `waits_for` to wait for (PEP 492)."""
+    step: Callable[[Any], Any]
+    while True:
+        try:
+            came = yield waits_for
+        except GeneratorExit:
+            begun.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - all of it is the coroutine's to deal with
+            step, told = begun.throw, error
+        else:
+            step, told = begun.send, came
+        try:
+            waits_for = step(told)
+        except StopIteration as ended:
+            return cast("T", ended.value)
+
+
 def _iprev(mail: Mail) -> list[Method]:
     """Whether the client's address and its name lead to each other (RFC 8601 §2.7.3), as far as it was looked up."""
     found, address = mail.evidence(ReverseName), mail.session.address
@@ -690,7 +745,7 @@ def _held(verdict: Verdict) -> Verdict:
 
 def _at(stage: Stage, mail: Mail) -> Mail:
     """The mail as it is handed to a check that stands at this stage, which may be one that a server skipped."""
-    return mail if mail.stage == stage else replace(mail, stage=stage)
+    return mail if mail.stage is stage else replace(mail, stage=stage)
 
 
 def _notebook(stage: Stage, mail: Mail) -> Notebook:

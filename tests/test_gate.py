@@ -245,6 +245,82 @@ async def test_a_check_that_is_late_is_missing_and_the_rest_counts():
     assert verdict.code == 451
 
 
+async def test_checks_that_wait_for_each_other_are_run_side_by_side():
+    first, second = asyncio.Event(), asyncio.Event()
+
+    class Waits(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            mine, other = (first, second) if self.name == "one" else (second, first)
+            mine.set()
+            await other.wait()
+            await asyncio.sleep(0)
+            return self.found(mail)
+
+    live = gate({Stage.MAIL: [[check("one", SMALL, kind=Waits), check("two", LISTED, kind=Waits)]]})
+    [verdict] = await named(live, mail_at(live), "alice")
+    assert [c.rule for c in verdict.contributions] == ["SMALL", "LISTED"]
+    assert verdict.missing == ()
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_what_others_call_off_ends_the_check_that_waits_for_it_and_not_the_session(before):
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(called_off.cancel)
+
+    class Waits(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            await called_off
+            return self.found(mail)
+
+    class Brief(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            await asyncio.sleep(0)
+            return self.found(mail)
+
+    wave = [check("lost", WELCOME, kind=Waits), check("list", SMALL, kind=Brief)]
+    live = gate({Stage.MAIL: [wave[::-1] if before else wave]})
+    [verdict] = await named(live, mail_at(live), "alice")
+    assert verdict.missing == ("lost",)
+    assert [c.rule for c in verdict.contributions] == ["SMALL"]
+
+
+async def test_a_session_that_is_ended_takes_the_checks_that_wait_with_it():
+    ended: list[str] = []
+
+    class Waits(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                ended.append(self.name)
+            return ()
+
+    live = gate({Stage.MAIL: [[check("one", SMALL, kind=Waits), check("two", LISTED, kind=Waits)]]})
+    judging = asyncio.create_task(live.judge(Stage.MAIL, mail_at(live)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    judging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await judging
+    await asyncio.sleep(0)
+    assert sorted(ended) == ["one", "two"]
+
+
+async def test_a_time_limit_inside_a_check_ends_what_it_is_set_on_and_no_more():
+    class Bounded(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            try:
+                async with asyncio.timeout(0):
+                    await asyncio.get_running_loop().create_future()
+            except TimeoutError:
+                return self.found(mail)
+            return ()
+
+    live = gate({Stage.MAIL: [[check("one", SMALL, kind=Bounded), check("two", LISTED, kind=Bounded)]]})
+    [verdict] = await named(live, mail_at(live), "alice")
+    assert [c.rule for c in verdict.contributions] == ["SMALL", "LISTED"]
+
+
 async def test_a_reject_stands_when_nothing_missing_could_have_saved_it():
     live = gate(
         {Stage.MAIL: [[check("lost", SMALL, found=[Missing("lost", ("SMALL",), "timeout")]), check("l", LISTED)]]}
