@@ -458,14 +458,16 @@ class LiveGate:
         recipients = [mail.recipient] if mail.recipient else mail.envelope.recipients
         if not recipients:
             return self._policy.decided(_findings(mail, None))
-        remaining = [rule for wave in left for _, _, check in wave for rule in self._foreseen(check, mail)]
+        remaining: list[str] | None = None
         for recipient in recipients:
             findings = _findings(mail, recipient)
             thresholds = self._policy.thresholds(recipient.address)
             if self._policy.decided(findings, thresholds):
                 continue
-            if not begun:
+            if not begun or not self._policy.may_refuse(findings, thresholds):
                 return False
+            if remaining is None:
+                remaining = [rule for wave in left for _, _, check in wave for rule in self._foreseen(check, mail)]
             action = self._policy.settled(
                 findings, thresholds=thresholds, missing=_missing(mail, recipient), remaining=remaining
             )
@@ -573,7 +575,15 @@ class LiveGate:
             budgets: list[Allowance] = [Budget(self._settings.dns_questions)]
             if address is not None:
                 budgets.append(self._client_budgets.of(client_key(address)))
-            tools = memo["tools"] = replace(self._tools, resolver=BudgetedResolver(self._tools.resolver, *budgets))
+            shared = self._tools  # each by name: `replace` looks them up in four times as long
+            tools = memo["tools"] = Tools(
+                resolver=BudgetedResolver(shared.resolver, *budgets),
+                store=shared.store,
+                clock=shared.clock,
+                hostname=shared.hostname,
+                domains=shared.domains,
+                desk=shared.desk,
+            )
         return tools
 
     # -- carrying a verdict out

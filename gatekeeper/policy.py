@@ -125,6 +125,11 @@ class Policy:
         for rule in [group_rule(r.group) for r in self.rules.values() if r.group]:
             self.rules[rule.name] = rule
         self._millis = {r.name: millis(r.score) for r in self.rules.values()}
+        # Looked at for every finding at every stage: made once.
+        self._lines = {name: Contribution(name, score) for name, score in self._millis.items()}
+        self._deciding = frozenset(r.name for r in self.rules.values() if r.decides is not None)
+        self._exempting = frozenset(r.name for r in self.rules.values() if r.exempts)
+        self._nothing: dict[Thresholds, Verdict] = {}
         doubt = None if settings.greylist is None else millis(settings.greylist)
         self._general = Thresholds(millis(settings.tag), millis(settings.reject), greylist=doubt)
         self._exempt = replace(self._general, exempt=EXEMPT_KINDS)
@@ -176,6 +181,8 @@ class Policy:
         """
         findings = list(findings)
         thresholds = self._exempted(thresholds or self._general, findings)
+        if not findings and not missing and not not_run:
+            return self._found_nothing(thresholds)
         found: dict[str, Finding] = {}
         decider: Rule | None = None
         greylists: Rule | None = None
@@ -190,7 +197,7 @@ class Policy:
             elif rule.decides is not None and decider is None:
                 decider = rule
             delay = max(delay, rule.delay)
-        contributions = tuple([Contribution(name, self._millis[name]) for name in found])
+        contributions = tuple([self._lines[name] for name in found])
         if self._groups:
             contributions += tuple([Contribution(*line) for line in self._taken_back(found).items()])
         total = sum([c.millis for c in contributions])
@@ -218,6 +225,24 @@ class Policy:
             delay=delay,
         )
         return self._worded(verdict, found, decider) if action.refuses else verdict
+
+    def _found_nothing(self, thresholds: Thresholds) -> Verdict:
+        """The verdict where there is nothing to judge, as at the first stages of most sessions; made once."""
+        verdict = self._nothing.get(thresholds)
+        if verdict is None:
+            action, incomplete = self._weigh((), (), thresholds)
+            verdict = Verdict(action, 0, thresholds, incomplete=incomplete)
+            verdict = self._nothing[thresholds] = self._worded(verdict, {}, None) if action.refuses else verdict
+        return verdict
+
+    def may_refuse(self, findings: Iterable[Finding], thresholds: Thresholds) -> bool:
+        """Whether `decide` could refuse for these findings; False is certain, and costs less than a verdict."""
+        found = {finding.rule for finding in findings}
+        if not self._deciding.isdisjoint(found) or not self._exempting.isdisjoint(found):
+            return True
+        rules = self.rules
+        counted = [name for name in found if name in rules and rules[name].kind not in thresholds.exempt]
+        return self._sum(counted) >= thresholds.reject
 
     def settled(
         self,
@@ -250,6 +275,8 @@ class Policy:
 
     def decided(self, findings: Sequence[Finding], thresholds: Thresholds | None = None) -> bool:
         """Whether a rule among these decides alone, of a kind that counts."""
+        if self._deciding.isdisjoint([finding.rule for finding in findings]):
+            return False
         exempt = self._exempted(thresholds or self._general, findings).exempt
         known = (self.rules.get(finding.rule) for finding in findings)
         return any(rule.decides is not None and rule.kind not in exempt for rule in known if rule)
@@ -271,6 +298,8 @@ class Policy:
 
     def _exempted(self, thresholds: Thresholds, findings: Iterable[Finding]) -> Thresholds:
         """With what these findings exempt from, besides what the recipient is exempt from."""
+        if self._exempting.isdisjoint([finding.rule for finding in findings]):
+            return thresholds
         kinds = thresholds.exempt
         for finding in findings:
             rule = self.rules.get(finding.rule)

@@ -220,6 +220,21 @@ def test_settled_means_that_no_further_finding_changes_the_action(rules, remaini
 
 
 @given(names_, names_)
+def test_what_cannot_refuse_is_never_refused(rules, missing):
+    thresholds = POLICY.thresholds(ALICE)
+    verdict = POLICY.decide(found(*rules), thresholds=thresholds, missing=lost(*missing) if missing else ())
+    assert POLICY.may_refuse(found(*rules), thresholds) or not verdict.action.refuses
+
+
+def test_where_nothing_is_found_everybody_gets_the_verdict_of_their_own_thresholds():
+    policy = Policy(Settings(tag=-1.0, for_=(For(("bob@example.org",), tag=1.0),)), RULES)
+    assert policy.decide([], thresholds=policy.thresholds(ALICE)).action is Action.TAG
+    assert policy.decide([], thresholds=policy.thresholds(Address("bob", "example.org"))).action is Action.ACCEPT
+    assert policy.decide([], thresholds=policy.thresholds(ALICE)).thresholds == policy.thresholds(ALICE)
+    assert Policy(Settings(tag=0.0, reject=0.0), RULES).decide([]).code == 550
+
+
+@given(names_, names_)
 def test_a_verdict_that_rests_on_missing_evidence_is_never_permanent(rules, missing):
     verdict = POLICY.decide(found(*rules), missing=lost(*missing) if missing else ())
     if verdict.action == Action.REJECT:
