@@ -66,11 +66,11 @@ class Page:
     left_out: tuple[str, ...] = ()
 
 
-_TAG = re.compile(
-    r"([^<]*+)<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)(?:>|"
-    r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?>)"
+_TOKEN = re.compile(
+    r"([^<]*+)(?:<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)(?:>|"
+    r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?>)|<|\Z)"
 )
-"""A well-formed tag and the text before it."""
+"""Text, and the well-formed tag behind it, or a "<" that begins none, or the end."""
 _START = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
 _ATTRIBUTE = re.compile(r"([^\s=>/\"'<]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
@@ -175,37 +175,53 @@ class _Scanner:
         self._out = self._unseen if self._hidden or self._conditional or invisible else self._seen
 
     def _scan(self) -> None:
-        text, position, stack, opened = self._text, 0, self._stack, self._open
-        match_tag = _TAG.match
-        while True:
-            match = match_tag(text, position)
-            if match is None:
-                opens = text.find("<", position)
-                if opens < 0:
-                    self._out.append(text[position:])
-                    return
-                if opens > position:
-                    self._out.append(text[position:opens])
-                position = self._other(opens)
-            else:
-                before, closing, name, attributes = match.groups()
-                if before:
-                    self._out.append(before)
-                name, position = name.lower(), match.end()
-                self._tags += 1
-                if closing:
-                    self._close(name)
-                elif attributes or name in _BEARING:
-                    position = self._element(name, attributes or "", position)
-                else:
-                    if name in _BLOCKS:
-                        self._out.append("\n")
-                    if stack and name not in _VOID and len(stack) < DEPTH:
-                        stack.append((name, None))
-                        opened[name] = opened.get(name, 0) + 1
+        position: int | None = 0
+        while position is not None:
+            position = self._run(position)
             if self._tags > TAGS:
                 self._left_out["tags"] = None
                 return
+
+    def _run(self, position: int) -> int | None:
+        """Well-formed tags and text from there on, which is nearly everything; where to go on, None at the end.
+
+        Every tag of every page comes by here, so what most of them need is written out.
+        """
+        text, stack, opened = self._text, self._stack, self._open
+        for match in _TOKEN.finditer(text, position):
+            if self._tags > TAGS:
+                return match.start()
+            before, closing, name, attributes = match.groups()
+            if before:
+                self._out.append(before)
+            if name is None:
+                opens = match.end(1)
+                return self._other(opens) if opens < len(text) else None
+            name = name.lower()
+            self._tags += 1
+            if closing:
+                if name in _BLOCKS:
+                    self._out.append("\n")
+                elif name == "a" and self._anchor is not None:
+                    self._end_anchor()
+                if opened.get(name):
+                    if stack[-1] == (name, None):
+                        stack.pop()
+                        opened[name] -= 1
+                    else:
+                        self._take_back(name)
+            elif attributes or name in _BEARING:
+                end = match.end()
+                after = self._element(name, attributes or "", end)
+                if after != end:
+                    return after
+            else:
+                if name in _BLOCKS:
+                    self._out.append("\n")
+                if stack and name not in _VOID and len(stack) < DEPTH:
+                    stack.append((name, None))
+                    opened[name] = opened.get(name, 0) + 1
+        return None
 
     def _other(self, opens: int) -> int:
         """What begins with "<" and is no well-formed tag."""
@@ -314,8 +330,7 @@ class _Scanner:
         if name in _BLOCKS:
             self._out.append("\n")
         if name == "a":
-            if self._anchor is not None:
-                self._end_anchor()
+            self._end_anchor()
             if "href" in given or "xlink:href" in given:
                 self._anchor = undo_entities(given.get("href") or given.get("xlink:href", ""))
                 self._anchor_from, self._anchor_unseen = len(self._seen), len(self._unseen)
@@ -358,7 +373,11 @@ class _Scanner:
         if self._anchor is None:
             return
         target, self._anchor = self._anchor, None
-        seen = undo_entities("".join(self._seen[self._anchor_from :])[:ANCHOR_TEXT])
+        seen = "".join(self._seen[self._anchor_from :])[:ANCHOR_TEXT]
+        if seen.isalnum():  # one word, as often
+            self._link(target, Use.ANCHOR, seen, hidden=bool(self._hidden))
+            return
+        seen = undo_entities(seen)
         hidden = False
         if not seen.strip() and len(self._unseen) > self._anchor_unseen:
             seen = undo_entities("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
@@ -427,14 +446,13 @@ class _Scanner:
     def _close(self, name: str) -> None:
         if name in _BLOCKS:
             self._out.append("\n")
-        elif name == "a" and self._anchor is not None:
+        elif name == "a":
             self._end_anchor()
-        if not self._open.get(name):
-            return
-        if self._stack[-1] == (name, None):  # as it is nearly always
-            self._stack.pop()
-            self._open[name] -= 1
-            return
+        if self._open.get(name):
+            self._take_back(name)
+
+    def _take_back(self, name: str) -> None:
+        """An element that is open ends, and with it those inside it."""
         changed = False
         while True:
             element, before = self._stack.pop()
