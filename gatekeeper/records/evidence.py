@@ -54,6 +54,14 @@ def plain(value: Any, room: Room, depth: int = DEPTH_LIMIT) -> Any:
     if value is None or kind is bool:
         room.left -= 4
         return value
+    # What most values are, before the questions that all others need.
+    if kind is int and -_NUMBER_LIMIT < value < _NUMBER_LIMIT:
+        room.left -= 8
+        return value
+    if (kind is tuple or kind is list) and depth > 0:
+        return _items(value, room, depth)
+    if _names.get(kind) and depth > 0:
+        return _fields(value, room, depth)
     if isinstance(value, enum.Enum):
         return plain(value.value, room, depth)
     if isinstance(value, int):
@@ -64,13 +72,13 @@ def plain(value: Any, room: Room, depth: int = DEPTH_LIMIT) -> Any:
         return float(value) if math.isfinite(value) else str(value)
     if isinstance(value, str):
         return _text(str(value), room)
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, (bytes, bytearray)):
         return _text(bytes(value[: TEXT_LIMIT + 1]).decode("utf-8", "backslashreplace"), room)
     if isinstance(value, _INTERNET):
         return _text(str(value), room)
     if depth <= 0:
         return _CUT
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return _items(value, room, depth)
     if _field_names(kind):
         return _fields(value, room, depth)

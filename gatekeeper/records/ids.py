@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from functools import lru_cache
 
@@ -13,11 +14,31 @@ EPOCH = 1_704_067_200
 _TIME, _CHANCE = 6, 8
 _SIGNS = ALPHABET.encode() * 8  # for each octet one, all of them equally often
 _MISREAD = str.maketrans("OIL", "011")
+_AT_ONCE = 512 * _CHANCE
+"""Octets of chance that are fetched together: a session takes four ids, and each fetch is a system call."""
+_ready = ""
+_taken = 0
 
 
 def new_id(now: float) -> str:
     """Six characters of time, eight (40 bits) of chance: among a thousand a second, two alike in a month."""
-    return _time(int(now)) + secrets.token_bytes(_CHANCE).translate(_SIGNS).decode()
+    return _time(int(now)) + _take_chance()
+
+
+def _take_chance() -> str:
+    global _ready, _taken  # noqa: PLW0603 - one supply for the process
+    if _taken >= len(_ready):
+        _ready, _taken = secrets.token_bytes(_AT_ONCE).translate(_SIGNS).decode(), 0
+    _taken += _CHANCE
+    return _ready[_taken - _CHANCE : _taken]
+
+
+def _forget_chance() -> None:
+    global _ready  # noqa: PLW0603 - as above
+    _ready = ""
+
+
+os.register_at_fork(after_in_child=_forget_chance)  # else parent and child would make the same ids
 
 
 def normal_id(text: str) -> str:

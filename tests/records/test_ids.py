@@ -1,5 +1,7 @@
 """Ids of records."""
 
+import os
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,21 @@ def test_an_id_has_its_length_and_its_alphabet(now):
 def test_ids_sort_by_the_second():
     made = [new_id(NOW + n) for n in range(0, 40_000_000, 999_999)]
     assert made == sorted(made)
+
+
+def test_a_child_does_not_make_the_ids_of_its_parent():
+    new_id(NOW)  # there is a supply of chance
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_id(NOW).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    made = os.read(reading, LENGTH).decode()
+    os.close(reading)
+    os.close(writing)
+    assert len(made) == LENGTH
+    assert made != new_id(NOW)
 
 
 def test_ids_of_one_second_differ():
