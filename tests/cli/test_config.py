@@ -114,3 +114,15 @@ def test_a_signing_key_that_is_only_ours_is_good(tmp_path):
 
 def private_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_each_rule_is_tried_with_its_own_messages(tmp_path):
+    rules = tmp_path / "own.toml"
+    rules.write_text(
+        "[OUR_OWN]\nabout = 'Ours.'\nscore = 0.5\nseen = 'our own'\nmatch = \"\\nours\"\nno_match = \"\\nx\"\n"
+    )
+    ended = call("config", "check", configuration(tmp_path, f"[checks.rules]\npaths = ['{rules}']"))
+    assert ended.status == 2
+    assert ended.err == f"{rules}:5: OUR_OWN.match: the message of match is not matched: mend the rule or the message\n"
+    rules.write_text(rules.read_text().replace('"\\nours"', '"\\nour own"'))
+    assert call("config", "check", configuration(tmp_path, f"[checks.rules]\npaths = ['{rules}']")).status == 0
