@@ -135,7 +135,11 @@ def _kept(patterns: Sequence[bytes], cache: Path | None) -> hyperscan.Database |
             digest, octets = file.read(32), file.read(2 * LARGEST)
         if digest != hashlib.blake2b(octets, digest_size=32).digest():
             return None
-        return hyperscan.loadb(octets, hyperscan.HS_MODE_BLOCK)
+        found = hyperscan.loadb(octets, hyperscan.HS_MODE_BLOCK)
+        found.scan(
+            b" ", match_event_handler=lambda *_: None, scratch=hyperscan.Scratch(found)
+        )  # made for this processor?
+        return found
     except (OSError, hyperscan.error):
         return None
 

@@ -58,8 +58,8 @@ class Ruleset:
         self.expressions = found.expressions
         on = [each for each in found.rules if each.rule.name not in disabled]
         self.switched_off = tuple(each.rule for each in found.rules if each.rule.name in disabled)
-        self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _has_pattern(each))
-        self._rules = [each for each in on if automaton.AVAILABLE or not _has_pattern(each)]
+        self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _needs_engine(each))
+        self._rules = [each for each in on if automaton.AVAILABLE or not _needs_engine(each)]
         self._always: list[int] = []
         self._by_token: dict[Token, list[int]] = {}
         for index, each in enumerate(self._rules):
@@ -153,8 +153,9 @@ _VIEWS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("subject", "seen"), BRA
 """Places that are several views."""
 
 
-def _has_pattern(each: Compiled) -> bool:
-    return any(isinstance(one, Pattern) for one in named(each.condition))
+def _needs_engine(each: Compiled) -> bool:
+    """Names of brands are patterns too."""
+    return any(isinstance(one, Pattern) or one.name.startswith("brand_") for one in named(each.condition))
 
 
 def _accepted(expressions: Sequence[Expression]) -> dict[str, frozenset[int]]:

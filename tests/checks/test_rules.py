@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from gatekeeper.checks import rules
 from gatekeeper.checks.base import MESSAGE_FORM, Tools
 from gatekeeper.checks.rules import RuleEvidence, Rules
 from gatekeeper.model import Envelope, Finding, Kind, Mail, Session
@@ -28,7 +27,7 @@ async def found(check: Rules, raw: str | None) -> list[Finding]:
 async def test_a_rule_that_is_met_is_a_finding_with_its_places():
     (finding,) = [each for each in await found(Rules(), SPAM) if each.rule == "GIFT_CARDS"]
     assert finding.evidence == RuleEvidence(("the text",), ("links=1", "words=9"))
-    assert finding.text == "in the text, links=1, words=9"
+    assert finding.text == "in the text (links=1, words=9)"
     assert evidence_of(finding.evidence, Room(1000)) == {
         "type": "RuleEvidence", "places": ["the text"], "facts": ["links=1", "words=9"], "source": "",
     }  # fmt: skip
@@ -63,7 +62,7 @@ async def test_a_large_text_is_looked_through_in_a_thread(monkeypatch):
         threads.append(function)
         return await before(function, *arguments)
 
-    monkeypatch.setattr(rules.asyncio, "to_thread", noted)
+    monkeypatch.setattr("asyncio.to_thread", noted)
     assert "GIFT_CARDS" not in [each.rule for each in await found(Rules(), SPAM + "word " * 30_000)]  # too many words
     assert len(threads) == 1
     await found(Rules(), SPAM)

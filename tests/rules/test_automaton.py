@@ -49,7 +49,7 @@ def test_a_cache_that_cannot_be_trusted_is_compiled_anew(tmp_path, spoil, monkey
     elif spoil == "writable":
         place.chmod(0o777)
     else:
-        monkeypatch.setattr(automaton.os, "geteuid", lambda: 4321)
+        monkeypatch.setattr("os.geteuid", lambda: 4321)
     assert set(Automaton(["gift ?card"], cache=place).scan(b"giftcard")) == {0}
 
 
