@@ -1,10 +1,15 @@
 """Each rule's own test messages; and those of the rules that ship."""
 
+import re
+from pathlib import Path
+
 from gatekeeper.model import Kind
 from gatekeeper.policy import Settings
 from gatekeeper.rules.automaton import LARGEST
 from gatekeeper.rules.ruleset import Ruleset, ruleset
 from gatekeeper.rules.trial import failures, tried
+
+ROOT = Path(__file__).parents[2]
 
 FILE = """
 [ONE]
@@ -50,3 +55,14 @@ def test_the_law_is_named_where_it_is_the_reason():
 
 def test_they_are_far_from_the_largest_automaton():
     assert ruleset().prepare() < LARGEST / 4
+
+
+def test_the_example_in_the_documentation_is_a_rule_that_works(tmp_path):
+    (example,) = re.findall(
+        r"^```\n(\[OUR_.*?)^```", (ROOT / "docs" / "rules.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    file = tmp_path / "ours.toml"
+    file.write_text(example)
+    rules = Ruleset([str(file)])
+    assert list(failures(rules)) == []
+    assert "OUR_TENDERS" in [rule.name for rule in rules.rules]
