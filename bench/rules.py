@@ -20,7 +20,6 @@ from gatekeeper.rules.facts import Surroundings
 from gatekeeper.rules.ruleset import Ruleset
 from gatekeeper.wire.address import AddressError, parse_path
 
-
 HEAD = """# How often each rule is met
 
 <!-- Written by `python -m bench.rules DIR --write docs/rules-measured.md`. -->
