@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
+from gatekeeper.checks.rules import Rules
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.complaints.dmarc_sending import Reports, relayed
 from gatekeeper.config import configuration as config
@@ -112,6 +113,9 @@ def assemble(
 
     Without a `signer` nothing is signed or sealed.
     """
+    content = configuration.check(Rules.name)
+    if isinstance(content, Rules) and content.ruleset.left_out:
+        log.event("rules_left_out", level=logging.WARNING, rules=len(content.ruleset.left_out))
     resolver = AiodnsResolver(configuration.dns)
     domains, policy = frozenset(configuration.relay_domains), policy_of(configuration)
     recorder = Recorder(store, clock, configuration.records)

@@ -35,6 +35,7 @@ EVENTS: Final[dict[str, str]] = {
     "stopped": "A process has ended.",
     "listening": "A socket is open.",
     "reloaded": "A new configuration is in force.",
+    "rules_left_out": "Rules with patterns are not looked for: what matches them is not there for this machine.",
     "reload_refused": "A new configuration was wrong; the old one stays in force.",
     "worker_started": "The parent has started a process.",
     "unfit": "A process cannot work as configured, and ends.",

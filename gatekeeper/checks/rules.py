@@ -80,5 +80,6 @@ def _group(name: str, caps: Mapping[str, float]) -> Group | None:
 
 
 def _finding(match: Match) -> Finding:
-    told = [*match.places, *match.facts]
-    return Finding(match.rule.name, RuleEvidence(match.places, match.facts, match.rule.source), f"in {', '.join(told)}")
+    places, facts = " and ".join(match.places), ", ".join(match.facts)
+    text = " ".join(part for part in (f"in {places}" if places else "", f"({facts})" if facts else "") if part)
+    return Finding(match.rule.name, RuleEvidence(match.places, match.facts, match.rule.source), text)

@@ -35,6 +35,8 @@ def check(
         fail(*failed)
     servers = [name for name in ("smtp", "http") if getattr(found.servers, name)]
     opened = ", ".join(servers) or "no server: add [servers.smtp] to take mail"
+    if left_out := _rules_left_out(found):
+        typer.echo(left_out)
     typer.echo(f"{file or config}: good; {len(found.checks)} checks; {opened}")
 
 
@@ -59,6 +61,16 @@ def _failed_rules(found: Configuration) -> list[str]:
 
     check = found.check(Rules.name)
     return [str(rule_problem(each)) for each in failures(check.ruleset)] if isinstance(check, Rules) else []
+
+
+def _rules_left_out(found: Configuration) -> str:
+    from gatekeeper.checks.rules import Rules
+
+    check = found.check(Rules.name)
+    count = len(check.ruleset.left_out) if isinstance(check, Rules) else 0
+    return (
+        f"{count} rules have patterns and are not looked for: hyperscan is not there for this machine" if count else ""
+    )
 
 
 @config.command()

@@ -12,6 +12,8 @@ from gatekeeper import log, metrics, pipeline
 from gatekeeper.config import document, shape, shipped
 from gatekeeper.config.configuration import SECTIONS, General
 from gatekeeper.policy import OTHER_POLICY
+from gatekeeper.rules.facts import FACTS
+from gatekeeper.rules.rule import PLACES
 
 MADE = "<!-- Written by `make reference`; do not edit. -->\n"
 
@@ -22,6 +24,7 @@ def pages() -> dict[str, str]:
         "config/gatekeeper.toml": shipped.example_file(),
         "docs/reference/settings.md": settings(),
         "docs/reference/rules.md": rules(),
+        "docs/reference/facts.md": facts(),
         "docs/reference/metrics.md": metrics_page(),
         "docs/reference/events.md": events(),
     }
@@ -63,6 +66,17 @@ def rules() -> str:
             ]
             parts.append(_table(("rule", "score", "decides alone", "meaning"), rows))
     return "".join(parts)
+
+
+def facts() -> str:
+    intro = (
+        "What the rules of `[checks.rules]` may look at; [Rules](../rules.md) says how they are written.\n\n"
+        "## Places\n\nWhere a pattern may look, beside `header.NAME`, a field's decoded value as it stands there.\n\n"
+    )
+    places = _table(("place", "what stands there"), [(f"`{name}`", about) for name, about in PLACES.items()])
+    numbers = _table(("fact", "what it counts"), [(f"`{name}`", about) for name, about in FACTS.items()])
+    heading = "\n## Facts\n\nNumbers that `when` may compare; one that is named alone means more than none.\n\n"
+    return f"# Places and facts\n\n{MADE}\n{intro}{places}{heading}{numbers}"
 
 
 def metrics_page() -> str:

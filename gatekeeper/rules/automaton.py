@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import stat
 import tempfile
 import threading
@@ -26,7 +25,6 @@ except ImportError:  # no wheel for this machine: docs/decisions/rules-need-a-li
 AVAILABLE: Final = hyperscan is not None
 LARGEST: Final = 32 * 1024 * 1024
 """Octets of the automaton."""
-_AT: Final = re.compile(r" at index (\d+)")
 
 
 class PatternError(ValueError):
@@ -89,15 +87,14 @@ def _compiled(patterns: Sequence[bytes], cache: Path | None) -> hyperscan.Databa
             flags=[flags] * len(patterns),
         )
     except hyperscan.error as wrong:
-        text = str(wrong.args[0] if wrong.args else wrong)
-        at = _AT.search(text)
-        if at is None and len(patterns) > 1:
-            for number, pattern in enumerate(patterns):  # it does not say which: ask about each
+        text = str(wrong.args[0] if wrong.args else wrong).rstrip(". ")
+        if len(patterns) > 1:
+            for number in reversed(range(len(patterns))):  # it does not say which; the site's own come last
                 try:
-                    _compiled([pattern], None)
+                    _compiled([patterns[number]], None)
                 except PatternError as alone:
                     raise PatternError(str(alone), number) from None
-        raise PatternError(_AT.sub("", text).strip(". "), int(at[1]) if at else None) from None
+        raise PatternError(text, 0 if len(patterns) == 1 else None) from None
     _keep(patterns, cache, made)
     return made
 
@@ -138,7 +135,11 @@ def _kept(patterns: Sequence[bytes], cache: Path | None) -> hyperscan.Database |
             digest, octets = file.read(32), file.read(2 * LARGEST)
         if digest != hashlib.blake2b(octets, digest_size=32).digest():
             return None
-        return hyperscan.loadb(octets, hyperscan.HS_MODE_BLOCK)
+        found = hyperscan.loadb(octets, hyperscan.HS_MODE_BLOCK)
+        found.scan(
+            b" ", match_event_handler=lambda *_: None, scratch=hyperscan.Scratch(found)
+        )  # made for this processor?
+        return found
     except (OSError, hyperscan.error):
         return None
 

@@ -16,7 +16,7 @@ LARGEST: Final = 1024 * 1024
 """Octets of one file."""
 MOST: Final = 200
 """Files."""
-_LINE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
+_LINE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 class Source(NamedTuple):
@@ -74,8 +74,10 @@ def _read(path: str, stamp: tuple[int, int]) -> dict[str, Any] | RuleProblem:
     """What is in it; kept as long as it is the same file. Nobody may change what comes back."""
     if stamp[1] > LARGEST:
         return RuleProblem(path, (), f"bigger than {LARGEST} bytes: split it")
+    text = ""
     try:
-        return tomllib.loads(Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
+        text = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return tomllib.loads(text)
     except OSError as failure:
         return RuleProblem(path, (), f"cannot be read: {failure.strerror}; make it, or take it out of paths")
     except UnicodeDecodeError:
@@ -85,6 +87,7 @@ def _read(path: str, stamp: tuple[int, int]) -> dict[str, Any] | RuleProblem:
         at = _LINE.search(said)
         mend = "; patterns stand in single quotes: seen = 'gift ?card'" if "escape" in said.lower() else ""
         mend = "; two rules have one name: give one another" if "Cannot declare" in said else mend
-        return RuleProblem(path, (), f"not TOML: {_LINE.sub('', said)}{mend}", int(at[1]) if at else 0)
+        line = int(at[1]) if at and at[1] else text.count("\n") + 1
+        return RuleProblem(path, (), f"not TOML: {_LINE.sub('', said)}{mend}", line)
     except (ValueError, RecursionError) as wrong:
         return RuleProblem(path, (), f"not TOML that can be read: {type(wrong).__name__}")

@@ -309,6 +309,8 @@ def _unfit(pattern: str, place: str) -> str:
             "look-around, back references and possessive repeats cannot be matched in linear time: write what must "
             "not be there as a pattern of its own, and `not` in `when`"
         )
+    if any(sign < " " for sign in pattern):
+        return "it has a control character, as \\b becomes between double quotes: put patterns in single quotes"
     in_class, at = False, 0
     while at < len(pattern):
         sign = pattern[at]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from gatekeeper.message.content import Content
 from gatekeeper.message.domains import registered_domain
@@ -58,8 +58,8 @@ class Ruleset:
         self.expressions = found.expressions
         on = [each for each in found.rules if each.rule.name not in disabled]
         self.switched_off = tuple(each.rule for each in found.rules if each.rule.name in disabled)
-        self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _has_pattern(each))
-        self._rules = [each for each in on if automaton.AVAILABLE or not _has_pattern(each)]
+        self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _needs_engine(each))
+        self._rules = [each for each in on if automaton.AVAILABLE or not _needs_engine(each)]
         self._always: list[int] = []
         self._by_token: dict[Token, list[int]] = {}
         for index, each in enumerate(self._rules):
@@ -101,7 +101,7 @@ class Ruleset:
         seen, seen_parts = _texts((text.part.number, text.seen) for text in content.texts)
         hidden, hidden_parts = _texts((text.part.number, text.hidden) for text in content.texts if text.hidden)
         facts = facts_of(mail, message, content, seen=seen, hidden=hidden, around=around)
-        hits: dict[int, str] = {}  # where each pattern matched first
+        hits: dict[int, _Hit] = {}  # where each pattern matched first
         named_brands: dict[str, list[str]] = {}
         for place, text in self._views(message, content, seen, hidden):
             accepted = self._accepted.get(place)
@@ -114,7 +114,7 @@ class Ruleset:
                         named_brands.setdefault(place, []).append(self._brand_names[number])
                 elif number in accepted and number not in hits:
                     parts = seen_parts if place == "seen" else hidden_parts if place == "hidden" else ()
-                    hits[number] = _called(place, octets, end, parts)
+                    hits[number] = _Hit(place, octets, end, parts)
         if named_brands:
             domains = author_of(message).domains
             facts |= brand_facts(named_brands, self.brands, content, registered_domain(domains[0]) if domains else "")
@@ -153,8 +153,9 @@ _VIEWS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("subject", "seen"), BRA
 """Places that are several views."""
 
 
-def _has_pattern(each: Compiled) -> bool:
-    return any(isinstance(one, Pattern) for one in named(each.condition))
+def _needs_engine(each: Compiled) -> bool:
+    """Names of brands are patterns too."""
+    return any(isinstance(one, Pattern) or one.name.startswith("brand_") for one in named(each.condition))
 
 
 def _accepted(expressions: Sequence[Expression]) -> dict[str, frozenset[int]]:
@@ -182,15 +183,23 @@ def _texts(texts: Iterator[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
     return "\n".join(lines), tuple(numbers)
 
 
-def _called(place: str, octets: bytes, end: int, parts: Sequence[str]) -> str:
-    """The place of a match in words; never what stands there."""
-    if place.startswith(HEADER):
-        return f"the field {place.removeprefix(HEADER)}"
-    words = _WORDS.get(place, place)
-    if not parts:
-        return words
-    number = parts[min(octets.count(b"\n", 0, max(end - 1, 0)), len(parts) - 1)]
-    return f"{words} of part {number}" if number else words
+class _Hit(NamedTuple):
+    """Where a pattern matched: up to which octet of which view."""
+
+    place: str
+    octets: bytes
+    end: int
+    parts: Sequence[str]
+
+    def __str__(self) -> str:
+        """The place in words; never what stands there."""
+        if self.place.startswith(HEADER):
+            return f"the field {self.place.removeprefix(HEADER)}"
+        words = _WORDS[self.place]
+        if not self.parts:
+            return words
+        number = self.parts[min(self.octets.count(b"\n", 0, max(self.end - 1, 0)), len(self.parts) - 1)]
+        return f"{words} of part {number}" if number else words
 
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -205,13 +214,13 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 
-def _match(each: Compiled, hits: Mapping[int, str], facts: Mapping[str, int]) -> Match:
+def _match(each: Compiled, hits: Mapping[int, _Hit], facts: Mapping[str, int]) -> Match:
     places: dict[str, None] = {}
     went_by: dict[str, None] = {}
     for one in named(each.condition):
         match one:
             case Pattern(number) if number in hits:
-                places[hits[number]] = None
+                places[str(hits[number])] = None
             case Fact(name, _, _) if name in facts:
                 went_by[f"{name}={facts[name]}"] = None
     return Match(each.rule, tuple(places), tuple(went_by))

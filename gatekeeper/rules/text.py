@@ -29,7 +29,7 @@ _FOREIGN = re.compile("[\u0370-\u058f]")
 def normalise(text: str) -> str:
     """The text in its one spelling. What is normalised already stays as it is. In linear time."""
     if not text.isascii():
-        text = _plain(text.lower())
+        text = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", text.lower())))
     text = text.encode("utf-8", "replace").translate(_ONE_OCTET).decode()
     while "  " in text:  # each turn halves the longest run
         text = text.replace("  ", " ")

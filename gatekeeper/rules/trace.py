@@ -9,12 +9,14 @@ from gatekeeper.message.domains import registered_domain
 from gatekeeper.wire.date import parse_date
 from gatekeeper.wire.headers import Field, Header
 
-MOST: Final = 30
+MOST: Final = 6
 """Received fields that are looked at, the newest first."""
 DAY: Final = 86_400.0
 
 _MESSAGE_ID = re.compile(r"<[^<>@\s]{1,250}@([^<>@\s]{1,250})>")
-_ADDRESS = re.compile(r"\[((?:\d{1,6}\.){3}\d{1,6})\]")  # in brackets: in parentheses stand versions too
+_IMPOSSIBLE = re.compile(  # in brackets: in parentheses stand versions too
+    r"\[(?=[\d.]{7,24}\])(?:\d{1,5}\.){0,3}(?:25[6-9]|2[6-9]\d|[3-9]\d\d|[1-9]\d{3,4})(?:\.\d{1,5}){0,3}\]"
+)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _BY = re.compile(r"\bby ([\w.-]{1,255})", re.IGNORECASE | re.ASCII)
 _PROVIDERS: Final = {
@@ -36,7 +38,7 @@ def trace_facts(header: Header, home: str, hostname: str, domains: frozenset[str
     for one in received:
         text = one.text[:2000]
         when = parse_date(text.rpartition(";")[2].strip()) if ";" in text else None
-        impossible = any(int(part) > 255 for address in _ADDRESS.findall(text) for part in address.split("."))
+        impossible = _IMPOSSIBLE.search(text) is not None
         undated = when is None and ";" in text and not _YEAR.search(text.rpartition(";")[2])
         if impossible or undated:
             found["received_forged"] = found.get("received_forged", 0) + 1

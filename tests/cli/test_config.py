@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gatekeeper.config import load, read
 from gatekeeper.config.shipped import example_file
+from gatekeeper.rules.ruleset import _ruleset
 from tests.support.command_line import configuration
 from tests.support.command_line import gatekeeper as call
 
@@ -114,3 +115,26 @@ def test_a_signing_key_that_is_only_ours_is_good(tmp_path):
 
 def private_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_each_rule_is_tried_with_its_own_messages(tmp_path):
+    rules = tmp_path / "own.toml"
+    rules.write_text(
+        "[OUR_OWN]\nabout = 'Ours.'\nscore = 0.5\nseen = 'our own'\nmatch = \"\\nours\"\nno_match = \"\\nx\"\n"
+    )
+    ended = call("config", "check", configuration(tmp_path, f"[checks.rules]\npaths = ['{rules}']"))
+    assert ended.status == 2
+    assert ended.err == f"{rules}:5: OUR_OWN.match: the message of match is not matched: mend the rule or the message\n"
+    rules.write_text(rules.read_text().replace('"\\nours"', '"\\nour own"'))
+    assert call("config", "check", configuration(tmp_path, f"[checks.rules]\npaths = ['{rules}']")).status == 0
+
+
+def test_a_machine_without_the_engine_is_told_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr("gatekeeper.rules.automaton.AVAILABLE", False)
+    _ruleset.cache_clear()
+    try:
+        ended = call("config", "check", configuration(tmp_path))
+    finally:
+        _ruleset.cache_clear()
+    assert ended.status == 0
+    assert "rules have patterns and are not looked for: hyperscan is not there" in ended.out

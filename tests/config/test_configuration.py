@@ -176,3 +176,45 @@ def test_the_top_of_the_file_has_its_sentences():
 def test_the_example_of_the_design_loads():
     text = (Path(__file__).parent / "public_face.toml").read_text()
     assert read(text, "face.toml").hostname == "mx.example.org"
+
+
+RULE = """[OUR_OWN]
+about = "Ours."
+score = 0.5
+seen = 'our own'
+match = "\\nour own"
+no_match = "\\nx"
+"""
+
+
+def _with_rules(tmp_path: Path, rules: str, more: str = "") -> str:
+    (tmp_path / "own.toml").write_text(rules)
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(f"[checks.rules]\npaths = ['{tmp_path}/own.toml']\n{more}")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("rules", "more", "place", "said"),
+    [
+        (RULE.replace("seen", "sorce = 'x'\nseen"), "", "own.toml:4: OUR_OWN.sorce: ", "did you mean 'source'?"),
+        (RULE.replace("'our own'", "'x*'"), "", "own.toml:4: OUR_OWN.seen: ", "the engine cannot take this pattern"),
+        (RULE.replace("'our own'", "'(?=x)'"), "", "own.toml:4: OUR_OWN.seen: ", "`not` in `when`"),
+        (RULE + RULE, "", "own.toml:7: ", "give one another"),
+        (RULE.replace("OUR_OWN", "GIFT_CARDS"), "", "own.toml:1: GIFT_CARDS: ", "has a rule of that name already"),
+        (RULE.replace("OUR_OWN", "SPF_FAIL"), "", "gatekeeper.toml:2: checks.rules.paths: ", "give yours another name"),
+        (RULE, "disabled = ['OUR_ONW']", "gatekeeper.toml:3: checks.rules.disabled: ", "did you mean 'OUR_OWN'?"),
+    ],
+)
+def test_a_mistake_in_a_file_of_rules_is_named_with_its_line(tmp_path, rules, more, place, said):
+    with pytest.raises(ConfigurationError) as wrong:
+        load(_with_rules(tmp_path, rules, more))
+    first = str(wrong.value.problems[0])
+    assert f"{tmp_path}/{place}" in first
+    assert said in first
+    assert len(wrong.value.problems) == 1
+
+
+def test_a_rule_of_the_sites_own_can_be_given_another_score_even_switched_off(tmp_path):
+    found = load(_with_rules(tmp_path, RULE, "disabled = ['OUR_OWN']\n[policy.scores]\nOUR_OWN = 2.0"))
+    assert found.policy.scores["OUR_OWN"] == 2.0

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.lookalike import BRANDS, disguised, imitated, imitated_brand, mixed, skeleton, unicode_of
+from gatekeeper.message.lookalike import (
+    BRANDS,
+    disguised,
+    drawn_in_ascii,
+    imitated,
+    imitated_brand,
+    mixed,
+    skeleton,
+    unicode_of,
+)
 from gatekeeper.message.urls import a_label
 
 
@@ -73,3 +82,7 @@ def test_anything_can_be_compared(text):
     skeleton(text)
     disguised(f"xn--{text}.com")
     assert unicode_of("xn--" + text)
+
+
+def test_text_is_drawn_in_ascii_as_far_as_it_looks_like_it():
+    assert drawn_in_ascii("Раураl") == "paypal"

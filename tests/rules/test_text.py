@@ -1,0 +1,46 @@
+"""One spelling for what people read alike."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatekeeper.rules.text import normal_sign, normalise
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("  Two\r\n\twords ", "two words"),
+        ("v\u200bi\u00adagra", "viagra"),  # what nobody sees
+        ("GESCHÄFT Straße été ñandú", "geschaft strasse ete nandu"),
+        ("𝐁𝐨𝐥𝐝 ﬁne Ａ", "bold fine a"),  # NFKC
+        ("“quoted” ‘text’ – dash", "\"quoted\" 'text' - dash"),
+        ("pаypаl is а word", "paypal is а word"),  # Cyrillic a: within a word, and alone
+        ("привет мир", "привет мир"),
+        ("e\u0301te\u0301", "ete"),
+        ("中奖！", "中奖!"),
+        ("a\x00b\x0bc", "a b c"),
+        ("か\u3099", "が"),
+        ("", ""),
+    ],
+)
+def test_text_is_brought_into_one_spelling(written, read):
+    assert normalise(written) == read
+
+
+@given(st.text(max_size=200))
+def test_whatever_comes_is_normalised_once_and_for_all(text):
+    once = normalise(text)
+    assert normalise(once) == once
+    assert "  " not in once
+    assert once == once.strip()
+    once.encode()  # can be looked at by the engine
+
+
+def test_many_different_signs_are_as_good_as_few():
+    text = "ÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜ"
+    assert normalise(text) == "aaaaaaceeeeiiiinooooouuuu"
+
+
+def test_a_sign_that_nobody_sees_becomes_none():
+    assert (normal_sign("\u200b"), normal_sign("É"), normal_sign("x")) == ("", "e", "x")
