@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl libmail-dkim-perl dovecot-lmtpd dovecot-imapd dovecot-sieve rspamd redis-server
+PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps haproxy libnet-ssleay-perl libmail-dkim-perl dovecot-lmtpd dovecot-imapd dovecot-sieve rspamd redis-server clamav-daemon
 
 # What Python and pytest have compiled once is kept: without it each test run, and each program that a test starts,
 # compiles everything anew.

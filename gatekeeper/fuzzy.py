@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gatekeeper.message.shingles import NEAR, Digest
 from gatekeeper.store.base import Note, Sighting, Store, Tally
@@ -22,7 +22,9 @@ SAMPLE: Final = "fuzzy.sample"
 COUNT: Final = "fuzzy.count"
 """Tallies: reports of a sample by day."""
 SPARED: Final = "fuzzy.spared"
-"""Notes: samples that are wanted mail."""
+"""Tallies: how often a sample was said to be wanted mail."""
+TAUGHT: Final = "fuzzy.taught"
+"""Notes: what people have said of one message, by the key of whoever keeps account of that."""
 DAY: Final = 86400.0
 KEPT: Final = 30 * DAY
 SPARED_KEPT: Final = 90 * DAY
@@ -73,21 +75,43 @@ async def report(store: Store, digest: Digest, now: float, *, source: str = "", 
     return name
 
 
-async def spare(store: Store, digest: Digest, now: float) -> str:
-    """Mail with that digest is wanted: what is near to it is not found for a while, reported or not yet."""
+async def spare(store: Store, digest: Digest, now: float, *, amount: int = 1) -> str:
+    """Mail with that digest is wanted: what is near to it is not found for a while. A negative `amount` takes that
+    back. Without a sample that is near there is nothing to be spared from.
+    """
     sample = await _nearest(store, digest, now)
-    name = sample.name if sample is not None else digest.name
     if sample is None:
-        await report(store, digest, now)
-    await store.put_notes([Note(SPARED, name, "", now + SPARED_KEPT)])
-    return name
+        return ""
+    await store.tally([Tally(SPARED, sample.name, amount, now + SPARED_KEPT)])
+    return sample.name
 
 
-async def unspare(store: Store, digest: Digest, now: float) -> None:
-    """Take that back."""
-    sample = await _nearest(store, digest, now)
-    if sample is not None:
-        await store.drop_notes(SPARED, [sample.name])
+async def teach(store: Store, key: str, digest: Digest | None, *, spam: bool | None, source: str, now: float) -> None:
+    """What `source` says of the message that it knows by `key`: unwanted, wanted, or (None) nothing any more.
+
+    It may be said again, and changed: the last word counts, and once. Without a digest the one is meant that came with
+    the key before. Raises StoreAway.
+    """
+    known = next(iter(await store.notes(TAUGHT, [key], now=now)), None)
+    before: dict[str, Any] = {} if known is None else json.loads(known.text)
+    if before.get("spam") == spam:
+        return
+    if before:
+        digest = digest or Digest.parse(before["digest"])
+        await _say(store, Digest.parse(before["digest"]), before["at"], spam=before["spam"], source="", amount=-1)
+        await store.drop_notes(TAUGHT, [key])
+    if spam is None or digest is None:
+        return
+    await _say(store, digest, now, spam=spam, source=source, amount=1)
+    text = json.dumps({"digest": str(digest), "spam": spam, "at": now})
+    await store.put_notes([Note(TAUGHT, key, text, now + SPARED_KEPT)])
+
+
+async def _say(store: Store, digest: Digest, now: float, *, spam: bool, source: str, amount: int) -> None:
+    if spam:
+        await report(store, digest, now, source=source, amount=amount)
+    else:
+        await spare(store, digest, now, amount=amount)
 
 
 async def find(store: Store, digest: Digest, now: float) -> Near | None:
@@ -96,7 +120,10 @@ async def find(store: Store, digest: Digest, now: float) -> Near | None:
     One question to the store for mail that is like nothing.
     """
     sample = await _nearest(store, digest, now)
-    if sample is None or await store.notes(SPARED, [sample.name], now=now):
+    if sample is None:
+        return None
+    spared = await store.tallies(SPARED, prefix=sample.name, now=now, limit=1)
+    if spared and spared[0].amount > 0:
         return None
     tallies = await store.tallies(COUNT, prefix=f"{sample.name}:", now=now, limit=64)
     counts = [(float(tally.key.rpartition(":")[2]) * DAY, tally.amount) for tally in tallies]

@@ -58,11 +58,34 @@ async def test_a_report_can_be_taken_back():
 
 async def test_wanted_mail_spares_what_is_near_to_it():
     store = MemoryStore()
-    await fuzzy.spare(store, digest(1), NOW)
+    assert await fuzzy.spare(store, digest(1), NOW) == ""  # from what?
     await fuzzy.report(store, digest(1, changed=1), NOW)
+    await fuzzy.spare(store, digest(1), NOW)
     assert await fuzzy.find(store, digest(1), NOW) is None
-    await fuzzy.unspare(store, digest(1), NOW)
+    await fuzzy.spare(store, digest(1), NOW, amount=-1)
     assert await fuzzy.find(store, digest(1), NOW) is not None
+
+
+async def test_the_last_word_of_a_message_counts_and_once():
+    store = MemoryStore()
+
+    async def count() -> int:
+        near = await fuzzy.find(store, digest(1), NOW)
+        return 0 if near is None else near.count
+
+    async def say(spam: bool | None, *, key: str = "m1", with_digest: bool = True) -> int:
+        told = digest(1) if with_digest else None
+        await fuzzy.teach(store, key, told, spam=spam, source="ann", now=NOW)
+        return await count()
+
+    assert [await say(True), await say(True)] == [1, 1]
+    assert await say(True, key="m2") == 2
+    assert await say(None, with_digest=False) == 1
+    assert await say(None, with_digest=False) == 1
+    assert await say(False, key="m2") == 0
+    assert await say(True) == 0  # somebody wants it
+    assert await say(None, key="m2", with_digest=False) == 1
+    assert await say(True, key="m3", with_digest=False) == 1  # without a digest there is nothing to learn
 
 
 async def test_samples_of_another_version_are_passed_over():

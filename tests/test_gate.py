@@ -1017,3 +1017,17 @@ async def test_a_bug_in_what_is_learned_does_not_end_the_process(monkeypatch: py
     async with asyncio.timeout(10):
         await turns.wait()
     running.cancel()
+
+
+@dataclass(frozen=True)
+class Holder(Fake):
+    closed: list[bool] = field(default_factory=list, compare=False)
+
+    async def close(self) -> None:
+        self.closed.append(True)
+
+
+async def test_what_checks_hold_of_the_world_outside_is_let_go_at_the_end():
+    holder, other = check("holder", kind=Holder), check("other")
+    await gate({Stage.MESSAGE: [[holder, other]]}).close()
+    assert holder.closed == [True]

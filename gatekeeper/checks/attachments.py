@@ -6,6 +6,7 @@ no evidence: the rest counts all the same.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from gatekeeper.message import attachments as reading
 from gatekeeper.message.archives.member import Trait
 from gatekeeper.message.archives.walk import Inside, Report
 from gatekeeper.message.attachments import Attachment, attachments_of
-from gatekeeper.message.content import read_content
+from gatekeeper.message.content import AT_ONCE, read_content
 from gatekeeper.message.filetypes import PROGRAMS, SCRIPTS, SHORTCUTS, Family, FileType, family_of_extension
 from gatekeeper.model import Duration, Finding, Kind, Mail, Missing, Rule, Size, setting
 from gatekeeper.scanning.unpacker import Packed, Unpacker, UnpackerAway
@@ -143,7 +144,9 @@ class Attachments:
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:  # noqa: ARG002
         if mail.message is None:
             return ()
-        found = attachments_of((await read_content(mail.message)).mime)
+        mime = (await read_content(mail.message)).mime
+        large = mail.message.body.size > AT_ONCE
+        found = await asyncio.to_thread(attachments_of, mime) if large else attachments_of(mime)
         if not found.files:
             return ()
         opened = [file for file in found.files if file.opens and self.look_inside]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from itertools import chain
+from typing import ClassVar, Final
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.model import Duration, Finding, Kind, Mail, Missing, Rule, Size, Stage, setting
@@ -16,6 +17,9 @@ from gatekeeper.wire.listen import SystemdAddress, TcpAddress, UnixAddress, read
 MALWARE = Rule("CLAMAV_MALWARE", 12.0, "ClamAV knows what is in the message as malware.", Kind.CONTENT, enhanced="7.1")
 SUSPECT = Rule("CLAMAV_SUSPECT", 4.0, "A signature of ClamAV matches that is not one of known malware.", Kind.CONTENT)
 SKIPPED = Rule("CLAMAV_SKIPPED", 0.0, "The message is too large for ClamAV.", Kind.CONTENT)
+
+MAIL: Final = b"Received: by gatekeeper\r\n"
+"""Before each message: clamd knows mail by its first field, and decodes nothing where it sees none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class ClamAv:
             text = f"{message.size} octets are more than the {self.max_size} that are scanned"
             return (Finding(SKIPPED.name, SkippedEvidence(message.size), text),)
         try:
-            answer = await client.scan(message.chunks)
+            answer = await client.scan(lambda: chain((MAIL,), message.chunks()))
         except ClamdAway as away:
             return (Missing(self.name, (MALWARE.name, SUSPECT.name), str(away)),)
         if answer.result is Result.TOO_LARGE:

@@ -16,6 +16,7 @@ from gatekeeper.classifier import site
 from gatekeeper.classifier.traits import Traits, traits_of
 from gatekeeper.message.content import content_of
 from gatekeeper.message.header import header_of
+from gatekeeper.message.shingles import Digest, digest_of
 from gatekeeper.model import Duration, Message, setting
 from gatekeeper.store.base import DISTINCT_MOST, Lesson, Note, Sighting, Store, StoreAway, Tally
 from gatekeeper.wire.address import normal_domain
@@ -115,6 +116,7 @@ class Material:
     traits: tuple[int, ...]
     message_id: str = ""
     record: str = ""
+    digest: Digest | None = None  # by which near-copies are found
 
 
 def material(message: Message, *, whole: bool = True, record: str = "") -> Material:
@@ -127,10 +129,11 @@ def material(message: Message, *, whole: bool = True, record: str = "") -> Mater
         traits = Traits(traits.words, ())
     field = header_of(message).first("message-id")
     message_id = "" if field is None else " ".join(field.text.split())[:250]
-    said = " ".join(" ".join(content_of(message).seen).split())[:100_000]
+    seen = tuple(content_of(message).seen)
+    said = " ".join(" ".join(seen).split())[:100_000]
     of = [message_id or _described(message), said]
     key = blake2b("\0".join(of).encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
-    return Material(key, site.chosen(traits), message_id, record)
+    return Material(key, site.chosen(traits), message_id, record, digest_of(seen))
 
 
 def _described(message: Message) -> str:

@@ -157,11 +157,14 @@ def undo(
     settings, now = configuration(config), time.time()
     start = moment(since, now=now) if since else 0.0
 
+    from gatekeeper.cli.learn_near import undo as undo_one
+
     async def taken_back(store: Store) -> int:
         lessons = _lessons(store, settings)
         known = await _taught(lessons, user or None, start)
         named = known if not ids else [_named(one, known) for one in ids]
-        return sum([await lessons.undo(one, by=user or None, since=start) for one in dict.fromkeys(named)])
+        by = user or None
+        return sum([await undo_one(lasting(store), lessons, one, by=by, since=start) for one in dict.fromkeys(named)])
 
     count = from_store(settings, taken_back)
     typer.echo(f"taken back: {count}")
@@ -187,6 +190,7 @@ def _from_files(settings: Configuration, paths: list[Path], *, domain: str, as_s
 
     from gatekeeper.classifier.learning import Outcome, Source, Teacher, kind_of, material
     from gatekeeper.cli.learn_files import found, messages
+    from gatekeeper.cli.learn_near import learn
     from gatekeeper.message.as_received import as_received, message_of
 
     if domain and kind_of(domain) == kind_of(None):
@@ -207,7 +211,7 @@ def _from_files(settings: Configuration, paths: list[Path], *, domain: str, as_s
                     for octets in messages(file):
                         came = as_received(message_of(octets), hostname=settings.hostname, subject_prefix=prefix)
                         what = material(came.message, record=came.record)
-                        outcomes[await lessons.learn(what, spam=as_spam, teacher=teacher)] += 1
+                        outcomes[await learn(lasting(store), lessons, what, spam=as_spam, teacher=teacher)] += 1
                 except OSError as failure:
                     unread.append(f"{file} cannot be read: {failure.strerror}")
         return outcomes
@@ -222,11 +226,16 @@ def _from_files(settings: Configuration, paths: list[Path], *, domain: str, as_s
 
 
 def _lessons(store: Store, settings: Configuration) -> Lessons:
-    """In the store itself: memory that stands in for it would forget, and knows nothing."""
     from gatekeeper.classifier.learning import Lessons
+
+    return Lessons(lasting(store), settings.classifier.learning, time.time)
+
+
+def lasting(store: Store) -> Store:
+    """The store itself: memory that stands in for it would forget, and knows nothing."""
     from gatekeeper.store.fallback import Fallback
 
-    return Lessons(store.primary if isinstance(store, Fallback) else store, settings.classifier.learning, time.time)
+    return store.primary if isinstance(store, Fallback) else store
 
 
 async def _taught(lessons: Lessons, user: str | None, since: float) -> list[Taught]:

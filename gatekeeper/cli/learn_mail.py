@@ -134,6 +134,7 @@ def _learn(settings: Configuration, found: Sequence[Material], *, spam: bool, te
     import time
 
     from gatekeeper.classifier.learning import Lessons, Outcome
+    from gatekeeper.cli.learn_near import learn
     from gatekeeper.store.fallback import Fallback
 
     if not found:
@@ -142,10 +143,9 @@ def _learn(settings: Configuration, found: Sequence[Material], *, spam: bool, te
 
     async def learned(store: Store) -> list[Outcome]:
         # Memory would take it and forget it: the store itself, or a failure.
-        lessons = Lessons(
-            store.primary if isinstance(store, Fallback) else store, settings.classifier.learning, time.time
-        )
-        return [await lessons.learn(one, spam=spam, teacher=teacher) for one in found]
+        lasting = store.primary if isinstance(store, Fallback) else store
+        lessons = Lessons(lasting, settings.classifier.learning, time.time)
+        return [await learn(lasting, lessons, one, spam=spam, teacher=teacher) for one in found]
 
     outcomes = Counter(from_store(settings, learned))
     word = "spam" if spam else "ham"

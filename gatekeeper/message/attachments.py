@@ -26,6 +26,8 @@ NAMES: Final = 4
 """Names of one file that are read: programs differ over which one counts."""
 PAGE: Final = 262_144
 """Octets of a page that are looked at for script."""
+PAGES: Final = 1_048_576
+"""And of all pages of a message; of those after that not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +107,7 @@ class Attachments:
 def attachments_of(mime: Mime) -> Attachments:
     """The files among the parts, of all readings. Never raises; costs little however large they are."""
     found: list[Attachment] = []
-    left_out = 0
+    left_out, room = 0, PAGES
     for part in mime.parts:
         if part.container and not part.names:
             continue  # what it holds are parts of their own
@@ -114,26 +116,31 @@ def attachments_of(mime: Mime) -> Attachments:
         if len(found) >= MOST:
             left_out += 1
             continue
-        found.append(_attachment(part))
+        file, looked = _attachment(part, page=min(PAGE, room))
+        room -= looked
+        found.append(file)
     return Attachments(tuple(found), left_out)
 
 
-def _attachment(part: Part) -> Attachment:
+def _attachment(part: Part, *, page: int) -> tuple[Attachment, int]:
+    """The file, and how many octets were looked at as a page, at most `page`."""
     names = tuple(read_name(name) for name in part.names[:NAMES])
     claims = {family for name in names if (family := name.family) is not None}
     if not claims and (said := family_of_media(part.media)) is not None:
         claims.add(said)
     if part.container:
-        return Attachment(part, FileType.UNKNOWN, names, frozenset(claims))
+        return Attachment(part, FileType.UNKNOWN, names, frozenset(claims)), 0
     head = part.decoded(HEAD)
     filetype = type_of(head)
     if filetype is FileType.UNKNOWN and len(part.octets) > ISO_HEAD and not any(head[:64]):
         filetype = type_of(part.decoded(ISO_HEAD))  # an image of a disk begins with nothing
     traits: tuple[Trait, ...] = ()
+    looked = 0
     shown = filetype.family is Family.PAGE or filetype is FileType.HTA or part.is_html
     if shown and (Family.TEXT not in claims or len(claims) > 1):  # of a text nobody runs anything
-        traits = read_page(part.decoded(PAGE))
-    return Attachment(part, filetype, names, frozenset(claims), traits)
+        octets = part.decoded(page)[:page]
+        traits, looked = read_page(octets), len(octets)
+    return Attachment(part, filetype, names, frozenset(claims), traits), looked
 
 
 _TEXTS: Final = frozenset({"text/plain", "text/html", "text/calendar", "text/enriched", "text/rfc822-headers"})

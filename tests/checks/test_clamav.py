@@ -1,7 +1,7 @@
 import pytest
 
 from gatekeeper.checks.base import Tools
-from gatekeeper.checks.clamav import ClamAv, SignatureEvidence, SkippedEvidence
+from gatekeeper.checks.clamav import MAIL, ClamAv, SignatureEvidence, SkippedEvidence
 from gatekeeper.model import Envelope, Finding, Mail, Missing, Session, Stage
 from gatekeeper.scanning.clamd import ClamdAway
 from gatekeeper.store.memory import MemoryStore
@@ -48,7 +48,7 @@ async def inspect(answer: Answer | ClamdAway, **settings):
 async def test_what_it_finds_is_found_whole_message_and_all(signature, rule):
     fake, found = await inspect(Answer(Result.FOUND, signature))
     assert found == (Finding(rule, SignatureEvidence(signature), signature),)
-    assert fake.heard == b"Subject: x\r\n\r\nhello\r\n"
+    assert fake.heard == MAIL + b"Subject: x\r\n\r\nhello\r\n"
 
 
 async def test_a_clean_message_is_nothing():

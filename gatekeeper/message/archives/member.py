@@ -47,7 +47,7 @@ class Limits:
     members: int = 5000
     opened: int = 500  # members whose beginning is looked at
     unpacked: int = 48 * 1_048_576  # made in all
-    held: int = 12 * 1_048_576  # of one archive that stands in another
+    held: int = 10 * 1_048_576  # of archives that stand in others, at any time
     page: int = 262_144  # of a page that is looked at for script
     ratio: int = 200  # times its own size
     enormous: int = 100 * 1_048_576  # what an archive may claim to become, whatever its ratio
@@ -93,6 +93,7 @@ class Budget:
     late: Callable[[], bool] = never
     members: int = 0
     opened: int = 0
+    held: int = 0
     unpacked: int = 0
     left_out: dict[LeftOut, None] = field(default_factory=dict)
 

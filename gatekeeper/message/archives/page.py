@@ -8,8 +8,8 @@ from typing import Final
 from gatekeeper.message.archives.member import Trait
 
 _SCRIPT: Final = re.compile(
-    rb"<script[\s>/]|<[a-z][^<>]{0,2000}?[\s/\"']on(?:load|error|click|mouseover|focus|begin|toggle|pageshow|message"
-    rb"|animationstart|submit|change|input)\s{0,20}=|[\"'=\s]\s{0,20}(?:javascript|vbscript):|srcdoc\s{0,20}=",
+    rb"<script[\s>/]|[\s/\"']on(?:load|error|click|mouseover|focus|begin|toggle|pageshow|message|animationstart|submit"
+    rb"|change|input)\s{0,20}=|(?:javascript|vbscript):|srcdoc\s{0,20}=",
     re.IGNORECASE,
 )
 _SMUGGLES: Final = re.compile(

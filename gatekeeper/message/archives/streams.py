@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from gatekeeper.message.filetypes import FileType
 
 PIECE = 4096
 """Octets of what is packed that are given to a decompressor at once: few, so that it can be told how many it took."""
+AT_ONCE = 262_144
+"""Octets that a decompressor makes at once."""
 PROBED = 1_048_576
 """Octets that are unpacked to see how many times larger a file becomes."""
 PROBED_TWICE = 16 * 1_048_576
@@ -58,23 +61,33 @@ be killed."""
 
 def unpack(octets: memoryview, make: Callable[[], Decompressor], limit: int) -> tuple[bytes, int, bool]:
     """The first octets, at most `limit`; how many packed ones they took, and whether something is wrong."""
+    found = io.BytesIO()  # which gives what it has without a copy
+    _, taken, broken = _run(octets, make, limit, found.write)
+    return found.getvalue(), taken, broken
+
+
+def _run(
+    octets: memoryview, make: Callable[[], Decompressor], limit: int, take: Callable[[bytes], object]
+) -> tuple[int, int, bool]:
+    """How many octets were made and given to `take`, of how many, and whether something is wrong."""
     machine = make()
-    found = bytearray()
-    place, broken = 0, False
-    while len(found) < limit and not machine.eof:
+    count, place, broken = 0, 0, False
+    while count < limit and not machine.eof:
         piece = b""
         if machine.needs_input:
             piece = bytes(octets[place : place + PIECE])
             place += len(piece)
-            if not piece:
-                broken = True
-                break
         try:
-            found += machine.decompress(piece, limit - len(found))
+            made = machine.decompress(piece, min(limit - count, AT_ONCE))
         except _ERRORS:
             broken = True
             break
-    return bytes(found), place, broken
+        if not made and not piece:
+            broken = True
+            break
+        count += len(made)
+        take(made)
+    return count, place, broken
 
 
 _MAKERS: dict[FileType, Callable[[], Decompressor]] = {
@@ -98,11 +111,11 @@ def read_stream(octets: memoryview, filetype: FileType, name: str, budget: Budge
 
     # By its beginning, and not by what it claims at its end, which is anybody's word.
     for most in (PROBED, PROBED_TWICE):
-        made, taken, broken = unpack(octets, make, budget.room(most))
-        budget.made(len(made))
+        made, taken, broken = _run(octets, make, budget.room(most), len)
+        budget.made(made)
         if broken:
             opened.note(Trait.BROKEN)
-        if len(made) < most or len(made) <= budget.limits.ratio * taken:
+        if made < most or made <= budget.limits.ratio * taken:
             break
     else:
         opened.note(Trait.RATIO)

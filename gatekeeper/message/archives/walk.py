@@ -40,7 +40,7 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found: `files` are those worth telling of, the attachments themselves always; `members` were listed."""
+    """What was found: `files` are those worth telling of, `members` were listed."""
 
     files: tuple[Inside, ...] = ()
     members: int = 0
@@ -68,11 +68,11 @@ class Walk:
         return Report(tuple(files), self.budget.members, tuple(self.budget.left_out))
 
     def _weight(self, found: Inside) -> int:
-        if not found.depth:
+        if found.type.family in DANGEROUS or (found.depth and found.tricks):
             return 0
-        if found.type.family in DANGEROUS or found.tricks:
+        if found.depth and found.extension in self.wanted:
             return 1
-        return 2 if found.extension in self.wanted else 3 if found.traits else 4
+        return 2 if found.traits else 3
 
     def _enter(self, name: str, path: str, depth: int, octets: memoryview, filetype: FileType, *, beside: int) -> None:
         """A file whose octets are there."""
@@ -130,7 +130,9 @@ class Walk:
                 else:
                     whole = self._whole(member, opened)
                     if whole is not None:
+                        self.budget.held += len(whole)
                         self._enter(name, path, depth, whole, filetype, beside=beside)
+                        self.budget.held -= len(whole)
                         return
         elif around in _DOCUMENTS:
             self._document(member, opened)
@@ -148,8 +150,9 @@ class Walk:
 
     def _whole(self, member: Member, opened: Opened) -> memoryview | None:
         """All of a member that is to be opened; None where it is too large to be held."""
-        held = self.budget.limits.held
-        if member.read is None:
+        held = self.budget.limits.held - self.budget.held  # those around it are there as well
+        if member.read is None or held <= 0:
+            self.budget.left_out[LeftOut.SIZE] = None
             return None
         made = member.read(held + 1)
         if member.size is not None and len(made) > member.size:

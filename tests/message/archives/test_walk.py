@@ -127,7 +127,7 @@ def test_what_was_not_looked_at_is_said():
 def test_of_more_than_may_be_told_the_worst_is():
     files: dict[str, bytes | str] = {f"{n}.html": "<html><script>" for n in range(50)}
     report = look(zipped(files | {"z.exe": PROGRAM}), limits=Limits(kept=3))
-    assert [file.path for file in report.files[:2]] == ["a.zip", "a.zip//z.exe"]
+    assert report.files[0].path == "a.zip//z.exe"
     assert len(report.files) == 3
     assert LeftOut.KEPT in report.left_out
 
