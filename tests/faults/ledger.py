@@ -179,15 +179,17 @@ async def run(
     try:
         async with asyncio.timeout(3600):
             await _answering(victim)
-            killer = asyncio.create_task(
-                _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every)
-            )
+            over = asyncio.Event()
+            work = _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every, over)
+            killer = asyncio.create_task(work)
             async with asyncio.TaskGroup() as group:
                 numbers = iter(range(messages))
                 for n in range(sessions):
                     group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
-            killer.cancel()
-            await asyncio.gather(killer, return_exceptions=True)
+            over.set()
+            if harm is None:
+                killer.cancel()
+            await asyncio.gather(killer, return_exceptions=harm is None)
     finally:
         await asyncio.to_thread(victim.stop)  # who is still in doubt is told of then
         sink.close()
@@ -203,9 +205,12 @@ async def _kill(victim: Victim, ledger: Ledger, dice: random.Random, every: floa
         ledger.kills.append((time.monotonic(), await asyncio.to_thread(victim.kill, dice)))
 
 
-async def _harm(harm: Harm, ledger: Ledger, every: float) -> None:
-    while True:
-        await asyncio.sleep(every)
+async def _harm(harm: Harm, ledger: Ledger, every: float, over: asyncio.Event) -> None:
+    """Until it is over, and never left in the middle."""
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), every)
+            return
         ledger.harms.append(await asyncio.to_thread(harm))
 
 
@@ -254,7 +259,8 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
                 replies = [await reader.readline() for _ in range(3)]
                 if not replies[2].startswith(b"354"):
                     attempt.ended = time.monotonic()
-                    attempt.answer = replies[2].decode().strip()
+                    refusal = next(reply for reply in replies if reply[:1] not in b"23" or not reply)
+                    attempt.answer = refusal.decode().strip()
                     return bool(replies[2])
                 text = (
                     b"Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nFrom: <a@example.net>\r\nTo: <b@example.org>\r\n"
