@@ -29,6 +29,7 @@ from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
+from gatekeeper.checks.taught import Taught
 from gatekeeper.checks.uribl import Uribl
 from gatekeeper.model import Stage
 
@@ -40,7 +41,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links, Taught), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(
