@@ -13,12 +13,12 @@ from gatekeeper.classifier.traits import names_of, traits_of
 from gatekeeper.message.content import read_content
 from gatekeeper.model import Finding, Kind, Mail, Message, Rule, setting
 
-SPAM = Rule("TAUGHT_SPAM", 4.5, "This site's own users have taught that mail like it is spam.", Kind.CONTENT)
+SPAM = Rule("TAUGHT_SPAM", 5.0, "This site's own users have taught that mail like it is spam.", Kind.CONTENT)
 RATHER_SPAM = Rule("TAUGHT_RATHER_SPAM", 1.5, "It is rather like what this site's users call spam.", Kind.CONTENT)
 RATHER_HAM = Rule("TAUGHT_RATHER_HAM", -1.0, "It is rather like what this site's users call wanted.", Kind.CONTENT)
 HAM = Rule("TAUGHT_HAM", -3.0, "This site's own users have taught that mail like it is wanted.", Kind.CONTENT)
-CLEAR, LIKELY = 3.0, 1.5
-"""Log-odds, as far as they can be trusted, from which on a rule is found: one in 20, and one in 6."""
+CLEAR, LIKELY = 3.5, 1.5
+"""Log-odds, as far as they can be trusted, from which on a rule is found: one in 34, and one in 6."""
 NAME = 60
 """Characters of a trait's name that are kept."""
 
