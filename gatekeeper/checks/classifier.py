@@ -1,0 +1,125 @@
+"""What does a model that has learned from other mail think of this one? Its probability, and what moved it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gatekeeper.checks.base import Tools
+from gatekeeper.classifier.model import TOLD, shipped_model
+from gatekeeper.classifier.opinion import Combined, Opinion, combine
+from gatekeeper.classifier.traits import names_of, traits_of
+from gatekeeper.message.content import read_content
+from gatekeeper.model import Finding, Kind, Mail, Message, Missing, Rule, setting
+
+UNKNOWN, HAM = "CLASSIFIER_UNKNOWN", "CLASSIFIER_HAM"
+BANDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999)
+"""Where each rule for spam begins: CLASSIFIER_SPAM_50 at a probability of one half, and so on."""
+A_POINT = 1.1
+"""Points for each unit of log-odds at the beginning of a band, that is for probabilities each 2.7 times as telling."""
+NAME = 60
+"""Characters of a trait's name that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """One trait of the message and what it moved, in log-odds: above 0 towards spam."""
+
+    name: str
+    moved: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierEvidence:
+    """`probability` of spam, and its log-odds: the sum of what the `shipped` model says and what the `site`'s own does,
+    None for one that has nothing to say. `trust` is how far the mail is like what was learned, from 0 to 1; `known`
+    the share of its words that the shipped model has met. `traits` moved most; they and `rest` make what the shipped
+    model says before `trust` shrinks it.
+    """
+
+    probability: float
+    log_odds: float
+    trust: float
+    known: float
+    shipped: float | None = None
+    site: float | None = None
+    traits: tuple[Trait, ...] = ()
+    rest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """[checks.classifier]"""
+
+    name: ClassVar[str] = "classifier"
+
+    traits: int = setting(TOLD, "How many of the words and traits that weighed most stand in a record; 0 for none.")
+    trust: float = setting(
+        0.25, "Below this the classifier says that it does not know: the mail is not like what it has learned."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.traits <= 50:
+            raise ValueError("traits must be from 0 to 50")
+        if not 0.0 <= self.trust <= 1.0:
+            raise ValueError("trust must be from 0.0 to 1.0")
+
+    def rules(self) -> Sequence[Rule]:
+        return _RULES
+
+    async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:  # noqa: ARG002  # the site's own model is asked for there
+        if mail.message is None:
+            return ()
+        await read_content(mail.message)
+        traits = traits_of(mail.message)
+        shipped = shipped_model().opinion(traits, self.traits)
+        combined = combine(shipped, None)
+        return () if combined is None else (self._finding(mail.message, shipped, combined),)
+
+    def _finding(self, message: Message, shipped: Opinion, combined: Combined) -> Finding:
+        rule = UNKNOWN if combined.trust < self.trust else _rule(combined.probability)
+        names = names_of(message, [each.trait for each in shipped.moved]) if rule not in _SAYS_NOTHING else {}
+        evidence = ClassifierEvidence(
+            round(combined.probability, 6),
+            round(combined.log_odds, 3),
+            round(combined.trust, 3),
+            round(shipped.known, 3),
+            None if combined.shipped is None else round(combined.shipped, 3),
+            None if combined.site is None else round(combined.site, 3),
+            tuple(
+                [Trait(names[each.trait][:NAME], round(each.moved, 3)) for each in shipped.moved if each.trait in names]
+            ),
+            round(shipped.rest, 3),
+        )
+        if rule == UNKNOWN:
+            return Finding(rule, evidence, f"unlike what was learned: {evidence.known:.0%} of its words are known")
+        first = ", ".join([each.name for each in evidence.traits if (each.moved > 0) == (rule != HAM)][:3])
+        return Finding(rule, evidence, f"{evidence.probability:.2%} likely spam{f', by {first}' if first else ''}")
+
+
+def _name(least: float) -> str:
+    return "CLASSIFIER_SPAM_" + f"{least:.3f}"[2:].rstrip("0").ljust(2, "0")
+
+
+def _rule(probability: float) -> str:
+    return next((_name(least) for least in reversed(BANDS) if probability >= least), HAM)
+
+
+def _spam(least: float) -> Rule:
+    score = round(0.2 + A_POINT * math.log(least / (1 - least)), 1)
+    return Rule(
+        _name(least),
+        score,
+        f"The classifier holds it for spam, with at least {100 * least:g}% to say so.",
+        Kind.CONTENT,
+    )
+
+
+_SAYS_NOTHING = frozenset({HAM, UNKNOWN})
+_RULES = (
+    *[_spam(least) for least in BANDS],
+    Rule(HAM, 0.0, "The classifier does not take it for spam.", Kind.CONTENT),
+    Rule(UNKNOWN, 0.0, "The classifier does not know: it has seen no mail like this.", Kind.CONTENT),
+)
