@@ -15,6 +15,7 @@ from typing import Final
 
 from gatekeeper.checks.arc import Arc
 from gatekeeper.checks.base import Check
+from gatekeeper.checks.classifier import Classifier
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.checks.dnsbl import Dnsbl
@@ -29,7 +30,6 @@ from gatekeeper.checks.reverse_dns import ReverseDns
 from gatekeeper.checks.sender_domain import SenderDomain
 from gatekeeper.checks.spf import Spf
 from gatekeeper.checks.stacking import Stacking
-from gatekeeper.checks.taught import Taught
 from gatekeeper.checks.uribl import Uribl
 from gatekeeper.model import Stage
 
@@ -41,7 +41,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
-    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links, Taught), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
+    Stage.MESSAGE: ((Headers, Spf, Dkim, Arc, Links, Classifier), (OperatorLists, Dmarc, Rates, Uribl), (Greylist,)),
 }
 
 CHECKS: Final[tuple[type[Check], ...]] = tuple(

@@ -12,7 +12,6 @@ from gatekeeper.classifier import site
 from gatekeeper.classifier.learning import SITE, domain_kinds, kind_of
 from gatekeeper.classifier.opinion import Opinion
 from gatekeeper.classifier.traits import Traits
-from gatekeeper.model import Message
 from gatekeeper.store.base import Store
 
 LOOK_EVERY = 1.0
@@ -34,15 +33,6 @@ class Knowledge:
 
     def __init__(self) -> None:
         self._known = _Known(float("-inf"), frozenset())
-
-    @property
-    def anything(self) -> bool:
-        """Whether anything has been learned, as far as was seen at the last look."""
-        return bool(self._known.kinds)
-
-    async def look(self, store: Store, *, now: float) -> bool:
-        """The same, after another look where the last is a second old."""
-        return bool(await self._kinds(store, now))
 
     async def opinion(self, traits: Traits, domains: Iterable[str], store: Store, *, now: float) -> Opinion | None:
         """What the site, and the domain of the recipients, say of a message with these traits; None for nothing.
@@ -73,14 +63,3 @@ class Knowledge:
                 kinds.add(SITE)
             self._known = _Known(now, frozenset(kinds))
         return self._known.kinds
-
-
-def keep_opinion(message: Message, found: Opinion | None) -> None:
-    """Keep what the site says of a message with it, for whoever judges it later."""
-    message.memo["site"] = found
-
-
-def opinion_of(message: Message) -> Opinion | None:
-    """What the site was found to say of a message; None for nothing, and where nobody has asked."""
-    found: Opinion | None = message.memo.get("site")
-    return found

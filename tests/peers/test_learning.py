@@ -201,7 +201,7 @@ def test_twenty_corrections_change_the_verdict_on_the_next_and_undo_takes_it_bac
     assert site.classes() == ["spam"] * 20
     marked = site.delivered(721, OFFER)
     assert flag in marked, marked.decode() + site.gatekeeper.log()
-    assert b"TAUGHT_SPAM" in marked
+    assert b"CLASSIFIER_SPAM" in marked
     assert flag not in site.delivered(721, PLAIN)
     assert site.undo(ANN) == "taken back: 20\n"
     wait_until("what was learned to be forgotten", lambda: site.lessons() == [])
