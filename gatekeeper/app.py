@@ -24,6 +24,7 @@ from typing import Any
 
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
+from gatekeeper.classifier.counting import keep_counting
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.complaints.dmarc_sending import Reports, relayed
 from gatekeeper.config import configuration as config
@@ -335,7 +336,8 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             if server is not None:
                 await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(*parts.works(), watch_of(parts).run(), _give_signs(start)) as fate:
+            counting = keep_counting(parts.store, time.time)
+            async with _alongside(*parts.works(), watch_of(parts).run(), counting, _give_signs(start)) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
                 if server is not None:
