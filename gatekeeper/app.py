@@ -25,6 +25,7 @@ from typing import Any, Final
 from gatekeeper import log, metrics
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.rules import Rules
+from gatekeeper.classifier.counting import keep_counting
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.complaints.dmarc_sending import Reports, relayed
 from gatekeeper.config import configuration as config
@@ -341,7 +342,9 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
             if server is not None:
                 await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
-            async with _alongside(*parts.works(), watch_of(parts).run(), _give_signs(start), _time_the_loop()) as fate:
+            counting = keep_counting(parts.store, time.time)
+            others = (counting, _give_signs(start), _time_the_loop())
+            async with _alongside(*parts.works(), watch_of(parts).run(), *others) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
                 if server is not None:

@@ -211,6 +211,21 @@ LIST_PROBLEMS = Gauge(
     multiprocess_mode="livemax",
 )
 
+LESSONS = Gauge(
+    "gatekeeper_lessons",
+    "Messages that the site's users have taught, as they count now, by class.",
+    ["class"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+LEARNING = Gauge(
+    "gatekeeper_learning_outcomes",
+    "Messages that were to be learned since the store was made, by class, how they came and what became of them.",
+    ["class", "source", "outcome"],
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 FINDINGS = Children(

@@ -17,6 +17,7 @@ from gatekeeper.checks.arc import Arc
 from gatekeeper.checks.attachments import Attachments
 from gatekeeper.checks.base import Check
 from gatekeeper.checks.clamav import ClamAv
+from gatekeeper.checks.classifier import Classifier
 from gatekeeper.checks.dkim import Dkim
 from gatekeeper.checks.dmarc import Dmarc
 from gatekeeper.checks.dnsbl import Dnsbl
@@ -46,7 +47,7 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
     Stage.DATA: ((Manners,),),
     Stage.MESSAGE: (
-        (Headers, Spf, Dkim, Arc, Links, Mime, Rules),
+        (Headers, Spf, Dkim, Arc, Links, Mime, Rules, Classifier),
         (OperatorLists, Dmarc, Rates, Uribl, Attachments, Fuzzy, ClamAv),
         (Greylist,),
     ),

@@ -13,14 +13,12 @@ import math
 from collections.abc import Iterable, Iterator
 from heapq import nlargest
 
-from gatekeeper.classifier.opinion import Opinion, Weighed
+from gatekeeper.classifier.opinion import MOST, Opinion, Weighed
 from gatekeeper.classifier.traits import Traits
 from gatekeeper.store.base import MOST_TRAITS, Learned
 
 ENOUGH = 5
 """Lessons of a class before anything is claimed for it."""
-MOST = 8.0
-"""Log-odds beyond which a site does not go."""
 HALF = 5.0
 """Lessons of the class that is claimed at which a site is trusted by half."""
 KNOWN = 0.6

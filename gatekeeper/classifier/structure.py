@@ -8,24 +8,12 @@ from collections.abc import Iterator
 
 from gatekeeper.message.content import Content, Text
 from gatekeeper.message.links import Link, Place
-from gatekeeper.message.parts import Part
 from gatekeeper.message.transfer import Encoding
 
-MARKUP = 48 * 1024
-"""Octets of one page's source that are looked at for its tags and styles."""
 PAGES = 3
 PARTS = 40
 LINKS = 100
 
-_TAG = re.compile(rb"<([a-zA-Z][a-zA-Z0-9:]{0,11})")
-_ATTRIBUTE = re.compile(rb"[\s\"']([a-zA-Z][a-zA-Z-]{1,17})\s?=\s?[\"'\w#]")
-_PROPERTY = re.compile(rb"[\s;\"'{]([a-z][a-z-]{3,23})\s?:\s?[#\w'-]")
-_MARKS = re.compile(
-    rb"@media|@import|<!--\[if|mso-|MsoNormal|gmail_|role=.presentation|<!doctype html public|<!doctype html>"
-    rb"|preheader|display:\s?none|font-size:\s?[01]px|!important|urn:schemas-microsoft|content-type|viewport"
-    rb"|javascript:|onload=|onclick=|background-image|border-radius|font-family:\s?arial|data:image|cid:",
-    re.IGNORECASE,
-)
 _EXTENSION = re.compile(r"\.([a-zA-Z0-9]{1,5})$")
 _HEX = re.compile(r"[0-9a-f]{12,}|[A-Za-z0-9_-]{24,}")
 _RUNS = (re.compile(r"[0-9]+"), re.compile(r"[a-z]+"), re.compile(r"[A-Z]+"))
@@ -48,16 +36,13 @@ def of_parts(content: Content) -> Iterator[str]:
     parts = [part for part in content.mime.parts if not part.reading][:PARTS]
     if not parts:
         return
-    yield "tree:" + _tree(parts)
     leaves = [part for part in parts if not part.container]
     yield "parts:" + str(min(len(leaves), 9))
     for part in leaves:
         yield "type:" + part.media[:40]
         if part.is_text:
-            yield f"written:{part.media[:20]} {part.encoding.value}"
-            yield "charset:" + (part.charset.lower()[:20] or "none")
-            if part.encoding is Encoding.BASE64 and bytes(part.octets[:400]).isascii():
-                yield "written:base64 " + ("ascii" if part.decoded(2000).isascii() else "other")
+            if part.encoding is Encoding.BASE64 and part.decoded(2000).isascii():
+                yield "type:text in base64 for no reason"
         elif part.name:
             found = _EXTENSION.search(part.name)
             yield "file:" + (found[1].lower() if found else "none")
@@ -65,19 +50,6 @@ def of_parts(content: Content) -> Iterator[str]:
             yield f"disposed:{part.disposition[:12]} {part.media.partition('/')[0][:12]}"
     for each in content.ambiguities:
         yield "ambiguous:" + each.value
-    for part in parts:
-        if part.container and (boundary := part.content.first("boundary")):
-            yield "boundary:" + shape(boundary, 12)
-
-
-def _tree(parts: list[Part]) -> str:
-    """The tree as nested brackets, by depth: "mixed(alternative(plain html) pdf)"; cut."""
-    words, depth = [], parts[0].depth
-    for part in parts[:12]:
-        words.append("(" * max(0, part.depth - depth) + ")" * max(0, depth - part.depth))
-        words.append(part.media.rpartition("/")[2][:16])
-        depth = part.depth
-    return " ".join(word for word in words if word)[:80]
 
 
 def of_pages(texts: tuple[Text, ...]) -> Iterator[str]:
@@ -92,20 +64,12 @@ def of_pages(texts: tuple[Text, ...]) -> Iterator[str]:
         page = text.page
         if page is None:
             continue
-        source = bytes(text.part.decoded(MARKUP)[:MARKUP])
-        tags = _TAG.findall(source)
-        names = {tag.lower() for tag in set(tags)}
-        yield from ("tag:" + name.decode("ascii") for name in names)
-        yield from ("attribute:" + name.decode("ascii").lower() for name in set(_ATTRIBUTE.findall(source)))
-        yield from ("style:" + name.decode("ascii") for name in set(_PROPERTY.findall(source)))
-        yield from ("mark:" + mark.decode("ascii").lower().replace(" ", "") for mark in set(_MARKS.findall(source)))
         yield "tags:" + size(page.tags)
-        yield "text in source:" + size(64 * len(text.seen) / (1 + len(source)))
+        yield "text in source:" + size(64 * len(text.seen) / (1 + len(text.part.octets)))
         yield "images:" + size(page.images)
         yield "text to images:" + (size(len(text.seen) / page.images) if page.images else "none")
         yield "hidden:" + size(len(text.hidden))
         yield f"hidden share:{int(4 * len(text.hidden) / (1 + len(text.hidden) + len(text.seen)))}"
-        yield f"upper-case tags:{sum(tag.isupper() for tag in tags) * 4 // (len(tags) + 1)}"
         if page.forms:
             yield "form:yes"
         if page.scripts:
@@ -150,23 +114,7 @@ def _of_link(link: Link) -> Iterator[str]:
     yield f"link {place}:{url.scheme}"
     if url.domain:
         yield f"link {place} under:{url.domain.partition('.')[2]}"
-        below = url.host[: -len(url.domain)].rstrip(".") if url.host.endswith(url.domain) else ""
-        yield f"link {place} below:{below[:12] if below in _USUAL else shape(below, 8)}"
         if any(character.isdigit() for character in url.domain):
             yield f"link {place}:digits"
-        yield f"link {place} name:{min(len(url.domain.partition('.')[0]) // 4, 6)}{'-' * min(2, url.domain.count('-'))}"
-    path, query, _ = url.rest.partition("?")
-    yield f"link {place} path:{shape(path, 8)}"
-    yield f"link {place} depth:{min(path.count('/'), 7)}{'?' if query else ''}{min(_amount(url.rest), 9)}"
-    found = _EXTENSION.search(path[-40:])
-    if found is not None:
-        yield f"link {place} file:{found[1].lower()}"
     if _HEX.search(url.rest[:400]):
         yield f"link {place}:code"
-
-
-_USUAL = frozenset({"", "www", "click", "links", "link", "email", "mail", "go", "t", "track", "images", "img", "cdn"})
-
-
-def _amount(rest: str) -> int:
-    return int(math.log2(len(rest) + 1))

@@ -19,7 +19,7 @@ from gatekeeper.message.header import author_of, header_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import decode_words
 
-TEXT = 40_000
+TEXT = 16_000
 """Characters of the text that people see, and of that they do not, which are read for words."""
 SUBJECT = 500
 MOST = 4096

@@ -23,6 +23,11 @@ _ASCII = bytes([_plain(octet) if octet < 128 else ord(" ") for octet in range(25
 _WORD = re.compile(r"[^\W_]+|[$€£¥]")
 _DIGITS = re.compile(r"\d")
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\xad\u034f\u180e\U000e0020-\U000e007f]")
+_HAS_UNSEEN = frozenset(
+    chr(code)
+    for first, last in ((0x200B, 0x200F), (0x2060, 0x2064), (0xE0020, 0xE007F))
+    for code in range(first, last + 1)
+) | set("\ufeff\xad\u034f\u180e")
 # Scripts that are written without blanks between words; of those, every two neighbours make a word.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2,}")
 
@@ -46,7 +51,9 @@ def words_of(text: str) -> Words:
         split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
         kept = [word for word in split if 1 < len(word) <= LONGEST or word == b"$"]
         return Words(tuple(kept[:MOST]), long=len([1 for word in split if len(word) > LONGEST]))
-    text, unseen = _UNSEEN.subn("", text)
+    unseen = 0
+    if not _HAS_UNSEEN.isdisjoint(text):
+        text, unseen = _UNSEEN.subn("", text)
     read = unicodedata.normalize("NFKC", text)
     found = dict.fromkeys(_WORD.findall(read.lower()))
     kept, long = [], 0

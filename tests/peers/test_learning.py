@@ -50,11 +50,12 @@ class Site:
     def classes(self) -> list[str]:
         return ["spam" if one.spam else "ham" for one in self.lessons()]
 
-    def report(self, *mails: bytes, user: str, to: str) -> None:
-        """Forward each as an attachment, and wait until the last has gone through the pipe."""
+    def report(self, *mails: bytes, user: str, to: str, together: int = 1) -> None:
+        """Forward them as attachments, so many in one mail, and wait until the last has gone through the pipe."""
         before = len(self.bridge.calls)
-        submit(self.submission, user, to, [forwarded(one, user) for one in mails])
-        wait_until("the pipe", lambda: len(self.bridge.calls) == before + len(mails))
+        reports = [forwarded(user, *mails[first : first + together]) for first in range(0, len(mails), together)]
+        submit(self.submission, user, to, reports)
+        wait_until("the pipe", lambda: len(self.bridge.calls) == before + len(reports))
         wait_until("the queue to be empty", self.queue_is_empty)
 
     def queue_is_empty(self) -> bool:
@@ -77,11 +78,12 @@ class Site:
         return self.postfix.wait_for_mail("bob", identity)
 
 
-def forwarded(octets: bytes, user: str) -> bytes:
+def forwarded(user: str, *mails: bytes) -> bytes:
     author = user or "stranger@elsewhere.test"
     head = f'From: <{author}>\r\nSubject: Fwd\r\nContent-Type: multipart/mixed; boundary="="\r\n\r\n'
     part = b"--=\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment\r\n\r\n"
-    return head.encode() + b"--=\r\n\r\nplease learn this\r\n" + part + octets + b"\r\n--=--\r\n"
+    attached = b"".join(part + one + b"\r\n" for one in mails)
+    return head.encode() + b"--=\r\n\r\nplease learn this\r\n" + attached + b"--=--\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,7 @@ def test_while_the_store_is_away_the_report_waits_in_the_queue(site: Site) -> No
     with subprocess.Popen(held, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        submit(site.submission, ANN, SPAM, [forwarded(mail(OFFER, 502), ANN)])
+        submit(site.submission, ANN, SPAM, [forwarded(ANN, mail(OFFER, 502))])
         wait_until("a deferral", lambda: "status=deferred" in site.postfix.log())
         holder.communicate()
     subprocess.run([program("postqueue") or "postqueue", "-c", str(site.postfix.etc), "-f"], check=True, timeout=60)
@@ -190,3 +192,17 @@ def test_moving_mail_teaches_and_throwing_it_away_does_not(site: Site) -> None:
         assert client.uid("MOVE", "1", "INBOX")[0] == "OK"  # out of the bin: nobody was asked
     assert site.classes() == ["ham", "spam"], site.mailboxes.log()
     assert site.undo(BOB) == "taken back: 2\n"
+
+
+def test_twenty_corrections_change_the_verdict_on_the_next_and_undo_takes_it_back(site: Site) -> None:
+    flag = b"X-Spam-Flag: YES"
+    assert flag not in site.delivered(700, OFFER)
+    site.report(*(mail(OFFER, 700 + number) for number in range(20)), user=ANN, to=SPAM, together=5)
+    assert site.classes() == ["spam"] * 20
+    marked = site.delivered(721, OFFER)
+    assert flag in marked, marked.decode() + site.gatekeeper.log()
+    assert b"CLASSIFIER_SPAM" in marked
+    assert flag not in site.delivered(721, PLAIN)
+    assert site.undo(ANN) == "taken back: 20\n"
+    wait_until("what was learned to be forgotten", lambda: site.lessons() == [])
+    assert flag not in site.delivered(722, OFFER)

@@ -1,0 +1,157 @@
+"""A learned model: its file, and what it thinks of a message's traits. Pure but for reading the shipped file.
+
+The file is a line that names the format, a line of JSON (`Card`), and one octet for each of 2**bits places, compressed.
+A trait's place is its lowest bits. The octet is the trait's weight, signed, by its root so that small weights keep
+their digits; 0 for a trait that the model has not met. So no word can be read out of a model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from dataclasses import asdict, dataclass
+from functools import cache
+from heapq import nlargest
+from importlib.resources import files
+from typing import Any, Final
+
+from gatekeeper.classifier.opinion import MOST, Opinion, Weighed
+from gatekeeper.classifier.traits import Traits
+
+FORMAT: Final = b"gatekeeper model 1"
+SHIPPED: Final = "shipped.model"
+LARGEST = 8 * 1024 * 1024
+"""Octets of a model file that is read."""
+BITS = range(10, 23)
+TOLD = 12
+"""Traits that an opinion names."""
+
+
+class ModelError(ValueError):
+    """The file is no model of this format; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One of the sets of mail that a model was learned from: how much, and SHA-256 over the digests of its messages."""
+
+    name: str
+    label: str
+    messages: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What stands beside the weights.
+
+    A message of n words has each word's weight times `word_say` / sqrt(n + `steady`), and the same for its other
+    traits; `bias` is added. `slope` and `offset` make calibrated log-odds of that. Where the share of the message's
+    words that the model has met is below `strange`, or there are fewer than `fewest` traits that it has met, it does
+    not know; from `familiar` on it is sure of knowing.
+    """
+
+    bits: int
+    largest: float
+    bias: float
+    word_say: float
+    other_say: float
+    steady: float
+    slope: float
+    offset: float
+    strange: float
+    familiar: float
+    fewest: int
+    learned: tuple[Learned, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """Weights by place, and how to read them. `opinion` is all that it is for."""
+
+    card: Card
+    places: bytes
+    _weights: tuple[float, ...]
+
+    def opinion(self, traits: Traits, told: int = TOLD) -> Opinion:
+        """What it thinks; trust 0.0 says that it has not seen such mail. Names the `told` traits that weighed most."""
+        card, places, weights = self.card, self.places, self._weights
+        mask = len(places) - 1
+        words = [places[trait & mask] for trait in traits.words]
+        others = [places[trait & mask] for trait in traits.others]
+        met = len(words) - words.count(0)
+        known = met / len(words) if words else 0.0
+        word_say = card.slope * card.word_say / math.sqrt(len(words) + card.steady)
+        other_say = card.slope * card.other_say / math.sqrt(len(others) + card.steady)
+        prior = card.offset + card.slope * card.bias
+        total = prior + word_say * sum([weights[each] for each in words])
+        total += other_say * sum([weights[each] for each in others])
+        met += len(others) - others.count(0)
+        moved: tuple[Weighed, ...] = ()
+        if told:
+            moves = [word_say * weights[each] for each in words] + [other_say * weights[each] for each in others]
+            heaviest = nlargest(told, zip(map(abs, moves), traits.ids, moves, strict=True))
+            moved = tuple([Weighed(trait, move) for weight, trait, move in heaviest if weight])
+        log_odds = min(MOST, max(-MOST, total))
+        return Opinion(log_odds, self._trust(known, met), known, moved, log_odds - sum([each.moved for each in moved]))
+
+    def _trust(self, known: float, met: int) -> float:
+        card = self.card
+        if met < card.fewest:
+            return 0.0
+        return min(1.0, max(0.0, (known - card.strange) / (card.familiar - card.strange)))
+
+
+def read_model(octets: bytes) -> Model:
+    """A model from its file. Raises ModelError."""
+    try:
+        first, line, packed = octets.split(b"\n", 2)
+    except ValueError:
+        raise ModelError("no model: it has no header") from None
+    if first != FORMAT:
+        raise ModelError(f"not a model of this format: it begins with {first[:30]!r}")
+    try:
+        card = _card(json.loads(line))
+        unpacker = zlib.decompressobj()
+        places = unpacker.decompress(packed, (1 << card.bits) + 1)
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise ModelError(f"the model is damaged: {error}") from error
+    if len(places) != 1 << card.bits:
+        raise ModelError(f"the model is damaged: {len(places)} weights in the place of {1 << card.bits}")
+    return Model(card, places, tuple([weight_of(octet, card.largest) for octet in range(256)]))
+
+
+def _card(told: Any) -> Card:
+    learned = tuple([Learned(**each) for each in told.pop("learned")])
+    card = Card(**told, learned=learned)
+    numbers = [value for value in asdict(card).values() if isinstance(value, int | float)]
+    if card.bits not in BITS or not all(map(math.isfinite, numbers)):
+        raise ValueError("a number is out of bounds")
+    if card.steady <= 0 or card.familiar <= card.strange:
+        raise ValueError("a number is out of bounds")
+    return card
+
+
+def written(card: Card, places: bytes) -> bytes:
+    """The file of a model; the same for the same weights."""
+    told = json.dumps(asdict(card), sort_keys=True, ensure_ascii=True).encode("ascii")
+    return b"\n".join((FORMAT, told, zlib.compress(places, 9)))
+
+
+def weight_of(octet: int, largest: float) -> float:
+    """The weight that an octet stands for."""
+    signed = octet - 256 if octet > 127 else octet
+    return math.copysign((signed / 127) ** 2 * largest, signed)
+
+
+def octet_of(weight: float, largest: float) -> int:
+    """The octet nearest to a weight; never 0, which is for what was not met."""
+    root = round(127 * math.sqrt(min(1.0, abs(weight) / largest)))
+    return max(1, root) if weight >= 0 else 256 - max(1, root)
+
+
+@cache
+def shipped_model() -> Model:
+    """The model that comes with the package, read at the first call."""
+    return read_model(files("gatekeeper.classifier").joinpath(SHIPPED).read_bytes()[:LARGEST])
