@@ -121,9 +121,13 @@ class Policy:
             if name in self.rules:
                 self.rules[name] = replace(self.rules[name], score=score)
         self._groups = {r.name: r.group.name for r in self.rules.values() if r.group}
-        self._caps = {r.group.name: millis(r.group.cap) for r in self.rules.values() if r.group}
-        for rule in [group_rule(r.group) for r in self.rules.values() if r.group]:
-            self.rules[rule.name] = rule
+        groups = {r.group.name: r.group for r in self.rules.values() if r.group}
+        for rule in [self.rules[name] for name in settings.scores if name in self._groups]:
+            # Whoever gives a rule a score means it: no group takes any of it back.
+            group = groups[self._groups[rule.name]]
+            groups[group.name] = replace(group, cap=max(group.cap, abs(rule.score)))
+        self._caps = {group.name: millis(group.cap) for group in groups.values()}
+        self.rules.update((group.name, group_rule(group)) for group in groups.values())
         self._millis = {r.name: millis(r.score) for r in self.rules.values()}
         # Looked at for every finding at every stage: made once.
         self._lines = {name: Contribution(name, score) for name, score in self._millis.items()}

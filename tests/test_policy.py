@@ -380,6 +380,12 @@ def test_rules_of_a_group_count_no_more_than_its_cap(found, score):
     assert sum(c.millis for c in verdict.contributions) == verdict.millis
 
 
+def test_a_score_that_the_operator_gave_counts_whole():
+    own = Policy(Settings(tag=5.0, reject=50.0, scores={"A": 9.0}), GROUPED)
+    assert own.decide([Finding("A")]).score == 9.0
+    assert own.decide([Finding("A"), Finding("B")]).score == 9.0  # the others of the group add nothing to it
+
+
 def test_what_a_group_takes_back_is_a_line_of_the_sum():
     assert grouped("A", "B").contributions == (
         Contribution("A", 4000),
