@@ -106,7 +106,8 @@ def _large_letter(size: int) -> Letter:
     head = (
         b"From: <a@d1.bench.example>\r\nTo: <" + RECIPIENT.encode() + b">\r\nSubject: large\r\nDate: Mon, 02 Nov 2026"
         b' 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
-        b"Content-Type: text/plain\r\n\r\nsee http://www.bench.example/\r\n--b\r\nContent-Type: application/octet-stream\r\n"
+        b"Content-Type: text/plain\r\n\r\nsee http://www.bench.example/\r\n--b\r\n"
+        b"Content-Type: application/octet-stream\r\n"
         b"Content-Transfer-Encoding: base64\r\n\r\n"
     )
     wire = head + line * ((size - len(head)) // len(line)) + b"--b--\r\n.\r\n"

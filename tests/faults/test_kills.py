@@ -28,7 +28,7 @@ def test_the_ledger_sees_what_does_not_balance() -> None:
         Attempt("doubled", 1.0, 2.0, answer="250 ok"),
         Attempt("kept"),
     )
-    cut = Attempt("cut", 1.0, 100.0, "")
+    cut = Attempt("cut", 1.0, 100.0)
     ledger = Ledger([lost, doubled, kept, cut])
     ledger.copies.update({"doubled": 2, "cut": 1, "nobody's": 1})
     assert [line.partition(":")[0] for line in ledger.faults()] == ["lost", "doubled", "cut", "nobody's"]

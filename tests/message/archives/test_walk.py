@@ -46,7 +46,7 @@ def test_of_harmless_members_nothing_is_told_but_their_number():
         (rar5(["x.exe"]), "a//x.exe"),
         (iso({"x.exe": PROGRAM}), "a//x.exe"),
         (ole({"\x01Ole10Native": package("x.exe", PROGRAM)}), "a//x.exe"),
-        (gzip.compress(PROGRAM), "a//a"),
+        (gzip.compress(PROGRAM, mtime=0), "a//a"),
     ],
 )
 def test_each_kind_of_archive_is_opened(octets, last):
