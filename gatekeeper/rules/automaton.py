@@ -133,6 +133,7 @@ def _kept(patterns: Sequence[bytes], cache: Path | None) -> hyperscan.Database |
             if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 return None
             digest, octets = file.read(32), file.read(2 * LARGEST)
+            os.utime(file.fileno())  # what is in use goes last
         if digest != hashlib.blake2b(octets, digest_size=32).digest():
             return None
         found = hyperscan.loadb(octets, hyperscan.HS_MODE_BLOCK)

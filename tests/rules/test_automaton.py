@@ -1,5 +1,6 @@
 """All patterns at once, in linear time."""
 
+import os
 import threading
 
 import pytest
@@ -60,6 +61,17 @@ def test_the_cache_keeps_few_and_does_without_where_it_cannot_write(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     assert set(Automaton(["card"], cache=file / "cache").scan(b"card")) == {0}
+
+
+def test_what_is_in_use_stays_in_the_cache(tmp_path):
+    place = tmp_path / "cache"
+    Automaton(["in use"], cache=place)
+    (used,) = place.iterdir()
+    for number in range(12):
+        os.utime(used, (1, 1))
+        Automaton(["in use"], cache=place)
+        Automaton([f"x{number}"], cache=place)
+    assert used.exists()
 
 
 def test_several_threads_may_look_at_once():
