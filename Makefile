@@ -9,7 +9,7 @@ PEER_PACKAGES := postfix unbound rbldnsd swaks miltertest prometheus procps hapr
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults fuzz check static unit full format peers lock reference bench clean distclean
+.PHONY: help run test test-faults fuzz check static unit full format peers lock reference bench model detection clean distclean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,9 +59,19 @@ lock: ## choose the newest versions that pyproject.toml allows; needs uv
 	  --extra uvloop pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra uvloop --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group training -c requirements-dev.lock -o requirements-training.lock
 
 bench: $(VENV)/.dev ## CPU per message, messages per second, memory; see docs/performance.md
 	$(BIN)/python -m bench
+
+CORPORA ?= ../shared/detect/dev
+
+model: $(VENV)/.training ## learn the classifier's model anew from the labelled mail in CORPORA=DIR
+	$(BIN)/python -m training.model $(CORPORA)
+
+detection: $(VENV)/.training ## measure it beside SpamAssassin on mail it has not seen: the tables of docs/detection.md
+	$(BIN)/python -m training.detection $(CORPORA)
 
 clean: ## remove what tools left behind
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
@@ -78,4 +88,8 @@ $(VENV)/.run: requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.training: $(VENV)/.dev requirements-training.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-training.lock
 	@touch $@

@@ -107,7 +107,9 @@ def test_all_rules_of_form_together_stay_below_tag():
 
 def test_no_rule_of_content_reaches_tag_by_itself():
     known = ["ATTACHMENT_PROGRAM", "CLAMAV_MALWARE"]  # programs and malware have no honest senders
-    assert [rule.name for rule in everything() if rule.kind is Kind.CONTENT and rule.score >= Settings().tag] == known
+    alone = [rule.name for rule in everything() if rule.kind is Kind.CONTENT and rule.score >= Settings().tag]
+    # A probability is the sum of all that a message says: docs/decisions/a-sure-classifier-may-mark.md.
+    assert [name for name in alone if not name.startswith("CLASSIFIER_SPAM_99")] == known
 
 
 def test_only_session_defences_the_operator_and_domains_that_say_so_or_are_none_decide_alone():

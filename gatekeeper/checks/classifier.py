@@ -99,10 +99,8 @@ class Classifier:
     def _finding(self, message: Message, shipped: Opinion, site: Opinion | None, combined: Combined) -> Finding:
         rule = UNKNOWN if combined.trust < self.trust else _rule(combined.probability)
         told = shipped.moved if site is None else (*shipped.moved, *site.moved[: self.traits])
-        # What is found for nothing is told only where the site's people are the reason.
-        names = (
-            names_of(message, [each.trait for each in told]) if rule not in _SAYS_NOTHING or site is not None else {}
-        )
+        names = names_of(message, [each.trait for each in told])
+        moved = _named(shipped.moved, names)
         evidence = ClassifierEvidence(
             round(combined.probability, 6),
             round(combined.log_odds, 3),
@@ -110,8 +108,8 @@ class Classifier:
             round(shipped.known, 3),
             None if combined.shipped is None else round(combined.shipped, 3),
             None if combined.site is None else round(combined.site, 3),
-            _named(shipped.moved, names),
-            round(shipped.rest, 3),
+            moved,
+            round(shipped.log_odds - sum([each.moved for each in moved]), 3),
         )
         if site is not None:
             site_traits = _named(site.moved[: self.traits], names)
@@ -121,12 +119,10 @@ class Classifier:
             )
         if rule == UNKNOWN:
             return Finding(rule, evidence, f"unlike what was learned: {evidence.known:.0%} of its words are known")
+        # Which traits weighed most stays in the evidence: a refused sender reads the text, and could learn from it.
         here = site is not None and abs(evidence.site or 0.0) > abs(evidence.shipped or 0.0)
-        heaviest = evidence.site_traits if here else evidence.traits
-        first = ", ".join([each.name for each in heaviest if (each.moved > 0) == (rule != HAM)][:3])
-        learned = " by what was taught here" if here else ""
         return Finding(
-            rule, evidence, f"{evidence.probability:.2%} likely spam{learned}{f', by {first}' if first else ''}"
+            rule, evidence, f"{evidence.probability:.2%} likely spam{' by what was taught here' if here else ''}"
         )
 
 
@@ -152,7 +148,6 @@ def _spam(least: float) -> Rule:
     )
 
 
-_SAYS_NOTHING = frozenset({HAM, UNKNOWN})
 _RULES = (
     *[_spam(least) for least in BANDS],
     Rule(HAM, 0.0, "The classifier does not take it for spam.", Kind.CONTENT),

@@ -117,8 +117,10 @@ def read_model(octets: bytes) -> Model:
         places = unpacker.decompress(packed, (1 << card.bits) + 1)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise ModelError(f"the model is damaged: {error}") from error
-    if len(places) != 1 << card.bits:
-        raise ModelError(f"the model is damaged: {len(places)} weights in the place of {1 << card.bits}")
+    if len(places) != 1 << card.bits or not unpacker.eof:
+        raise ModelError(
+            f"the model is damaged: it has {len(places)} weights, or is cut off, in the place of {1 << card.bits}"
+        )
     return Model(card, places, tuple([weight_of(octet, card.largest) for octet in range(256)]))
 
 

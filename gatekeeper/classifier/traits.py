@@ -48,7 +48,7 @@ def traits_of(message: Message) -> Traits:
     """
     made: Traits | None = message.memo.get("traits")
     if made is None:
-        words, others = _groups(message)
+        words, others = message.memo["trait_names"] = _groups(message)
         found = _hashed(words)
         made = Traits(tuple(found)[: MOST // 2], tuple(_hashed(others, but=found))[: MOST // 2])
         message.memo["traits"] = made
@@ -56,10 +56,11 @@ def traits_of(message: Message) -> Traits:
 
 
 def names_of(message: Message, wanted: Collection[int]) -> dict[int, str]:
-    """The names of those of a message's traits that are `wanted`, for people. Derives them anew: only when asked."""
+    """The names of those of a message's traits that are `wanted`, for people. Cheap."""
     sought = frozenset(wanted)
     found: dict[int, str] = {}
-    for groups in _groups(message):
+    traits_of(message)
+    for groups in message.memo["trait_names"]:
         for prefix, values in groups:
             start = crc32(prefix)
             for value in values:

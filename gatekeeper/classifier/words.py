@@ -20,7 +20,7 @@ def _plain(octet: int) -> int:
 
 
 _ASCII = bytes([_plain(octet) if octet < 128 else ord(" ") for octet in range(256)])
-_WORD = re.compile(r"[^\W_]+|[$€£¥]")
+_WORD = re.compile(r"[$€£¥]?[^\W_]+|[$€£¥]")
 _DIGITS = re.compile(r"\d")
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\xad\u034f\u180e\U000e0020-\U000e007f]")
 _HAS_UNSEEN = frozenset(

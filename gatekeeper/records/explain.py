@@ -104,7 +104,9 @@ def lines(explanation: Explanation) -> list[str]:
             text.append(f"for <{section.recipient}>: {section.reply or 'not answered'}")
         width = max((len(row.score) for row in section.rows), default=0)
         width = max(width, len(section.score))
-        text += [f"{row.score:>{width}}  {row.rule}  {_sentence(row)}" for row in section.rows]
+        for row in section.rows:
+            text.append(f"{row.score:>{width}}  {row.rule}  {_sentence(row)}")
+            text += [f"{'':>{width}}    {line}" for line in _moved(row.evidence)]
         if section.decision is not None:
             text.append(f"{section.score:>{width}}  = {_conclusion(section.decision)}")
             text += _gaps(section)
@@ -198,6 +200,34 @@ def _sentence(row: Row) -> str:
     parts = [part for part in (row.about, row.text) if part]
     sentence = " ".join(dict.fromkeys(parts)) if parts else ""
     return f"{sentence} ({row.remark})".strip() if row.remark else sentence
+
+
+def _moved(evidence: Mapping[str, Any] | None) -> list[str]:
+    """What moved a classifier, as sums of their own: traits and the rest, by the shipped model and by the site's."""
+    if not evidence:
+        return []
+    told = []
+    for whose, traits, rest, counts in (
+        ("the shipped model", "traits", "rest", "shipped"),
+        ("what was taught here", "site_traits", "site_rest", "site"),
+    ):
+        listed = evidence.get(traits)
+        named = [each for each in listed if _names_a_move(each)] if isinstance(listed, list) else []
+        if named:
+            whole = sum([each["moved"] for each in named]) + _number(evidence, rest)
+            told += [f"{each['moved']:+.3f}  {each.get('name', '')}" for each in named]
+            told.append(f"{_number(evidence, rest):+.3f}  all other traits")
+            told.append(f"{whole:+.3f}  = log-odds of spam by {whose}, counted as {_number(evidence, counts):+.3f}")
+    return told
+
+
+def _names_a_move(trait: object) -> bool:
+    return isinstance(trait, dict) and isinstance(trait.get("moved"), int | float)
+
+
+def _number(evidence: Mapping[str, Any], name: str) -> float:
+    value = evidence.get(name)
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _conclusion(decision: Decision) -> str:

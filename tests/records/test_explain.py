@@ -168,3 +168,35 @@ def test_the_sum_is_exactly_the_verdicts_score(of_message, of_recipient):
     shown = [row.rule for row in explanation.message.rows]
     assert set(shown) >= set(of_message)
     assert NOT_KEPT not in [row.remark for row in explanation.message.rows]
+
+
+def test_a_classifier_s_traits_stand_below_its_rule_and_sum_up():
+    evidence = {
+        "type": "ClassifierEvidence",
+        "log_odds": 2.6,
+        "shipped": 2.6,
+        "traits": [{"name": "word:inherit", "moved": 2.5}, {"name": "answers:True True", "moved": -0.25}],
+        "rest": 1.0,
+    }
+    shown = lines(
+        explain(
+            record(
+                decision=decision(("CLASSIFIER_SPAM_93", 3000)),
+                findings=(RecordedFinding("CLASSIFIER_SPAM_93", "93.10% likely spam", evidence),),
+            )
+        )
+    )
+    rule = next(n for n, line in enumerate(shown) if "CLASSIFIER" in line)
+    below = shown[rule + 1 :][:4]
+    assert [line.strip() for line in below] == [
+        "+2.500  word:inherit",
+        "-0.250  answers:True True",
+        "+1.000  all other traits",
+        "+3.250  = log-odds of spam by the shipped model, counted as +2.600",
+    ]
+
+
+def test_evidence_that_somebody_has_edited_breaks_no_explanation():
+    for broken in ({"traits": [1, {"moved": "x"}, {}], "rest": None}, {"traits": "x"}, {"traits": []}):
+        record_ = record(decision=decision(("X", 1)), findings=(RecordedFinding("X", "", broken),))
+        assert lines(explain(record_))
