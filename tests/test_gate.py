@@ -1028,6 +1028,7 @@ class Holder(Fake):
 
 
 async def test_what_checks_hold_of_the_world_outside_is_let_go_at_the_end():
-    holder, other = Holder("holder", lambda _: (), ()), check("other")
+    holder, other = check("holder", kind=Holder), check("other")
+    assert isinstance(holder, Holder)
     await gate({Stage.MESSAGE: [[holder, other]]}).close()
     assert holder.closed == [True]

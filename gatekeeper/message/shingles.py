@@ -21,11 +21,11 @@ BANDS: Final = 12
 """Groups of values by which a digest is looked up: two digests meet where all values of one group agree."""
 LEAST: Final = 24
 """Runs of words that a text must have: shorter ones are too much alike."""
-MOST: Final = 1500
+MOST: Final = 1000
 """Words that are read."""
 NEAR: Final = 0.6
 """Part of the values that near-copies share."""
-CHARACTERS: Final = 40_000
+CHARACTERS: Final = 8000
 _WIDTH: Final = BUCKETS // BANDS
 _WORDS: Final = re.compile(
     "[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af\u0e00-\u0e7f]"  # written without blanks: each sign is a word
@@ -39,15 +39,21 @@ _QUOTED: Final = re.compile(
     re.IGNORECASE,
 )
 _SIGNATURE: Final = "-- "
-_LEGAL: Final = re.compile(
-    r"intended (?:only )?(?:recipient|for the|solely)|confidential(?:ity)? (?:notice|information|and)|without prejudice"
-    r"|if you (?:have |are not |received? ?).{0,40}(?:in error|recipient)|unsubscribe|privacy policy"
-    r"|all rights reserved"
-    r"|please consider the environment|virus|vertrauliche? information|nicht der richtige adressat|irrtümlich erhalten"
-    r"|abmelden|impressum|geschäftsführer|handelsregister|registered (?:in|office)|company (?:number|registration)"
-    r"|se désabonner|destinataire|confidentiel|destinatario|confidencial|darse de baja|riservat[oe]",
-    re.IGNORECASE,
+_BEGINS: Final = frozenset({"--", "__", "on", "am", "le"})
+"""How a line begins that may introduce a quotation: most lines need no pattern."""
+_LEGAL: Final = (
+    *("intended recipient", "intended only", "intended solely", "intended for the", "without prejudice"),
+    *("confidentiality notice", "confidential information", "confidential and", "in error", "not the recipient"),
+    *("unsubscribe", "privacy policy", "all rights reserved", "consider the environment", "virus", "registered office"),
+    *("registered in", "company number", "company registration", "vertrauliche information", "vertraulich"),
+    *("nicht der richtige adressat", "irrtümlich erhalten", "abmelden", "impressum", "geschäftsführer"),
+    *("handelsregister", "se désabonner", "destinataire", "confidentiel", "destinatario", "confidencial"),
+    *("darse de baja", "riservate", "riservato"),
 )
+"""Words of a paragraph that is not its author's own. In lower case: to look for each costs less than a pattern."""
+_ONE: Final = 0x9E3779B1
+_TWO: Final = 0x85EBCA6B
+_ALL: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +110,17 @@ def _words(text: str) -> list[str]:
         left -= len(paragraph)
         if left <= 0:
             break
-    return _WORDS.findall("\n".join(kept).lower())[:MOST]
+    return _WORDS.findall("\n".join(kept))[:MOST]
 
 
 def _paragraphs(text: str) -> Iterable[str]:
-    """Those that say something of their own."""
+    """Those that say something of their own, in lower case."""
     paragraph: list[str] = []
-    for line in text.splitlines():
-        if line == _SIGNATURE or _QUOTED.match(line[:200]):
+    for line in text.lower().splitlines():
+        beginning = line.lstrip()[:2]
+        if line == _SIGNATURE or (beginning in _BEGINS and _QUOTED.match(line[:200])):
             break
-        if line.lstrip()[:1] == ">":
+        if beginning[:1] == ">":
             continue
         if line.strip():
             paragraph.append(line)
@@ -125,24 +132,27 @@ def _paragraphs(text: str) -> Iterable[str]:
 
 def _own(paragraph: list[str]) -> Iterable[str]:
     told = "\n".join(paragraph)
-    if told and not _LEGAL.search(told):
+    if told and not any(words in told for words in _LEGAL):
         yield told
 
 
 def _digest(words: list[str]) -> Digest | None:
+    hashes = [crc32(word.encode("utf-8", "replace")) for word in words]
     runs = {
-        crc32(f"{a} {b} {c}".encode("utf-8", "replace")) for a, b, c in zip(words, words[1:], words[2:], strict=False)
+        (one * _ONE + two * _TWO + three) & _ALL
+        for one, two, three in zip(hashes, hashes[1:], hashes[2:], strict=False)
     }
     if len(runs) < LEAST:
         return None
-    least: list[int | None] = [None] * BUCKETS
-    for run in sorted(runs, reverse=True):
-        least[run % BUCKETS] = run
+    least: dict[int, int] = {}
+    for run in runs:
+        bucket = run % BUCKETS
+        if run < least.get(bucket, _ALL + 1):
+            least[bucket] = run
     values = []
     for n in range(BUCKETS):
-        value, step = least[n], 0
-        while value is None:  # from the next bucket that has one, told apart by how far it is
+        step = 0
+        while (value := least.get((n + step) % BUCKETS)) is None:  # from the next bucket that has one
             step += 1
-            value = least[(n + step) % BUCKETS]
-        values.append(value if not step else (value * 0x9E3779B1 + step) & 0xFFFFFFFF)
+        values.append((value * _ONE + step) & _ALL if step else value)
     return Digest(tuple(values))
