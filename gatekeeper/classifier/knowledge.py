@@ -19,6 +19,8 @@ LOOK_EVERY = 1.0
 """Seconds until it counts here that somebody has learned something where nothing was learned before."""
 MOST_TRAITS_KEPT = 100_000
 """Traits of all kinds that are known here; then all are asked for anew."""
+MOST_KINDS = 1000
+"""Domains with lessons that are known here; where there are more, each is asked for."""
 MOST_DOMAINS = 4
 """Domains of one message's recipients whose own lessons are asked for; one with more has the whole site's alone."""
 
@@ -56,21 +58,27 @@ class Knowledge:
         if not known:
             return None
         own = [kind for kind in dict.fromkeys(map(kind_of, domains)) if kind != SITE]
-        if len(own) > MOST_DOMAINS or known.isdisjoint(own):
+        if len(own) > MOST_DOMAINS or (known.isdisjoint(own) and len(known) < MOST_KINDS):
             own = []
         asked = site.chosen(traits)
-        learned = {kind: await self._learned(store, kind, asked, now) for kind in (SITE, *own) if kind in known}
+        learned = {kind: await self._learned(store, kind, asked, now) for kind in self._asked(own, known)}
         wanted: Sequence[Sequence[str]] = [(SITE, kind) for kind in own] or [(SITE,)]
         opinions = [
             site.opinion(traits, site.together(learned[kind] for kind in kinds if kind in learned)) for kinds in wanted
         ]
         return min(opinions, key=lambda one: 0.0 if one is None else one.log_odds * one.trust)
 
+    @staticmethod
+    def _asked(own: Sequence[str], known: frozenset[str]) -> list[str]:
+        if len(known) >= MOST_KINDS:
+            return [SITE, *own]
+        return [kind for kind in (SITE, *own) if kind in known]
+
     async def _kinds(self, store: Store, now: float) -> frozenset[str]:
         if not 0 <= now - self._known.at < LOOK_EVERY:
             before = self._known.kinds
             self._known = _Known(now, before)  # others go on with what is known meanwhile
-            kinds = set(await domain_kinds(store, now=now))
+            kinds = set(await domain_kinds(store, now=now, limit=MOST_KINDS))
             every = await store.learned(SITE)
             if every.ham or every.spam:
                 kinds.add(SITE)

@@ -12,7 +12,7 @@ from tests.support.records import NOW
 
 
 def shown(metric, *labels: str) -> float:
-    return metric.labels(*labels)._value.get()
+    return float(metric.labels(*labels)._value.get())
 
 
 async def test_lessons_of_all_kinds_and_every_outcome_are_shown():

@@ -90,6 +90,15 @@ async def test_recipients_of_several_domains_get_the_mildest():
     assert await knowledge.opinion(SPAM, ["example.org", *many], store, now=NOW) is None
 
 
+async def test_of_very_many_domains_each_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gatekeeper.classifier.knowledge.MOST_KINDS", 2)
+    store, knowledge = FakeStore(), Knowledge()
+    for domain in ("a.example", "b.example", "c.example"):
+        await teach(store, domain)
+    assert await said(knowledge, SPAM, ["c.example"], store) > 5
+    assert await knowledge.opinion(SPAM, ["d.example"], store, now=NOW) is None
+
+
 async def test_a_store_that_is_away_is_told():
     store = FakeStore()
     store.away = True

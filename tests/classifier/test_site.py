@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.classifier.site import ENOUGH, MOST, chosen, opinion, together
+from gatekeeper.classifier.opinion import MOST
+from gatekeeper.classifier.site import ENOUGH, chosen, opinion, together
 from gatekeeper.classifier.traits import Traits
 from gatekeeper.store.base import MOST_TRAITS, Learned
 from tests.support.lessons import traits

@@ -121,11 +121,14 @@ def site(workplace: Path, nameserver: int) -> Iterator[Site]:
         )
     gatekeeper = Gatekeeper(place, next_hop=f"smtp://127.0.0.1:{postfix.port}", nameserver=nameserver)
     started.append(gatekeeper)
-    for one in (mailboxes, postfix, gatekeeper):
-        one.start()
+    mailboxes.start()
+    postfix.start()
+    gatekeeper.start()
     yield Site(gatekeeper, postfix, mailboxes, submission, bridge)
-    for one in (gatekeeper, postfix, mailboxes, bridge):
-        one.close() if isinstance(one, Bridge) else one.stop()
+    gatekeeper.stop()
+    postfix.stop()
+    mailboxes.stop()
+    bridge.close()
 
 
 def test_without_a_login_nothing_is_learned(site: Site) -> None:
@@ -177,7 +180,7 @@ sys.stdin.read()
 def test_moving_mail_teaches_and_throwing_it_away_does_not(site: Site) -> None:
     with site.mailboxes.login(BOB) as client:
         for number in (1, 2):
-            client.append("INBOX", "", "", mail(OFFER, 600 + number))  # type: ignore[arg-type]  # no flags, now
+            client.append("INBOX", "", "", mail(OFFER, 600 + number))
         client.select("INBOX")
         assert client.uid("COPY", "1", "Archive")[0] == "OK"
         assert client.uid("MOVE", "1:2", "Junk")[0] == "OK"
