@@ -16,7 +16,9 @@ from gatekeeper.message.content import read_content
 from gatekeeper.model import Finding, Kind, Mail, Message, Missing, Rule, setting
 from gatekeeper.store.base import StoreAway
 
-UNKNOWN, HAM = "CLASSIFIER_UNKNOWN", "CLASSIFIER_HAM"
+UNKNOWN, HAM, TAUGHT = "CLASSIFIER_UNKNOWN", "CLASSIFIER_HAM", "CLASSIFIER_TAUGHT"
+CLEAR, LIKELY = 3.5, 0.8
+"""From which log-odds of the site's own, and which probability together, on mail is found to be taught."""
 BANDS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999)
 """Where each rule for spam begins: CLASSIFIER_SPAM_50 at a probability of one half, and so on."""
 A_POINT = 1.1
@@ -85,7 +87,12 @@ class Classifier:
         shipped = shipped_model().opinion(traits, self.traits)
         site = await self._taught(mail, traits, tools)
         combined = combine(shipped, site)
-        return () if combined is None else (self._finding(mail.message, shipped, site, combined),)
+        if combined is None:
+            return ()
+        found = self._finding(mail.message, shipped, site, combined)
+        # What a site's own people have taught says more than a model of other people's mail.
+        taught = combined.site is not None and combined.site >= CLEAR and combined.probability >= LIKELY
+        return (found, Finding(TAUGHT)) if taught else (found,)
 
     async def _taught(self, mail: Mail, traits: Traits, tools: Tools) -> Opinion | None:
         """What the site's own people have taught; without the store the shipped model is left."""
@@ -112,18 +119,14 @@ class Classifier:
             round(shipped.log_odds - sum([each.moved for each in moved]), 3),
         )
         if site is not None:
-            site_traits = _named(site.moved[: self.traits], names)
-            rest = site.log_odds - sum(each.moved for each in site_traits)
-            evidence = replace(
-                evidence, site_trust=round(site.trust, 3), site_traits=site_traits, site_rest=round(rest, 3)
-            )
+            here = _named(site.moved[: self.traits], names)
+            rest = site.log_odds - sum([each.moved for each in here])
+            evidence = replace(evidence, site_trust=round(site.trust, 3), site_traits=here, site_rest=round(rest, 3))
         if rule == UNKNOWN:
             return Finding(rule, evidence, f"unlike what was learned: {evidence.known:.0%} of its words are known")
         # Which traits weighed most stays in the evidence: a refused sender reads the text, and could learn from it.
-        here = site is not None and abs(evidence.site or 0.0) > abs(evidence.shipped or 0.0)
-        return Finding(
-            rule, evidence, f"{evidence.probability:.2%} likely spam{' by what was taught here' if here else ''}"
-        )
+        by = ", by what was taught here" if abs(evidence.site or 0.0) > abs(evidence.shipped or 0.0) else ""
+        return Finding(rule, evidence, f"{evidence.probability:.2%} likely spam{by}")
 
 
 def _named(moved: Sequence[Weighed], names: Mapping[int, str]) -> tuple[Trait, ...]:
@@ -150,6 +153,7 @@ def _spam(least: float) -> Rule:
 
 _RULES = (
     *[_spam(least) for least in BANDS],
+    Rule(TAUGHT, 1.5, "This site's own users have taught that mail like it is spam.", Kind.CONTENT),
     Rule(HAM, 0.0, "The classifier does not take it for spam.", Kind.CONTENT),
     Rule(UNKNOWN, 0.0, "The classifier does not know: it has seen no mail like this.", Kind.CONTENT),
 )

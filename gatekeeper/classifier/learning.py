@@ -28,7 +28,6 @@ ACTS = 8
 """Acts of one lesson that are kept, the newest."""
 NAME = 200
 """Characters of a user's name that are kept."""
-MOST_DOMAINS = 1000
 ATTEMPTS = 20
 CONTESTED = "others change the same lesson again and again"
 """How often others may come first before the store counts as away, and why then."""
@@ -147,9 +146,9 @@ def kind_of(domain: str | None) -> str:
     return SITE if name is None else f"domain:{name}"
 
 
-async def domain_kinds(store: Store, *, now: float) -> list[str]:
+async def domain_kinds(store: Store, *, now: float, limit: int = 100_000) -> list[str]:
     """The kinds of domains that have lessons of their own."""
-    return [note.key for note in await store.notes(KINDS, now=now, limit=MOST_DOMAINS)]
+    return [note.key for note in await store.notes(KINDS, now=now, limit=limit)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +186,14 @@ class Lessons:
             return Outcome.LIMITED
         act = Act(teacher.by[:NAME], str(teacher.source), now, spam)
         kind = kind_of(teacher.domain)
+        if kind != SITE:
+            await self._store.put_notes([Note(KINDS, kind, "{}", now + self._settings.keep + DAY)])
         for _ in range(ATTEMPTS):
             old = next(iter(await self._store.lessons(kind, [what.id])), None)
             new = _with(old, act, what, kind, now + self._settings.keep)
             if new is None:
                 return Outcome.KNOWN
             if await self._store.learn(kind, what.id, old=old, new=new):
-                if kind != SITE:
-                    await self._store.put_notes([Note(KINDS, kind, "{}", now + self._settings.keep + DAY)])
                 if old is None:
                     return Outcome.LEARNED
                 return Outcome.KNOWN if old.spam == spam else Outcome.MOVED

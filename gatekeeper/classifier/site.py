@@ -10,7 +10,7 @@ they do not speak independently of each other, and made log-odds by a slope that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from heapq import nlargest
 
 from gatekeeper.classifier.opinion import MOST, Opinion, Weighed
@@ -48,8 +48,8 @@ def chosen(traits: Traits) -> tuple[int, ...]:
 
 def together(learned: Iterable[Learned]) -> Learned:
     """What several kinds have learned, as one."""
-    total = Learned()
-    for one in learned:
+    total, *others = [*learned] or [Learned()]
+    for one in others:
         counts = dict(total.counts)
         for trait, (ham, spam) in one.counts.items():
             in_ham, in_spam = counts.get(trait, (0, 0))
@@ -66,7 +66,7 @@ def opinion(traits: Traits, learned: Learned) -> Opinion | None:
     """
     if max(learned.ham, learned.spam) < ENOUGH:
         return None
-    moves = list(_moves(traits, learned))
+    moves = _moves(traits, learned)
     if not moves:
         return None
     known = _share_known(traits, learned)
@@ -84,21 +84,21 @@ def opinion(traits: Traits, learned: Learned) -> Opinion | None:
     return Opinion(log_odds, trust, known, moved, log_odds - sum(one.moved for one in moved))
 
 
-def _moves(traits: Traits, learned: Learned) -> Iterator[tuple[int, float]]:
+def _moves(traits: Traits, learned: Learned) -> list[tuple[int, float]]:
     fade = max(0.0, 1 - min(learned.ham, learned.spam) / BOTH)
     base = math.log((learned.ham_traits + TYPICAL) / (learned.spam_traits + TYPICAL))
-    counts = learned.counts
-    asked = set(chosen(traits))
+    unknown, counts, log = base * fade, learned.counts, math.log
+    long = len(traits.words) + len(traits.others) > MOST_TRAITS
+    asked = frozenset(chosen(traits)) if long else frozenset()
+    moves: list[tuple[int, float]] = []
     for group, rare in ((traits.words, WORD), (traits.others, OTHER)):
         for trait in group:
-            if trait not in asked:
+            if long and trait not in asked:
                 continue
             found = counts.get(trait)
-            if found is None:
-                yield trait, base * fade
-            else:
-                ham, spam = found
-                yield trait, base + math.log((spam + rare) / (ham + rare))
+            move = unknown if found is None else base + log((found[1] + rare) / (found[0] + rare))
+            moves.append((trait, move))
+    return moves
 
 
 def _share_known(traits: Traits, learned: Learned) -> float:

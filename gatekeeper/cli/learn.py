@@ -162,7 +162,7 @@ def undo(
     async def taken_back(store: Store) -> int:
         lessons = _lessons(store, settings)
         known = await _taught(lessons, user or None, start)
-        named = known if not ids else [_named(one, known) for one in ids]
+        named = known if not ids else [one for beginning in ids for one in _named(beginning, known)]
         by = user or None
         return sum([await undo_one(lasting(store), lessons, one, by=by, since=start) for one in dict.fromkeys(named)])
 
@@ -244,11 +244,12 @@ async def _taught(lessons: Lessons, user: str | None, since: float) -> list[Taug
     ]
 
 
-def _named(beginning: str, known: list[Taught]) -> Taught:
+def _named(beginning: str, known: list[Taught]) -> list[Taught]:
+    """The lesson whose id begins so; more than one where several domains were taught of the same message."""
     found = [one for one in known if one.id.startswith(beginning.lower())]
-    if len(found) != 1:
+    if len({one.id for one in found}) != 1:
         fail(f"{beginning}: " + ("more than one lesson begins so" if found else "no such lesson"))
-    return found[0]
+    return found
 
 
 def _plain(one: Taught) -> dict[str, object]:

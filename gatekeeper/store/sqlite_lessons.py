@@ -10,7 +10,13 @@ from gatekeeper.store.sqlite_state import text
 
 PORTION = 20
 """Lessons that are forgotten in one transaction: each is a few hundred rows."""
-_ASKED_TOGETHER = 1000
+_ASKED_TOGETHER = 1024
+_SIZES = (4, 32, 128, 512, _ASKED_TOGETHER)
+_SUMS = {
+    size: f"SELECT trait, ham, spam FROM trait WHERE kind = ? AND trait IN ({', '.join('?' * size)})"  # noqa: S608  # marks
+    for size in _SIZES
+}
+"""A few sizes, so that SQLite has read each statement before."""
 _COLUMNS = "kind, key, spam, traits, text, until"
 _ONE = f"SELECT {_COLUMNS} FROM lesson WHERE kind = ? AND key = ?"  # noqa: S608  # our own names
 _NEXT = f"SELECT {_COLUMNS} FROM lesson WHERE kind = ? AND key > ? ORDER BY key LIMIT ?"  # noqa: S608  # our own names
@@ -58,9 +64,9 @@ def learned(connection: Connection, kind: str, traits: Sequence[int]) -> Learned
     asked = [LESSONS, TRAITS, *traits]
     for first in range(0, len(asked), _ASKED_TOGETHER):
         some = asked[first : first + _ASKED_TOGETHER]
-        marks = ", ".join("?" * len(some))
-        sql = f"SELECT trait, ham, spam FROM trait WHERE kind = ? AND trait IN ({marks})"  # noqa: S608  # marks
-        sums |= {trait: (ham, spam) for trait, ham, spam in connection.execute(sql, (text(kind), *some))}
+        room = next(size for size in _SIZES if size >= len(some))
+        rows = connection.execute(_SUMS[room], (text(kind), *some, *some[:1] * (room - len(some))))
+        sums |= {trait: (ham, spam) for trait, ham, spam in rows}
     return Learned.of(sums)
 
 

@@ -45,8 +45,31 @@ async def test_what_was_learned_costs_one_question():
     await teach(store)
     await knowledge.opinion(SPAM, [], store, now=NOW)
     store.asked.clear()
-    await knowledge.opinion(SPAM, [], store, now=NOW + 0.1)
+    await knowledge.opinion(HAM, [], store, now=NOW + 0.1)
     assert store.asked == ["learned"]
+    await knowledge.opinion(SPAM, [], store, now=NOW + 0.2)  # all of it is known by now
+    assert store.asked == ["learned"]
+
+
+async def test_what_is_learned_meanwhile_counts_within_a_second_beside_what_was_known():
+    store, knowledge = FakeStore(), Knowledge()
+    await teach(store, spam=False)
+    before = await said(knowledge, HAM, [], store)
+    await teach(store, spam=True)
+    after = await knowledge.opinion(SPAM, [], store, now=NOW + LOOK_EVERY)
+    assert after is not None
+    assert after.log_odds > 5 > before
+    again = await Knowledge().opinion(SPAM, [], store, now=NOW)
+    assert again == after
+
+
+async def test_what_is_known_here_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gatekeeper.classifier.knowledge.MOST_TRAITS_KEPT", 100)
+    store, knowledge = FakeStore(), Knowledge()
+    await teach(store)
+    for first in range(0, 1000, 50):
+        await knowledge.opinion(traits(range(first, first + 50)), [], store, now=NOW)
+        assert sum(len(one.counts) for one in knowledge._sums.values()) <= 100
 
 
 async def test_a_domain_has_its_own_opinion_and_that_of_all():
@@ -65,6 +88,15 @@ async def test_recipients_of_several_domains_get_the_mildest():
     assert await knowledge.opinion(SPAM, ["example.org", "example.net"], store, now=NOW) is None
     many = [f"{n}.example.org" for n in range(MOST_DOMAINS)]
     assert await knowledge.opinion(SPAM, ["example.org", *many], store, now=NOW) is None
+
+
+async def test_of_very_many_domains_each_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gatekeeper.classifier.knowledge.MOST_KINDS", 2)
+    store, knowledge = FakeStore(), Knowledge()
+    for domain in ("a.example", "b.example", "c.example"):
+        await teach(store, domain)
+    assert await said(knowledge, SPAM, ["c.example"], store) > 5
+    assert await knowledge.opinion(SPAM, ["d.example"], store, now=NOW) is None
 
 
 async def test_a_store_that_is_away_is_told():

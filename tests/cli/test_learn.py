@@ -66,7 +66,10 @@ def test_what_one_user_taught_is_taken_back(site):
 def test_a_domains_own_lessons_are_told_apart(site):
     site("spam", site.write("1.eml", mail(OFFER, 1)), "--domain", "example.net")
     assert [one["kind"] for one in site.listed()] == ["domain:example.net"]
-    assert site("spam", site.write("1.eml", mail(OFFER, 1)), "--domain", "a b").status == 2
+    file = site.write("1.eml", mail(OFFER, 1))
+    assert site("spam", file, "--domain", "a b").status == 2
+    site("spam", file)
+    assert site("undo", str(site.listed()[0]["id"])).out == "taken back: 2\n"
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_learned(site):

@@ -125,8 +125,10 @@ def site(workplace: Path, nameserver: int) -> Iterator[Site]:
     postfix.start()
     gatekeeper.start()
     yield Site(gatekeeper, postfix, mailboxes, submission, bridge)
-    for one in (gatekeeper, postfix, mailboxes, bridge):
-        one.close() if isinstance(one, Bridge) else one.stop()
+    gatekeeper.stop()
+    postfix.stop()
+    mailboxes.stop()
+    bridge.close()
 
 
 def test_without_a_login_nothing_is_learned(site: Site) -> None:
