@@ -58,6 +58,7 @@ def gatekeeper(
     only: str = "",
     smtp: str = "",
     proxied: int = 0,
+    drain: str = "1s",
 ) -> Iterator[Gatekeeper]:
     """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving. `only` is the section of the one
     check that is on all the same, `smtp` are further settings of the SMTP server; at the port `proxied` a PROXY header
@@ -77,6 +78,7 @@ def gatekeeper(
             checks=checks,
             only=only,
             smtp=entrance + smtp,
+            drain=drain,
         )
     )
     with (directory / "log").open("wb") as log:
@@ -90,7 +92,16 @@ def gatekeeper(
 
 
 def _settings(
-    directory: Path, *, port: int, http: int, next_hop: int, nameserver: str, checks: bool, only: str, smtp: str
+    directory: Path,
+    *,
+    port: int,
+    http: int,
+    next_hop: int,
+    nameserver: str,
+    checks: bool,
+    only: str,
+    smtp: str,
+    drain: str,
 ) -> str:
     text = f"""hostname = "mx.example"
 relay_domains = ["{RECIPIENT.partition("@")[2]}"]
@@ -114,7 +125,7 @@ nameservers = ["{nameserver}"]
 url = "sqlite:{directory}/state.db"
 [supervisor]
 workers = 1
-drain = "1s"
+drain = "{drain}"
 """
     if checks:
         text += "[gate]\ndrop_listed = true\n"  # as postscreen does; it changes nothing for those on no list
