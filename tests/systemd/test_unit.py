@@ -51,11 +51,13 @@ def test_the_service_is_hardened(analyze: str, name: str):
 
 
 def test_systemd_finds_nothing_wrong(analyze: str, tmp_path: Path):
-    for unit in UNITS.iterdir():
+    for unit in (path for path in UNITS.rglob("*") if path.is_file()):
         # What it starts need not be installed here.
         text = unit.read_text().replace(SERVICE["ExecStart"][0].split()[0], sys.executable)
-        (tmp_path / unit.name).write_text(text)
-    units = [str(tmp_path / name) for name in sorted(unit.name for unit in UNITS.iterdir())]
+        copy = tmp_path / unit.relative_to(UNITS)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(text)
+    units = sorted(str(path) for path in tmp_path.iterdir() if path.is_file())
     ran = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False)
     complaints = [line for line in ran.stderr.splitlines() if "gatekeeper" in line]
     assert (ran.returncode, complaints) == (0, [])
