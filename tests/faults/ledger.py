@@ -181,15 +181,15 @@ async def run(
             await _answering(victim)
             over = asyncio.Event()
             work = _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every, over)
-            killer = asyncio.create_task(work)
-            async with asyncio.TaskGroup() as group:
-                numbers = iter(range(messages))
-                for n in range(sessions):
-                    group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
-            over.set()
-            if harm is None:
-                killer.cancel()
-            await asyncio.gather(killer, return_exceptions=harm is None)
+            numbers = iter(range(messages))
+            async with asyncio.TaskGroup() as whole:  # what goes wrong with the killing ends the clients too
+                killer = whole.create_task(work)
+                async with asyncio.TaskGroup() as group:
+                    for n in range(sessions):
+                        group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
+                over.set()
+                if harm is None:
+                    killer.cancel()
     finally:
         await asyncio.to_thread(victim.stop)  # who is still in doubt is told of then
         sink.close()
@@ -216,7 +216,7 @@ async def _harm(harm: Harm, ledger: Ledger, every: float, over: asyncio.Event) -
 
 async def _answering(victim: Victim) -> None:
     """Until a worker greets."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(900):  # starts are slow on a machine that is taken
         while True:
             with contextlib.suppress(OSError, TimeoutError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", victim.port)
