@@ -10,6 +10,7 @@ import pytest
 
 from gatekeeper.model import Action, Address, Mail, Recipient, Stage, Verdict
 from gatekeeper.servers.peers import Peers
+from tests.support.smtp_client import LETTER
 from tests.support.worker import Worker, worker
 
 SETTINGS = "[policy]\ngreylist = 3.0\n[policy.scores]\nDKIM_NONE = 3.5\nFROM_MISSING = 0.0\nDATE_MISSING = 0.0\n"
@@ -44,7 +45,7 @@ async def w(tmp_path: Path, clock: Clock) -> AsyncIterator[Worker]:
 
 async def sent(w: Worker, address: str, sender: str, to: str = "one@example.org") -> str:
     async with w.client(address) as client:
-        return await client.mail(sender=sender, to=to)
+        return await client.mail(LETTER, sender=sender, to=to)
 
 
 async def test_a_pool_sender_is_never_put_off_more_than_once(w: Worker, clock: Clock) -> None:

@@ -13,7 +13,7 @@ from gatekeeper.log import line
 from gatekeeper.wire.list_lines import BadLine, parse_line
 from tests.support.dns_server import Fault
 from tests.support.next_hop import FakeNextHop
-from tests.support.smtp_client import SmtpClient
+from tests.support.smtp_client import LETTER, SmtpClient
 from tests.support.worker import Worker, worker
 
 SPAMMER, OTHER = "198.51.100.77", "192.0.2.10"
@@ -179,7 +179,7 @@ async def test_2_4_refusals_do_not_flood_the_log(tmp_path: Path, caplog: pytest.
 async def test_2_4_what_strangers_say_cannot_forge_a_line(w: Worker, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gatekeeper")
     async with w.client(OTHER, helo='x" id=forged client=203.0.113.1') as client:
-        await client.mail()
+        await client.mail(LETTER)
     [facts] = logged(caplog, "mail_accepted")
     words = line("mail_accepted", facts).split(' helo="x')[0].split()
     assert f"client={OTHER}" in words
@@ -393,7 +393,7 @@ async def test_2_12_etrn_is_off(w: Worker) -> None:
 )
 async def test_2_13_what_is_decided_is_what_is_answered(tmp_path: Path, settings: str, code: str) -> None:
     async with worker(tmp_path, settings=settings) as w, w.client(OTHER) as client:
-        assert (await client.mail())[:3] == code
+        assert (await client.mail(LETTER))[:3] == code
         assert (len(w.hop.messages) == 1) is (code == "250")
 
 

@@ -11,6 +11,11 @@ from typing import Self
 PATIENCE = 20.0
 """Seconds until a test that waits for an answer that never comes has failed."""
 GONE = "<gone>"
+LETTER = (
+    "From: Anna <anna@office.example>\r\nTo: One <one@example.org>\r\nSubject: lunch tomorrow?\r\n"
+    "Message-ID: <lunch@office.example>\r\n\r\nHi,\r\n\r\nthe usual place, at twelve?\r\n\r\nAnna\r\n"
+)
+"""Mail that nothing speaks against but that it has no Date."""
 SERVER = "mx.example.org"
 """The name that its certificate must have."""
 
