@@ -198,7 +198,12 @@ def test_a_classifier_s_traits_stand_below_its_rule_and_sum_up():
 
 
 def test_evidence_that_somebody_has_edited_breaks_no_explanation():
-    edited: list[dict[str, Any]] = [{"traits": [1, {"moved": "x"}, {}], "rest": None}, {"traits": "x"}, {"traits": []}]
+    edited: list[dict[str, object]] = [
+        {"traits": [1, {"moved": "x"}, {}], "rest": None},
+        {"traits": [{"moved": 1.0}], "rest": "x"},
+        {"traits": "x"},
+        {"traits": []},
+    ]
     for broken in edited:
         record_ = record(decision=decision(("X", 1)), findings=(RecordedFinding("X", "", broken),))
         assert lines(explain(record_))
