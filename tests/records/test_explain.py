@@ -1,7 +1,6 @@
 """Why a record says what it says."""
 
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
