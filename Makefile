@@ -68,10 +68,10 @@ bench: $(VENV)/.dev ## CPU per message, messages per second, memory; see docs/pe
 CORPORA ?= ../shared/detect/dev
 
 model: $(VENV)/.training ## learn the classifier's model anew from the labelled mail in CORPORA=DIR
-	$(BIN)/python -m training.model $(CORPORA)
+	$(BIN)/python -m bench.training.model $(CORPORA)
 
 detection: $(VENV)/.training ## measure it beside SpamAssassin on mail it has not seen: the tables of docs/detection.md
-	$(BIN)/python -m training.detection $(CORPORA)
+	$(BIN)/python -m bench.training.detection $(CORPORA)
 
 clean: ## remove what tools left behind
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

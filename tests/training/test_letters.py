@@ -1,8 +1,8 @@
+from bench.training.corpora import folds_of, made, near_copies
+from bench.training.letters import letters
 from gatekeeper.classifier.traits import traits_of
 from gatekeeper.message.content import content_of
 from gatekeeper.message.reading import read_message
-from training.corpora import folds_of, made, near_copies
-from training.letters import letters
 
 
 def test_letters_are_the_same_each_time_and_of_both_kinds():

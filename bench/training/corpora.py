@@ -16,12 +16,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.training.letters import letters
 from gatekeeper.classifier.traits import Traits, traits_of
 from gatekeeper.message.reading import read_message
-from training.letters import letters
 
 MADE = "letters"
-"""The corpus that `training/letters.py` makes."""
+"""The corpus that `bench/training/letters.py` makes."""
 DEFAULT = Path("../shared/detect/dev")
 ABSENT = """\
 {where} is not there. The model is learned from labelled mail that cannot be part of this repository. Fetch
@@ -117,7 +117,7 @@ def digests(all_examples: Iterable[Example]) -> Iterator[tuple[str, str, int, st
 
 
 def made(count: int = 600) -> list[Example]:
-    """The mail that `training/letters.py` makes, as examples of one corpus."""
+    """The mail that `bench/training/letters.py` makes, as examples of one corpus."""
     found = []
     for n, letter in enumerate(letters(count)):
         path = f"{MADE}/{'spam' if letter.spam else 'ham'}/{n:05}"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training import corpora, learn, spamassassin
-from training.corpora import Example
+from bench.training import corpora, learn, spamassassin
+from bench.training.corpora import Example
 
 PAGE = Path("docs/detection.md")
 BEGIN, END = "<!-- made by make detection -->", "<!-- until here -->"

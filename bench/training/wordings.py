@@ -1,4 +1,4 @@
-"""What today's mail says, wanted and unwanted, in our own words: the texts that `training/letters.py` makes mail of.
+"""What today's mail says, wanted and unwanted, in our own words: the texts that `bench/training/letters.py` makes mail of.
 
 Each kind has a name, subjects, sentences and what its button says. Words in braces are filled in by chance.
 """

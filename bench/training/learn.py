@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from bench.training.corpora import MADE, Example, folds_of, near_copies
 from gatekeeper.classifier.model import Card, Learned, Model, octet_of, read_model, written
-from training.corpora import MADE, Example, folds_of, near_copies
 
 MODERN_HAM = "foff_milter"
 """The wanted mail of today, where it may be learned from: counted six times (with its root here, see `_weights`)."""

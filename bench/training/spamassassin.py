@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from training.corpora import Example
+from bench.training.corpora import Example
 
 PROGRAM = Path(__file__).with_name("spamassassin.pl")
 

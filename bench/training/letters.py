@@ -1,4 +1,4 @@
-"""Mail of today made from `training/wordings.py`: wanted and unwanted on the same stationery, so that a model learns
+"""Mail of today made from `bench/training/wordings.py`: wanted and unwanted on the same stationery, so that a model learns
 from what it says and not from its being modern. The same each time.
 
 No corpus that may be published has the receipts, statements and newsletters that people get today; a model that never
@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from training.wordings import UNWANTED, WANTED, Kind
+from bench.training.wordings import UNWANTED, WANTED, Kind
 
 _FIRST = "James Mary Robert Linda Maria David Susan Ahmed Anna Paul Karen Luis Emma Thomas Grace Nina Oliver Ruth Ivan Chloe".split()
 _LAST = "Miller Smith Garcia Weber Novak Johnson Brown Silva Khan Larsen Murphy Rossi Wilson Clark Young Hall Baker Reed".split()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.training import corpora, learn
 from gatekeeper.classifier import model as shipping
 from gatekeeper.classifier.model import Learned
-from training import corpora, learn
 
 HELD_BACK = frozenset({"foff_milter"})
 """One household's mail: it is measured by and never learned from, so that nothing of it can be in what is shipped."""
