@@ -53,7 +53,7 @@ CASES = {
 }
 
 
-UNSEEN = {"policy_service": ("DKIM_", "DMARC_")}
+UNSEEN = {"policy_service": ("CLASSIFIER_", "DKIM_", "DMARC_")}
 """How the rules begin that a mode cannot find: Postfix tells a policy service nothing of the content."""
 RECORDS = len(CASES) + 1  # the recipient who was told to come again has one of its own
 
