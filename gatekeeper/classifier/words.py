@@ -20,6 +20,11 @@ def _plain(octet: int) -> int:
 
 
 _ASCII = bytes([_plain(octet) if octet < 128 else ord(" ") for octet in range(256)])
+_BLANKS = bytes([octet if chr(octet).isalnum() or octet > 127 or octet == 0x24 else 0x20 for octet in range(256)])
+"""What becomes of the octets of UTF-8 where words are split: of ASCII letters, digits and "$" stay."""
+_OF_ASCII = bytes(range(128))
+_FEW = 12
+"""Different signs up to which replacing one after the other is faster than a pattern."""
 _WORD = re.compile(r"[$€£¥]?[^\W_]+|[$€£¥]")
 _DIGITS = re.compile(r"\d")
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\xad\u034f\u180e\U000e0020-\U000e007f]")
@@ -50,28 +55,47 @@ def words_of(text: str) -> Words:
     if text.isascii():
         split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
         kept = [word for word in split if 1 < len(word) <= LONGEST or word == b"$"]
-        return Words(tuple(kept[:MOST]), long=len([1 for word in split if len(word) > LONGEST]))
+        left_out = len(split) - len(kept)  # many are of one letter, few are long
+        return Words(tuple(kept[:MOST]), long=left_out and len([1 for word in split if len(word) > LONGEST]))
     unseen = 0
-    if not _HAS_UNSEEN.isdisjoint(text):
+    if not _HAS_UNSEEN.isdisjoint(foreign(text)):
         text, unseen = _UNSEEN.subn("", text)
     read = unicodedata.normalize("NFKC", text)
-    found = dict.fromkeys(_WORD.findall(read.lower()))
-    kept, long = [], 0
-    for word in found:
-        if len(kept) >= MOST:
+    words: list[bytes] = []
+    long = 0
+    for word in dict.fromkeys(_split(read.lower())):
+        if len(words) >= MOST:
             break
         if word.isascii():
-            if 1 < len(word) <= LONGEST or word == "$":
-                kept.append(word.encode().translate(_ASCII))
+            if 1 < len(word) <= LONGEST or word == b"$":
+                words.append(word.translate(_ASCII))
             else:
                 long += len(word) > LONGEST
-        elif (run := _UNSPACED.search(word)) is not None:
-            kept += [run[0][n : n + 2].encode("utf-8", "replace") for n in range(min(len(run[0]) - 1, 200))]
-        elif len(word) <= LONGEST:
-            kept.append(_DIGITS.sub("0", word).encode("utf-8", "replace"))
+            continue
+        spelt = word.decode("utf-8", "replace")
+        if (run := _UNSPACED.search(spelt)) is not None:
+            words += [run[0][n : n + 2].encode("utf-8", "replace") for n in range(min(len(run[0]) - 1, 200))]
+        elif len(spelt) <= LONGEST:
+            words.append(_DIGITS.sub("0", spelt).encode("utf-8", "replace"))
         else:
             long += 1
-    return Words(tuple(dict.fromkeys(kept))[:MOST], unseen, _is_styled(text, read), long)
+    return Words(tuple(dict.fromkeys(words))[:MOST], unseen, _is_styled(text, read), long)
+
+
+def foreign(text: str) -> frozenset[str]:
+    """The different characters of a text that are not ASCII."""
+    octets = text.encode("utf-8", "surrogatepass").translate(None, _OF_ASCII)
+    return frozenset(octets.decode("utf-8", "surrogatepass"))
+
+
+def _split(text: str) -> list[bytes]:
+    """What `_WORD` finds, as UTF-8. A text of few foreign signs, which most are, is split without asking it."""
+    signs = [sign for sign in foreign(text) if not sign.isalnum()]
+    if len(signs) > _FEW:
+        return [word.encode("utf-8", "replace") for word in _WORD.findall(text)]
+    for sign in signs:
+        text = text.replace(sign, " " + sign if sign in "€£¥" else " ")
+    return text.encode("utf-8", "replace").translate(_BLANKS).replace(b"$", b" $").split()
 
 
 def _is_styled(text: str, read: str) -> bool:
