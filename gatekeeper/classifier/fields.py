@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from string import ascii_letters, ascii_uppercase, digits
+from string import ascii_uppercase, digits
 
 from gatekeeper.classifier.structure import shape, size
 from gatekeeper.classifier.words import Words, foreign, words_of
@@ -161,9 +161,9 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
         yield f"{place}:styled"
     yield f"{place} long words:{min(words.long, 5)}"
     yield f"{place} shouted:{min(9, 20 * _shouted(looked, octets, strange) // count)}"
-    yield f"{place} marks:{min(looked.count('!'), 5)} {min(looked.count('?'), 3)}"
-    if "$" in looked or strange or "USD" in looked or "illion" in looked:
-        yield f"{place} money:{min(_sums_of_money(looked, strange), 5)}"
+    yield f"{place} marks:{min(octets.count(b'!'), 5)} {min(octets.count(b'?'), 3)}"
+    if b"$" in octets or strange or b"USD" in octets or b"illion" in octets:
+        yield f"{place} money:{min(_sums_of_money(looked, octets, strange), 5)}"
     if b"0,000,000" in octets.translate(_NUMBERS) if plain else _LARGE.search(looked):
         yield f"{place} money:millions"
     if strange:
@@ -171,7 +171,7 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
         yield f"{place} not ascii:{size(len(others))}"
         emoji = len([1 for each in others if 0x2600 <= each <= 0x27BF or 0x1F300 <= each <= 0x1FAFF])
         yield f"{place} emoji:{min(emoji, 4)}"
-        scripts = [name for name, first, last in _SCRIPTS if any([first <= each <= last for each in others])]
+        scripts = [name for name, first, last in _SCRIPTS if any(first <= each <= last for each in others)]
         yield from (f"{place} script:{name}" for name in scripts)
         if ("cyrillic" in scripts or "greek" in scripts) and _MIXED.search(looked):
             yield f"{place} script:mixed"
@@ -183,12 +183,12 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
         yield "text coin:yes"
     phones = _PHONE_OCTETS.finditer(octets.translate(_DIALLED)) if plain else _PHONE.finditer(looked)
     yield f"text phone:{len(list(islice(phones, 3)))}"
-    lines = looked.count("\n") + 1
-    quoted = looked.count("\n>") + looked.count("\n|") + looked.startswith((">", "|"))
+    lines = octets.count(b"\n") + 1
+    quoted = octets.count(b"\n>") + octets.count(b"\n|") + octets.startswith((b">", b"|"))
     yield f"text lines:{size(lines)}"
     yield f"text line length:{size(count / lines)}"
     yield f"text quoted:{min(9, 10 * quoted // lines)}"
-    if "\n-- \n" in looked or "\n-- \r\n" in looked:
+    if b"\n-- \n" in octets or b"\n-- \r\n" in octets:
         yield "text:signature"
 
 
@@ -205,21 +205,21 @@ def _shouted(text: str, octets: bytes, strange: frozenset[str]) -> int:
     return sum(map(len, _SHOUTED_OCTETS.findall(octets))) if b"AAAA" in octets else 0
 
 
-def _sums_of_money(text: str, strange: frozenset[str]) -> int:
-    lower = text.lower()
-    if any([unit in lower for unit in _UNITS]) or not _CASED_OTHERWISE.isdisjoint(strange):
+def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
+    lower = octets.lower()
+    if any(map(lower.__contains__, _UNITS)) or not _CASED_OTHERWISE.isdisjoint(strange):
         return len(_MONEY.findall(text))
-    if "$" in text or not _CURRENCIES.isdisjoint(strange):
+    if b"$" in octets or not _CURRENCIES.isdisjoint(strange):
         return len(_CURRENCY.findall(text))
     return 0
 
 
 _FEW = 12
 """Different signs up to which replacing one after the other is faster than a pattern."""
-_UNITS = ("usd", "eur", "gbp", "dollar", "million")
+_UNITS = (b"usd", b"eur", b"gbp", b"dollar", b"million")
 """What a sum has behind it, or the beginning of that."""
-_CASED_OTHERWISE = frozenset("\u017f\u0130\u0131")
-"""Letters that a pattern takes for ASCII ones, and `str.lower` does not."""
+_CASED_OTHERWISE = frozenset("\u017f\u0130\u0131\u212a")
+"""Letters that a pattern takes for ASCII ones when case does not count."""
 _CURRENCIES = frozenset("€£¥")
 _CURRENCY = re.compile(r"[$€£¥]\s?\d")
 
@@ -233,9 +233,8 @@ def _table(*kinds: tuple[str, str], others: str = "x") -> bytes:
     return bytes(table)
 
 
-_CAPITALS = _table(
-    (ascii_uppercase, "A"), ("".join(set(map(chr, range(128))) - set(ascii_letters + digits + "_")), " ")
-)
+_NO_LETTERS = "".join([chr(octet) for octet in range(128) if not (chr(octet).isalnum() or octet == ord("_"))])
+_CAPITALS = _table((ascii_uppercase, "A"), (_NO_LETTERS, " "))
 _SHOUTED_OCTETS = re.compile(rb"AAAA(?<![Ax]AAAA)A*+(?!x)")
 _NUMBERS = _table((digits, "0"), (",.", ","))
 _DIALLED = _table((digits, "0"), (" ().-", " "))
