@@ -209,9 +209,9 @@ def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
     lower = octets.lower()
     if any(map(lower.__contains__, _UNITS)) or not _CASED_OTHERWISE.isdisjoint(strange):
         return len(_MONEY.findall(text))
-    if b"$" in octets or not _CURRENCIES.isdisjoint(strange):
+    if not _CURRENCIES.isdisjoint(strange):
         return len(_CURRENCY.findall(text))
-    return 0
+    return len(_DOLLARS.findall(text)) if b"$" in octets else 0
 
 
 _FEW = 12
@@ -222,6 +222,7 @@ _CASED_OTHERWISE = frozenset("\u017f\u0130\u0131\u212a")
 """Letters that a pattern takes for ASCII ones when case does not count."""
 _CURRENCIES = frozenset("€£¥")
 _CURRENCY = re.compile(r"[$€£¥]\s?\d")
+_DOLLARS = re.compile(r"\$\s?\d")
 
 
 def _table(*kinds: tuple[str, str], others: str = "x") -> bytes:

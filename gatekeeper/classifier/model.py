@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from heapq import nlargest
 from importlib.resources import files
 from typing import Any, Final
 
@@ -86,27 +85,32 @@ class Model:
         word_say = card.slope * card.word_say / math.sqrt(len(words) + card.steady)
         other_say = card.slope * card.other_say / math.sqrt(len(others) + card.steady)
         prior = card.offset + card.slope * card.bias
-        total = prior + word_say * sum(map(weights.__getitem__, words))
-        total += other_say * sum(map(weights.__getitem__, others))
+        total = prior + word_say * sum([weights[each] for each in words])
+        total += other_say * sum([weights[each] for each in others])
         met += len(others) - others.count(0)
         moved: tuple[Weighed, ...] = ()
         if told:
             moves = self._heaviest(traits.words, words, word_say, told)
             moves += self._heaviest(traits.others, others, other_say, told)
-            moved = tuple([Weighed(trait, move) for weight, trait, move in nlargest(told, moves) if weight])
+            moved = tuple(
+                [Weighed(trait, move) for weight, trait, move in sorted(moves, reverse=True)[:told] if weight]
+            )
         log_odds = min(MOST, max(-MOST, total))
         return Opinion(log_odds, self._trust(known, met), known, moved, log_odds - sum([each.moved for each in moved]))
 
     def _heaviest(self, traits: Sequence[int], octets: bytes, say: float, told: int) -> list[tuple[float, int, float]]:
         """The `told` that moved most, and those that moved as much as the last of them: by how much, trait, move."""
         sizes = octets.translate(_SIZES)
-        least = max(1, sorted(sizes)[-told:][0]) if sizes else 0
-        found = []
-        for n, size in enumerate(sizes):
-            if size >= least:
-                move = say * self._weights[octets[n]]
-                found.append((abs(move), traits[n], move))
-        return found
+        large = b""
+        for smaller in _SMALLER:  # most weights are small, and need not be sorted
+            large = sizes.translate(None, smaller)
+            if len(large) >= told:
+                break
+        if not large:
+            return []
+        least, weights = sorted(large)[-told:][0], self._weights
+        found = [(n, say * weights[octets[n]]) for n, size in enumerate(sizes) if size >= least]
+        return [(abs(move), traits[n], move) for n, move in found]
 
     def _trust(self, known: float, met: int) -> float:
         card = self.card
@@ -117,6 +121,7 @@ class Model:
 
 _SIZES = bytes([min(octet, 256 - octet) for octet in range(256)])
 """How far from nothing the weight is that an octet stands for."""
+_SMALLER = [bytes(range(size)) for size in (80, 56, 40, 28, 16, 1)]
 
 
 def read_model(octets: bytes) -> Model:
