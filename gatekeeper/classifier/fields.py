@@ -206,8 +206,8 @@ def _shouted(text: str, octets: bytes, strange: frozenset[str]) -> int:
 
 
 def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
-    lower = octets.lower()
-    if any(map(lower.__contains__, _UNITS)) or not _CASED_OTHERWISE.isdisjoint(strange):
+    """How often a sum of money is named."""
+    if _UNIT.search(octets) or not _CASED_OTHERWISE.isdisjoint(strange) or any(map(str.isdecimal, strange)):
         return len(_MONEY.findall(text))
     if not _CURRENCIES.isdisjoint(strange):
         return len(_CURRENCY.findall(text))
@@ -216,8 +216,8 @@ def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
 
 _FEW = 12
 """Different signs up to which replacing one after the other is faster than a pattern."""
-_UNITS = (b"usd", b"eur", b"gbp", b"dollar", b"million")
-"""What a sum has behind it, or the beginning of that."""
+_UNIT = re.compile(rb"[0-9][,.]{0,15}[^0-9a-z]{0,3}(?:usd|eur|gbp|dollar|million)", re.IGNORECASE)
+"""Whether a sum may have its unit behind it; a blank before that may be of three octets."""
 _CASED_OTHERWISE = frozenset("\u017f\u0130\u0131\u212a")
 """Letters that a pattern takes for ASCII ones when case does not count."""
 _CURRENCIES = frozenset("€£¥")
