@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
+from string import ascii_uppercase, digits
 
 from gatekeeper.classifier.structure import shape, size
-from gatekeeper.classifier.words import Words, words_of
+from gatekeeper.classifier.words import Words, foreign, words_of
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import Author
 from gatekeeper.wire.address import normal_domain
@@ -23,13 +25,14 @@ _WRITTEN = frozenset(
     ).split()
 )
 _ANSWER = re.compile(r"\s*(?:re|fwd?|aw|wg|sv|antw|tr|rif)\s?(?:\[\d+\])?:", re.IGNORECASE)
-_MONEY = re.compile(r"[$€£¥]\s?\d|\d[\d,.]{0,15}\s?(?:usd|eur|gbp|dollars?|euros?|million)\b", re.IGNORECASE)
+_MONEY = re.compile(  # it begins with what the engine looks for fast
+    r"[$€£¥\d](?:(?<=[$€£¥])\s?\d|(?<=\d)[\d,.]{0,15}\s?(?:usd|eur|gbp|dollars?|euros?|million)\b)", re.IGNORECASE
+)
 _LARGE = re.compile(r"\d[,.]\d{3}[,.]\d{3}")
 _COIN = re.compile(r"\b(?:bc1[a-z0-9]{20,60}|[13][a-km-zA-HJ-NP-Z1-9]{25,34}|0x[0-9a-fA-F]{40})\b")
 _COINS = frozenset({b"btc", b"bitcoin", b"wallet", b"crypto", b"ethereum", b"usdt"})
-_PHONE = re.compile(r"\+?\d[\d ().-]{7,17}\d")
+_PHONE = re.compile(r"\d[\d ().-]{7,17}\d")
 _SHOUTED = re.compile(r"\b[A-Z]{4,}\b")
-_QUOTED = re.compile(r"^(?:>|\|)", re.MULTILINE)
 _SCRIPTS = (
     ("latin-1", 0xC0, 0xFF),
     ("greek", 0x370, 0x3FF),
@@ -147,6 +150,9 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
     """How a text looks. `place` is "text" or "subject"."""
     looked = text[:LOOKED_AT]
     count = len(looked) + 1
+    strange = frozenset() if looked.isascii() else foreign(looked)
+    octets = looked.encode("utf-8", "surrogatepass")
+    plain = not any(map(str.isdecimal, strange))  # all its digits are ASCII: octets will do to look for numbers
     yield f"{place} length:{size(len(text))}"
     yield f"{place} words:{size(len(words.found))}"
     if words.unseen:
@@ -154,15 +160,14 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
     if words.styled:
         yield f"{place}:styled"
     yield f"{place} long words:{min(words.long, 5)}"
-    upper = sum(map(len, _SHOUTED.findall(looked)))
-    yield f"{place} shouted:{min(9, 20 * upper // count)}"
-    yield f"{place} marks:{min(looked.count('!'), 5)} {min(looked.count('?'), 3)}"
-    if "$" in looked or not looked.isascii() or "USD" in looked or "illion" in looked:
-        yield f"{place} money:{min(len(_MONEY.findall(looked)), 5)}"
-    if _LARGE.search(looked):
+    yield f"{place} shouted:{min(9, 20 * _shouted(looked, octets, strange) // count)}"
+    yield f"{place} marks:{min(octets.count(b'!'), 5)} {min(octets.count(b'?'), 3)}"
+    if b"$" in octets or strange or b"USD" in octets or b"illion" in octets:
+        yield f"{place} money:{min(_sums_of_money(looked, octets, strange), 5)}"
+    if b"0,000,000" in octets.translate(_NUMBERS) if plain else _LARGE.search(looked):
         yield f"{place} money:millions"
-    if not looked.isascii():
-        others = [ord(character) for character in set(looked) if character > "\x7f"]
+    if strange:
+        others = [ord(character) for character in strange]
         yield f"{place} not ascii:{size(len(others))}"
         emoji = len([1 for each in others if 0x2600 <= each <= 0x27BF or 0x1F300 <= each <= 0x1FAFF])
         yield f"{place} emoji:{min(emoji, 4)}"
@@ -176,10 +181,62 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
         return
     if not _COINS.isdisjoint(words.found) and _COIN.search(looked):
         yield "text coin:yes"
-    yield f"text phone:{min(len(_PHONE.findall(looked)), 3)}"
-    lines = looked.count("\n") + 1
+    phones = _PHONE_OCTETS.finditer(octets.translate(_DIALLED)) if plain else _PHONE.finditer(looked)
+    yield f"text phone:{len(list(islice(phones, 3)))}"
+    lines = octets.count(b"\n") + 1
+    quoted = octets.count(b"\n>") + octets.count(b"\n|") + octets.startswith((b">", b"|"))
     yield f"text lines:{size(lines)}"
     yield f"text line length:{size(count / lines)}"
-    yield f"text quoted:{min(9, 10 * len(_QUOTED.findall(looked)) // lines)}"
-    if "\n-- \n" in looked or "\n-- \r\n" in looked:
+    yield f"text quoted:{min(9, 10 * quoted // lines)}"
+    if b"\n-- \n" in octets or b"\n-- \r\n" in octets:
         yield "text:signature"
+
+
+def _shouted(text: str, octets: bytes, strange: frozenset[str]) -> int:
+    """Letters of words that are four capitals or more."""
+    if strange:
+        signs = [sign for sign in strange if not sign.isalnum()]
+        if len(signs) > _FEW:
+            return sum(map(len, _SHOUTED.findall(text)))
+        for sign in signs:
+            text = text.replace(sign, " ")
+        octets = text.encode("utf-8", "surrogatepass")
+    octets = octets.translate(_CAPITALS)
+    return sum(map(len, _SHOUTED_OCTETS.findall(octets))) if b"AAAA" in octets else 0
+
+
+def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
+    """How often a sum of money is named."""
+    if _UNIT.search(octets) or not _CASED_OTHERWISE.isdisjoint(strange) or any(map(str.isdecimal, strange)):
+        return len(_MONEY.findall(text))
+    if not _CURRENCIES.isdisjoint(strange):
+        return len(_CURRENCY.findall(text))
+    return len(_DOLLARS.findall(text)) if b"$" in octets else 0
+
+
+_FEW = 12
+"""Different signs up to which replacing one after the other is faster than a pattern."""
+_UNIT = re.compile(rb"[0-9][,.]{0,15}[^0-9a-z]{0,3}(?:usd|eur|gbp|dollar|million)", re.IGNORECASE)
+"""Whether a sum may have its unit behind it; a blank before that may be of three octets."""
+_CASED_OTHERWISE = frozenset("\u017f\u0130\u0131\u212a")
+"""Letters that a pattern takes for ASCII ones when case does not count."""
+_CURRENCIES = frozenset("€£¥")
+_CURRENCY = re.compile(r"[$€£¥]\s?\d")
+_DOLLARS = re.compile(r"\$\s?\d")
+
+
+def _table(*kinds: tuple[str, str], others: str = "x") -> bytes:
+    """For `bytes.translate`: each of the characters becomes the one that stands for its kind."""
+    table = bytearray(others.encode() * 256)
+    for characters, kind in kinds:
+        for character in characters.encode():
+            table[character] = ord(kind)
+    return bytes(table)
+
+
+_NO_LETTERS = "".join([chr(octet) for octet in range(128) if not (chr(octet).isalnum() or octet == ord("_"))])
+_CAPITALS = _table((ascii_uppercase, "A"), (_NO_LETTERS, " "))
+_SHOUTED_OCTETS = re.compile(rb"AAAA(?<![Ax]AAAA)A*+(?!x)")
+_NUMBERS = _table((digits, "0"), (",.", ","))
+_DIALLED = _table((digits, "0"), (" ().-", " "))
+_PHONE_OCTETS = re.compile(rb"0[0 ]{7,17}0")

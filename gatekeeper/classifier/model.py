@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from heapq import nlargest
 from importlib.resources import files
 from typing import Any, Final
 
@@ -78,8 +78,8 @@ class Model:
         """What it thinks; trust 0.0 says that it has not seen such mail. Names the `told` traits that weighed most."""
         card, places, weights = self.card, self.places, self._weights
         mask = len(places) - 1
-        words = [places[trait & mask] for trait in traits.words]
-        others = [places[trait & mask] for trait in traits.others]
+        words = bytes([places[trait & mask] for trait in traits.words])
+        others = bytes([places[trait & mask] for trait in traits.others])
         met = len(words) - words.count(0)
         known = met / len(words) if words else 0.0
         word_say = card.slope * card.word_say / math.sqrt(len(words) + card.steady)
@@ -90,17 +90,38 @@ class Model:
         met += len(others) - others.count(0)
         moved: tuple[Weighed, ...] = ()
         if told:
-            moves = [word_say * weights[each] for each in words] + [other_say * weights[each] for each in others]
-            heaviest = nlargest(told, zip(map(abs, moves), traits.ids, moves, strict=True))
-            moved = tuple([Weighed(trait, move) for weight, trait, move in heaviest if weight])
+            moves = self._heaviest(traits.words, words, word_say, told)
+            moves += self._heaviest(traits.others, others, other_say, told)
+            moved = tuple(
+                [Weighed(trait, move) for weight, trait, move in sorted(moves, reverse=True)[:told] if weight]
+            )
         log_odds = min(MOST, max(-MOST, total))
         return Opinion(log_odds, self._trust(known, met), known, moved, log_odds - sum([each.moved for each in moved]))
+
+    def _heaviest(self, traits: Sequence[int], octets: bytes, say: float, told: int) -> list[tuple[float, int, float]]:
+        """The `told` that moved most, and those that moved as much as the last of them: by how much, trait, move."""
+        sizes = octets.translate(_SIZES)
+        large = b""
+        for smaller in _SMALLER:  # most weights are small, and need not be sorted
+            large = sizes.translate(None, smaller)
+            if len(large) >= told:
+                break
+        if not large:
+            return []
+        least, weights = sorted(large)[-told:][0], self._weights
+        found = [(n, say * weights[octets[n]]) for n, size in enumerate(sizes) if size >= least]
+        return [(abs(move), traits[n], move) for n, move in found]
 
     def _trust(self, known: float, met: int) -> float:
         card = self.card
         if met < card.fewest:
             return 0.0
         return min(1.0, max(0.0, (known - card.strange) / (card.familiar - card.strange)))
+
+
+_SIZES = bytes([min(octet, 256 - octet) for octet in range(256)])
+"""How far from nothing the weight is that an octet stands for."""
+_SMALLER = [bytes(range(size)) for size in (80, 56, 40, 28, 16, 1)]
 
 
 def read_model(octets: bytes) -> Model:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from gatekeeper.message.content import Content, Text
-from gatekeeper.message.links import Link, Place
+from gatekeeper.message.links import Place, Trait
 from gatekeeper.message.transfer import Encoding
 
 PAGES = 3
@@ -99,22 +99,26 @@ def of_links(content: Content, author: str) -> Iterator[str]:
     images = {link.url.domain for link in links if link.place is Place.IMAGE}
     if images:
         yield f"images from:{'own' if images <= {link.url.domain for link in anchors} else 'elsewhere'}"
+    known: set[tuple[Place, str, str, bool, tuple[Trait, ...]]] = set()
     for link in links:
-        yield from _of_link(link)
+        url = link.url
+        looks = (link.place, url.scheme, url.domain, _HEX.search(url.rest[:400]) is not None, link.traits)
+        if looks not in known:  # most links of a message are made as others of it
+            known.add(looks)
+            yield from _of_link(*looks)
 
 
 _FOLLOWED = frozenset({Place.ANCHOR, Place.TEXT, Place.FORM})
 
 
-def _of_link(link: Link) -> Iterator[str]:
-    url = link.url
-    place = link.place.word
-    for trait in link.traits:
-        yield f"link {place}:{trait.value}"
-    yield f"link {place}:{url.scheme}"
-    if url.domain:
-        yield f"link {place} under:{url.domain.partition('.')[2]}"
-        if any(character.isdigit() for character in url.domain):
-            yield f"link {place}:digits"
-    if _HEX.search(url.rest[:400]):
-        yield f"link {place}:code"
+def _of_link(place: Place, scheme: str, domain: str, code: bool, traits: tuple[Trait, ...]) -> Iterator[str]:
+    link = f"link {place.word}"
+    for trait in traits:
+        yield f"{link}:{trait.value}"
+    yield f"{link}:{scheme}"
+    if domain:
+        yield f"{link} under:{domain.partition('.')[2]}"
+        if any(map(str.isdigit, domain)):
+            yield f"{link}:digits"
+    if code:
+        yield f"{link}:code"

@@ -7,8 +7,9 @@ To, dates, host names of Message-ID, who wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from zlib import crc32
 
 from gatekeeper.classifier import fields, structure
@@ -25,7 +26,8 @@ SUBJECT = 500
 MOST = 4096
 """Traits of one message at most, words among them."""
 
-_Group = tuple[bytes, Iterable[bytes]]
+_Group = tuple[bytes, Sequence[bytes]]
+_Hashed = tuple[bytes, dict[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +50,42 @@ def traits_of(message: Message) -> Traits:
     """
     made: Traits | None = message.memo.get("traits")
     if made is None:
-        words, others = message.memo["trait_names"] = _groups(message)
-        found = _hashed(words)
-        made = Traits(tuple(found)[: MOST // 2], tuple(_hashed(others, but=found))[: MOST // 2])
+        words, others = [_hashed(group) for group in _groups(message)]
+        message.memo["trait_names"] = (*words, *others)
+        of_words = _together(words)
+        of_others = _together(others)
+        for number in of_words.keys() & of_others.keys():
+            del of_others[number]
+        made = Traits(tuple(of_words)[: MOST // 2], tuple(of_others)[: MOST // 2])
         message.memo["traits"] = made
     return made
 
 
 def names_of(message: Message, wanted: Collection[int]) -> dict[int, str]:
-    """The names of those of a message's traits that are `wanted`, for people. Cheap."""
-    sought = frozenset(wanted)
-    found: dict[int, str] = {}
+    """The names of those of a message's traits that are `wanted`, for people. Costs nothing to speak of."""
     traits_of(message)
-    for groups in message.memo["trait_names"]:
+    groups: Sequence[_Hashed] = message.memo["trait_names"]
+    found: dict[int, str] = {}
+    for number in wanted:
         for prefix, values in groups:
-            start = crc32(prefix)
-            for value in values:
-                number = crc32(value, start)
-                if number in sought:
-                    found.setdefault(number, (prefix + value).decode("utf-8", "replace"))
+            value = values.get(number)
+            if value is not None:
+                found[number] = (prefix + value).decode("utf-8", "replace")
+                break
     return found
 
 
-def _hashed(groups: Iterable[_Group], but: Collection[int] = ()) -> dict[int, None]:
-    found: dict[int, None] = {}
-    for prefix, values in groups:
-        start = crc32(prefix)
-        for value in values:
-            found[crc32(value, start)] = None
-    for number in but:
-        found.pop(number, None)
+def _hashed(groups: Iterable[_Group]) -> list[_Hashed]:
+    """Each value by the CRC-32 of the prefix and it."""
+    return [
+        (prefix, dict(zip(map(crc32, values, repeat(crc32(prefix))), values, strict=True))) for prefix, values in groups
+    ]
+
+
+def _together(groups: Iterable[_Hashed]) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for _, values in groups:
+        found = found | values if found else dict(values)
     return found
 
 
@@ -109,7 +117,7 @@ def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
         (b"begins:", words_of(seen.lstrip()[:80]).found),
         (b"anchor:", anchors.found[:200]),
     ]
-    return words, [(b"", dict.fromkeys([name.encode("utf-8", "replace") for name in made]))]
+    return words, [(b"", [name.encode("utf-8", "replace") for name in dict.fromkeys(made)])]
 
 
 def _joined(texts: Iterable[str]) -> str:

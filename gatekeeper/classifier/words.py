@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 LONGEST = 20
@@ -20,6 +21,12 @@ def _plain(octet: int) -> int:
 
 
 _ASCII = bytes([_plain(octet) if octet < 128 else ord(" ") for octet in range(256)])
+_BLANKS = bytes([octet if chr(octet).isalnum() or octet > 127 or octet == 0x24 else 0x20 for octet in range(256)])
+"""What becomes of the octets of UTF-8 where words are split: of ASCII letters, digits and "$" stay."""
+_LETTERS = frozenset([b"%c" % octet for octet in b"abcdefghijklmnopqrstuvwxyz0123456789"])
+_OF_ASCII = bytes(range(128))
+_FEW = 12
+"""Different signs up to which replacing one after the other is faster than a pattern."""
 _WORD = re.compile(r"[$€£¥]?[^\W_]+|[$€£¥]")
 _DIGITS = re.compile(r"\d")
 _UNSEEN = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\xad\u034f\u180e\U000e0020-\U000e007f]")
@@ -49,34 +56,87 @@ def words_of(text: str) -> Words:
     """The words of a text, as UTF-8. Never raises."""
     if text.isascii():
         split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
-        kept = [word for word in split if 1 < len(word) <= LONGEST or word == b"$"]
-        return Words(tuple(kept[:MOST]), long=len([1 for word in split if len(word) > LONGEST]))
-    unseen = 0
-    if not _HAS_UNSEEN.isdisjoint(text):
+        kept, long = _kept(split)
+        return Words(tuple(kept[:MOST]), long=long)
+    signs, unseen = foreign(text), 0
+    if not _HAS_UNSEEN.isdisjoint(signs):
         text, unseen = _UNSEEN.subn("", text)
+        signs -= _HAS_UNSEEN
+    if len(signs) <= _FEW and _ALONE.keys() >= signs:
+        words, long = _of_any_script(_divided(text, {sign: _ALONE[sign] for sign in signs}).lower())
+        return Words(tuple(words)[:MOST], unseen, _STYLED.search("".join(signs)) is not None, long)
     read = unicodedata.normalize("NFKC", text)
-    found = dict.fromkeys(_WORD.findall(read.lower()))
-    kept, long = [], 0
-    for word in found:
-        if len(kept) >= MOST:
+    words, long = _of_any_script(_split(read.lower()))
+    styled = text != read and _STYLED.search("".join(signs)) is not None
+    return Words(tuple(words)[:MOST], unseen, styled, long)
+
+
+def _kept(words: dict[bytes, None]) -> tuple[list[bytes], int]:
+    """Those of ASCII words that are neither too short nor too long, and how many are too long."""
+    for letter in _LETTERS & words.keys():
+        del words[letter]
+    if max(map(len, words), default=0) <= LONGEST:
+        return list(words), 0
+    kept = [word for word in words if len(word) <= LONGEST]
+    return kept, len(words) - len(kept)
+
+
+def _of_any_script(octets: bytes) -> tuple[Iterable[bytes], int]:
+    """Of words in lower case with blanks between those that are kept, and how many are too long."""
+    split = octets.split()
+    if octets.isascii() and len(split) < MOST:
+        kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
+        return kept, long and len([word for word in dict.fromkeys(split) if len(word) > LONGEST])
+    words: list[bytes] = []
+    long = 0
+    for word in dict.fromkeys(split):
+        if len(words) >= MOST:
             break
         if word.isascii():
-            if 1 < len(word) <= LONGEST or word == "$":
-                kept.append(word.encode().translate(_ASCII))
+            if 1 < len(word) <= LONGEST or word == b"$":
+                words.append(word.translate(_ASCII))
             else:
                 long += len(word) > LONGEST
-        elif (run := _UNSPACED.search(word)) is not None:
-            kept += [run[0][n : n + 2].encode("utf-8", "replace") for n in range(min(len(run[0]) - 1, 200))]
-        elif len(word) <= LONGEST:
-            kept.append(_DIGITS.sub("0", word).encode("utf-8", "replace"))
+            continue
+        spelt = word.decode("utf-8", "replace")
+        if (run := _UNSPACED.search(spelt)) is not None:
+            words += [run[0][n : n + 2].encode("utf-8", "replace") for n in range(min(len(run[0]) - 1, 200))]
+        elif len(spelt) <= LONGEST:
+            words.append(_DIGITS.sub("0", spelt).encode("utf-8", "replace"))
         else:
             long += 1
-    return Words(tuple(dict.fromkeys(kept))[:MOST], unseen, _is_styled(text, read), long)
+    return dict.fromkeys(words), long
 
 
-def _is_styled(text: str, read: str) -> bool:
-    """Whether there are mathematical or enclosed letters in it, as nobody's keyboard has them."""
-    return text != read and _STYLED.search(text) is not None
+def foreign(text: str) -> frozenset[str]:
+    """The different characters of a text that are not ASCII."""
+    octets = text.encode("utf-8", "surrogatepass").translate(None, _OF_ASCII)
+    return frozenset(octets.decode("utf-8", "surrogatepass"))
+
+
+def _split(text: str) -> bytes:
+    """What `_WORD` finds, as UTF-8, with blanks between; where few signs are to be replaced, without asking it."""
+    signs = [sign for sign in foreign(text) if not sign.isalnum()]
+    if len(signs) > _FEW:
+        return " ".join(_WORD.findall(text)).encode("utf-8", "replace")
+    return _divided(text, dict(zip(signs, map(_between, signs), strict=True)))
+
+
+def _divided(text: str, spelling: Mapping[str, str]) -> bytes:
+    for sign, spelt in spelling.items():
+        text = text.replace(sign, spelt)
+    return text.encode("utf-8", "replace").translate(_BLANKS).replace(b"$", b" $")
+
+
+def _between(sign: str) -> str:
+    """What stands for a sign where words are split: those of money begin a word, others that are no letter end it."""
+    return sign if sign.isalnum() else " " + sign if sign in "€£¥" else " "
 
 
 _STYLED = re.compile("[\u24b6-\u24e9\uff21-\uff5a\U0001d400-\U0001d7ff\U0001f130-\U0001f189]")
+"""Mathematical and enclosed letters, as nobody's keyboard has them."""
+_ALONE = {
+    sign: "".join(map(_between, unicodedata.normalize("NFKC", sign).lower()))
+    for sign in map(chr, (*range(0x80, 0x300), *range(0x2010, 0x20D0), *range(0x2100, 0x2C00)))
+}
+"""Letters and signs that never become one with those beside them: for each what stands for it, in lower case."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
@@ -77,24 +77,44 @@ Condition = Pattern | Fact | Not | AtLeast
 
 def holds(condition: Condition, hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
     """Whether it is true of a message: `hits` are the patterns that matched."""
+    return test_of(condition)(hits, facts)
+
+
+Test = Callable[[AbstractSet[int], Mapping[str, int]], bool]
+
+
+def test_of(condition: Condition) -> Test:
+    """What says whether a condition is true of a message; made once, and asked for each message."""
     match condition:
         case Pattern(number):
-            return number in hits
+            return lambda hits, _facts: number in hits
         case Fact(name, comparison, number):
-            return _COMPARISONS[comparison](facts.get(name, 0), number)
+            compare = _COMPARISONS[comparison]
+            return lambda _hits, facts: compare(facts.get(name, 0), number)
         case Not(one):
-            return not holds(one, hits, facts)
+            test = test_of(one)
+            return lambda hits, facts: not test(hits, facts)
         case AtLeast(count, several):
-            left = len(several)
-            for each in several:
-                if holds(each, hits, facts):
-                    count -= 1
-                    if count <= 0:
-                        return True
-                left -= 1
-                if left < count:
-                    return False
-            return count <= 0
+            return _at_least(count, [test_of(each) for each in several])
+
+
+def _at_least(count: int, tests: Sequence[Test]) -> Test:
+    def all_of(hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
+        for test in tests:  # noqa: SIM110  # a generator would be made for each message
+            if not test(hits, facts):
+                return False
+        return True
+
+    def one_of(hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
+        for test in tests:  # noqa: SIM110
+            if test(hits, facts):
+                return True
+        return False
+
+    def several_of(hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
+        return sum([test(hits, facts) for test in tests]) >= count
+
+    return all_of if count == len(tests) else one_of if count == 1 else several_of
 
 
 def triggers(condition: Condition) -> frozenset[Token] | None:

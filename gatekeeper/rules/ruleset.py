@@ -15,7 +15,7 @@ from gatekeeper.model import Mail, Message
 from gatekeeper.rules import automaton
 from gatekeeper.rules.automaton import Automaton, PatternError, cache_directory
 from gatekeeper.rules.brands import BEGINNING, brand_facts, brand_pattern
-from gatekeeper.rules.condition import Fact, Pattern, Token, holds, named, triggers
+from gatekeeper.rules.condition import Fact, Pattern, Test, Token, named, test_of, triggers
 from gatekeeper.rules.facts import Surroundings, facts_of
 from gatekeeper.rules.files import read_files, stamps
 from gatekeeper.rules.loading import Loader, check_names
@@ -60,6 +60,7 @@ class Ruleset:
         self.switched_off = tuple(each.rule for each in found.rules if each.rule.name in disabled)
         self.left_out = tuple(each.rule for each in on if not automaton.AVAILABLE and _needs_engine(each))
         self._rules = [each for each in on if automaton.AVAILABLE or not _needs_engine(each)]
+        self._asked = [_asked(each) for each in self._rules]
         self._always: list[int] = []
         self._by_token: dict[Token, list[int]] = {}
         for index, each in enumerate(self._rules):
@@ -122,11 +123,8 @@ class Ruleset:
         tokens: list[Token] = [*hits, *facts]
         for token in tokens:
             due.update(self._by_token.get(token, ()))
-        return [
-            _match(self._rules[index], hits, facts)
-            for index in sorted(due)
-            if holds(self._rules[index].condition, hits.keys(), facts)
-        ]
+        met, asked = hits.keys(), self._asked
+        return [_match(asked[index], hits, facts) for index in sorted(due) if asked[index].test(met, facts)]
 
     def _views(self, message: Message, content: Content, seen: str, hidden: str) -> Iterator[tuple[str, str | bytes]]:
         header = header_of(message)
@@ -214,16 +212,25 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 
-def _match(each: Compiled, hits: Mapping[int, _Hit], facts: Mapping[str, int]) -> Match:
-    places: dict[str, None] = {}
-    went_by: dict[str, None] = {}
-    for one in named(each.condition):
-        match one:
-            case Pattern(number) if number in hits:
-                places[str(hits[number])] = None
-            case Fact(name, _, _) if name in facts:
-                went_by[f"{name}={facts[name]}"] = None
-    return Match(each.rule, tuple(places), tuple(went_by))
+class _Asked(NamedTuple):
+    """A rule as each message is asked by it: whether it holds, and the patterns and facts that it speaks of."""
+
+    rule: ContentRule
+    test: Test
+    patterns: tuple[int, ...]
+    facts: tuple[str, ...]
+
+
+def _asked(each: Compiled) -> _Asked:
+    spoken_of = list(named(each.condition))
+    patterns = dict.fromkeys(one.number for one in spoken_of if isinstance(one, Pattern))
+    facts = dict.fromkeys(one.name for one in spoken_of if isinstance(one, Fact))
+    return _Asked(each.rule, test_of(each.condition), tuple(patterns), tuple(facts))
+
+
+def _match(each: _Asked, hits: Mapping[int, _Hit], facts: Mapping[str, int]) -> Match:
+    places = dict.fromkeys([str(hits[number]) for number in each.patterns if number in hits])
+    return Match(each.rule, tuple(places), tuple([f"{name}={facts[name]}" for name in each.facts if name in facts]))
 
 
 def ruleset(paths: tuple[str, ...] = (), disabled: tuple[str, ...] = (), *, shipped: bool = True) -> Ruleset:

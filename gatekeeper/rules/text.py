@@ -19,6 +19,7 @@ _ONE_OCTET = bytes([0x20 if sign < 0x20 or sign == 0x7F else sign for sign in ra
     range(128, 256)
 )
 """What becomes of an octet: of ASCII by itself; others are parts of characters."""
+_BLANKS = re.compile(rb"  +")
 _DASHES = frozenset("‐‑‒–—―−﹘﹣－")
 _SINGLE = frozenset("‘’‚‛′´ʼ＇")
 _DOUBLE = frozenset("“”„‟″«»＂")
@@ -29,11 +30,14 @@ _FOREIGN = re.compile("[\u0370-\u058f]")
 def normalise(text: str) -> str:
     """The text in its one spelling. What is normalised already stays as it is. In linear time."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", text.lower())))
-    text = text.encode("utf-8", "replace").translate(_ONE_OCTET).decode()
-    while "  " in text:  # each turn halves the longest run
-        text = text.replace("  ", " ")
-    return text.strip()
+        signs = _foreign(text)
+        spelt = [_spelling_alone(sign) for sign in signs] if len(signs) <= _FEW else [None]
+        if None not in spelt:
+            for sign, plain in zip(signs, spelt, strict=True):
+                text = text.replace(sign, plain or "")
+        else:
+            text = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", text.lower())))
+    return _BLANKS.sub(b" ", text.encode("utf-8", "replace").translate(_ONE_OCTET)).decode().strip()
 
 
 def normal_sign(sign: str) -> str:
@@ -42,7 +46,7 @@ def normal_sign(sign: str) -> str:
 
 
 def _plain(text: str) -> str:
-    foreign = set(text.encode("utf-8", "replace").translate(None, _ASCII).decode())
+    foreign = _foreign(text)
     spelt = {sign: plain for sign in foreign if (plain := _spelling(sign)) != sign}
     if len(spelt) <= _FEW:
         for sign, plain in spelt.items():
@@ -52,6 +56,22 @@ def _plain(text: str) -> str:
     if any("\u0370" <= sign < "\u0590" for sign in foreign):
         text = _MIXED.sub(_in_one_alphabet, text)
     return text
+
+
+def _foreign(text: str) -> set[str]:
+    """Its different characters that are not ASCII."""
+    return set(text.encode("utf-8", "replace").translate(None, _ASCII).decode())
+
+
+@lru_cache(maxsize=16_384)
+def _spelling_alone(sign: str) -> str | None:
+    """What becomes of one that is spelt so whatever stands beside it; None for letters and marks that may join others,
+    or be of another alphabet in the middle of a word.
+    """
+    if not (sign < "\u0300" or "\u2010" <= sign < "\u20d0" or "\u2100" <= sign < "\u2c00"):
+        return None
+    spelt = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", sign.lower())))
+    return None if _FOREIGN.search(spelt) or _plain(spelt) != spelt else spelt
 
 
 def _in_one_alphabet(word: re.Match[str]) -> str:

@@ -37,18 +37,20 @@ def trace_facts(header: Header, home: str, hostname: str, domains: frozenset[str
     above: float | None = None
     for one in received:
         text = one.text[:2000]
-        when = parse_date(text.rpartition(";")[2].strip()) if ";" in text else None
-        impossible = _IMPOSSIBLE.search(text) is not None
-        undated = when is None and ";" in text and not _YEAR.search(text.rpartition(";")[2])
+        _, semicolon, date = text.rpartition(";")
+        when = parse_date(date.strip()) if semicolon else None
+        impossible = "[" in text and _IMPOSSIBLE.search(text) is not None
+        undated = when is None and semicolon and not _YEAR.search(date)
         if impossible or undated:
             found["received_forged"] = found.get("received_forged", 0) + 1
         if when is not None:
             if above is not None and when > above + DAY:
                 found["received_backwards"] = found.get("received_backwards", 0) + 1
             above = when
-        by = _BY.search(text)
-        if by is not None and hostname and by[1].lower().rstrip(".") == hostname:
-            found["received_ours"] = found.get("received_ours", 0) + 1
+        if hostname and hostname in text.lower():
+            by = _BY.search(text)
+            if by is not None and by[1].lower().rstrip(".") == hostname:
+                found["received_ours"] = found.get("received_ours", 0) + 1
 
 
 def _message_id(

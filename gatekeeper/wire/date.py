@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from calendar import timegm
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 LENGTH = 120
 """Characters of a date that are read; a comment behind it may be cut off."""
@@ -12,6 +11,7 @@ LENGTH = 120
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_EPOCH = date(1970, 1, 1).toordinal()
 _ZONE = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}
 # Any other name means nothing that one could know (§4.3): like -0000, it is taken for UTC.
 _DATE = re.compile(
@@ -31,16 +31,15 @@ def parse_date(text: str) -> float | None:
     if len(year) < 4:  # §4.3: two digits are of 1950 to 2049, three count from 1900
         number += 2000 if len(year) == 2 and number < 50 else 1900
     try:
-        when = datetime(
-            number, _MONTH[month.lower()], int(day), int(hour), int(minute), min(int(second or 0), 59), tzinfo=UTC
-        )  # a leap second is the second before it
+        days = date(number, _MONTH[month.lower()], int(day)).toordinal() - _EPOCH
+        at = time(int(hour), int(minute), min(int(second or 0), 59))  # a leap second is the second before it
     except (ValueError, KeyError):
         return None
     if hours is not None:
         offset = int(hours) * 3600 + int(minutes) * 60 * (-1 if hours[0] == "-" else 1)
     else:
         offset = _ZONE.get((zone or "").lower(), 0) * 3600
-    return timegm(when.utctimetuple()) - offset
+    return days * 86_400 + at.hour * 3600 + at.minute * 60 + at.second - offset
 
 
 def format_date(when: float) -> str:

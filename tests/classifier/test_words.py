@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.classifier import words
 from gatekeeper.classifier.words import LONGEST, MOST, words_of
 
 
@@ -45,3 +46,11 @@ def test_any_text_has_words_that_are_short_utf_8(text):
     read = words_of(text)
     assert len(set(read.found)) == len(read.found)
     assert all(word and len(word.decode("utf-8", "replace")) <= LONGEST for word in read.found)
+
+
+@given(st.text(st.sampled_from("aB9 \n$_-.\xa0€£’éİ½Ⓐ①\u200bﬁΩж日本\u0301½№ßſ")))
+def test_texts_of_few_foreign_signs_are_split_as_those_of_many_are(text: str):
+    fast = words_of(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "_FEW", -1)
+        assert words_of(text) == fast

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.rules import text
 from gatekeeper.rules.text import normal_sign, normalise
 
 
@@ -44,3 +45,11 @@ def test_many_different_signs_are_as_good_as_few():
 
 def test_a_sign_that_nobody_sees_becomes_none():
     assert (normal_sign("\u200b"), normal_sign("É"), normal_sign("x")) == ("", "e", "x")
+
+
+@given(st.text(st.sampled_from("aB9 \n\x00\xa0€’“—éÅ½Ⓐ\u200b\xadﬁΩжа\u0301ßſ日")))
+def test_texts_of_few_foreign_signs_are_spelt_as_those_of_many_are(written: str):
+    fast = normalise(written)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "_FEW", -1)
+        assert normalise(written) == fast
