@@ -6,9 +6,10 @@ import asyncio
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
 from gatekeeper.message.header import header_of
-from gatekeeper.message.html import Page, read_html
+from gatekeeper.message.html import Page, Room, read_html
 from gatekeeper.message.links import Gatherer, Links
 from gatekeeper.message.mime import mime_of, parse_mime
 from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Mime, Part
@@ -83,22 +84,19 @@ async def _read_large(message: Message) -> Content:
 
 
 async def _read_in_a_thread(message: Message) -> Content:
-    chunks = []
-    size = 0
+    whole = BytesIO()  # which gives its octets away without a copy
     for chunk in message.body.chunks():  # here and not in the thread: the file is closed when the session ends
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LIMITS.body:
+        whole.write(chunk)
+        if whole.tell() > LIMITS.body:
             break
         await asyncio.sleep(0)
     header_of(message)  # read here, so that nobody else reads it meanwhile
-    mime, content = await asyncio.to_thread(_parse_large, message, chunks)
+    mime, content = await asyncio.to_thread(_parse_large, message, whole.getvalue())
     message.memo["mime"], message.memo["content"] = mime, content
     return content
 
 
-def _parse_large(message: Message, chunks: list[bytes]) -> tuple[Mime, Content]:
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+def _parse_large(message: Message, body: bytes) -> tuple[Mime, Content]:
     mime = parse_mime(header_of(message), body)
     return mime, _read(message, mime)
 
@@ -115,24 +113,29 @@ def _read(message: Message, mime: Mime) -> Content:
     gatherer = Gatherer()
     gatherer.header(header_of(message))
     texts = []
-    room = LIMITS.text
-    for part in mime.leaves:
-        if not part.is_text:
-            continue
-        if room <= 0:
+    room, html = LIMITS.text, Room()
+    parts = [part for part in mime.leaves if part.is_text]
+    for part in parts:
+        most = room if part is parts[-1] else room // 2  # what follows a long one is read too, if not whole
+        if most <= 0:
             left_out[LeftOut.TEXT] = None
             break
-        text = part.text(room, noted)
-        if len(part.octets) > room * 4:
+        text, whole = part.read(most, noted)
+        if not whole:
             left_out[LeftOut.TEXT] = None
         room -= len(text)
-        texts.append(_text(part, text, gatherer))
+        texts.append(_text(part, text, gatherer, html))
+    if html.spent:
+        left_out[LeftOut.HTML] = None
     return Content(mime, tuple(texts), gatherer.links(), tuple(noted), tuple(left_out))
 
 
-def _text(part: Part, text: str, gatherer: Gatherer) -> Text:
+def _text(part: Part, text: str, gatherer: Gatherer, room: Room) -> Text:
     if part.is_html or text[:2000].lstrip("\ufeff \t\r\n")[:15].lower().startswith(_PAGE):
-        page = read_html(text)
+        if room.spent:  # the links of its source are found all the same
+            gatherer.text(text)
+            return Text(part, text)
+        page = read_html(text, room)
         gatherer.page(page)
         return Text(part, page.seen, page.hidden, page)
     gatherer.text(text)
