@@ -21,7 +21,9 @@ TAGS = 20_000
 ATTRIBUTES = 200
 """Of one tag; those after them are not read."""
 LINKS = 2000
-LOOSE = 10_000
+LOOSE_TAG = 4
+"""What a tag that is not written as it should be counts for, since it costs more."""
+LOOSE = 5_000
 """Attributes of tags that are not written as they should be."""
 REFERENCES = 30_000
 """Character references that are undone."""
@@ -317,6 +319,7 @@ class _Scanner:
             self._out.append("<")  # "</" at the end of the text
             return opens + 1
         self._tags += 1
+        self._room.tags -= LOOSE_TAG - 1
         closing, name, position = match[1], match[2].lower(), match.end()
         given: dict[str, str] = {}
         steps = 0

@@ -39,14 +39,14 @@ _NAME = re.compile(
 
 def links_in(text: str, dots: int = DOTS) -> InText:
     """Everything in `text` that a mail program would make a link of, at no more than so many places. Never raises."""
-    links, taken, schemes = _with_scheme(text, dots)
+    links, taken, schemes, beyond = _with_scheme(text, dots)
     bare, addresses, names = _without(text, taken, dots)
-    left_out = max(0, len(links) - FOUND) + max(0, len(bare) - FOUND) + max(0, len(addresses) - FOUND)
+    left_out = beyond + max(0, len(links) - FOUND) + max(0, len(bare) - FOUND) + max(0, len(addresses) - FOUND)
     return InText(tuple(links)[:FOUND], tuple(bare)[:FOUND], tuple(addresses)[:FOUND], left_out, schemes + names)
 
 
-def _with_scheme(text: str, dots: int) -> tuple[dict[str, None], list[tuple[int, int]], int]:
-    """Links that say what they are, where they stand, and how many places were looked at."""
+def _with_scheme(text: str, dots: int) -> tuple[dict[str, None], list[tuple[int, int]], int, int]:
+    """Links that say what they are, where they stand, how many places were looked at and how many there are beyond."""
     links: dict[str, None] = {}
     taken: list[tuple[int, int]] = []
     position, looked = text.find("://"), 0
@@ -63,7 +63,8 @@ def _with_scheme(text: str, dots: int) -> tuple[dict[str, None], list[tuple[int,
         if len(links) > FOUND:
             break
         position = text.find("://", end)
-    return links, taken, looked
+    beyond = text.count("://", position) if position >= 0 and looked >= dots else 0
+    return links, taken, looked, beyond
 
 
 def _target_end(text: str, start: int) -> int:

@@ -164,7 +164,7 @@ class Gatherer:
 
     def _in(self, text: str) -> InText:
         if self._places <= 0:
-            self._left_out += "." in text
+            self._left_out += text.count("://") or "." in text
             return _NONE
         found = links_in(text, min(DOTS, self._places))
         self._places -= found.looked

@@ -72,17 +72,18 @@ class _Source:
             return self._at
         found: dict[bytes, list[int]] = {}
         octets, count = self.octets, 0
-        most = self._reader.limits.delimiters
+        most, find = self._reader.limits.delimiters, octets.find
         position = 0 if octets.startswith(b"--") else _line_after(octets, 0)
         while position >= 0:
             if count == most:
                 self._reader.left_out[LeftOut.DELIMITERS] = None
                 break
             count += 1
-            end = octets.find(b"\n", position, position + LINE)
+            end = find(b"\n", position, position + LINE)
             line = octets[position + 2 : end if end >= 0 else position + LINE].rstrip(b" \t\r\n")
             found.setdefault(line, []).append(position)
-            position = _line_after(octets, position)
+            near = find(b"\n--", position, position + LINE)
+            position = near + 1 if near >= 0 else _line_after(octets, position)
         self._at = found
         return found
 
@@ -355,10 +356,13 @@ def _as_text(content: Parameterised) -> Parameterised:
 def _line_after(octets: bytes, position: int) -> int:
     """Where the next line begins with two hyphens, -1 where none does. Lets others go on in between."""
     while position < len(octets):
-        place = octets.find(b"\n--", position, position + PIECE + 2)
-        if place >= 0:
-            return place + 1
-        position += PIECE
+        end = position + PIECE
+        hyphen = octets.find(b"-", position, end + 2)  # ten times as fast, and base64 has none
+        if hyphen >= 0:
+            place = octets.find(b"\n--", max(position, hyphen - 1), end + 2)
+            if place >= 0:
+                return place + 1
+        position = end
     return -1
 
 

@@ -51,7 +51,7 @@ class Limits:
     headers: int = 1_048_576  # octets of all parts' headers
     body: int = 64 * 1_048_576  # octets of the message that are looked at
     text: int = 1_048_576  # decoded octets of text, and of containers that are encoded
-    delimiters: int = 10_000  # lines that begin with two hyphens
+    delimiters: int = 5_000  # lines that begin with two hyphens
     readings: int = 4  # of one part
 
 
@@ -149,6 +149,8 @@ class Part:
 CHARSETS = 3
 """In how many charsets one part is read, where it names several."""
 _LONGER = {Encoding.AS_IS: 1, Encoding.BASE64: 2, Encoding.QUOTED_PRINTABLE: 3, Encoding.UUENCODE: 2}
+LONGEST = max(_LONGER.values())
+"""How many times as long as its text a part may be, as far as it is read."""
 _BROKEN = {Encoding.BASE64: Ambiguity.BASE64, Encoding.QUOTED_PRINTABLE: Ambiguity.QUOTED_PRINTABLE}
 _HTML = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
 _HTML_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg")
