@@ -20,8 +20,8 @@ from gatekeeper.wire.headers import Defect, Header, parse_header
 
 LINE = 4096
 """Octets of a line that are compared with a boundary, which has at most 70 (RFC 2046 §5.1.1), and more in life."""
-PIECE = 256 * 1024
-"""Octets that are searched in one call, which no other thread can interrupt."""
+PIECE = 16 * 1024
+"""Octets that are searched in one call, which no other thread can interrupt; ten times as fast without a hyphen."""
 LOOKED_THROUGH = 2000
 """How many different lines are compared with each boundary's beginning."""
 
