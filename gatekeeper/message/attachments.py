@@ -26,7 +26,7 @@ NAMES: Final = 4
 """Names of one file that are read: programs differ over which one counts."""
 PAGE: Final = 262_144
 """Octets of a page that are looked at for script."""
-PAGES: Final = 1_048_576
+PAGES: Final = 2 * PAGE
 """And of all pages of a message; of those after that not."""
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 
+from gatekeeper.message.attachments import PAGE
+from gatekeeper.message.filetypes import HEAD, ISO_HEAD, type_of
 from gatekeeper.message.header import header_of
-from gatekeeper.message.html import Page, read_html
+from gatekeeper.message.html import Page, Room, read_html
 from gatekeeper.message.links import Gatherer, Links
 from gatekeeper.message.mime import mime_of, parse_mime
-from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Mime, Part
+from gatekeeper.message.parts import LIMITS, LONGEST, Ambiguity, LeftOut, Mime, Part
 from gatekeeper.model import Message
+from gatekeeper.wire.headers import Header
 
 AT_ONCE = 256 * 1024
 """Octets of a body that are read in one go; a larger one is read in a thread, so that nobody waits for it."""
@@ -83,23 +87,38 @@ async def _read_large(message: Message) -> Content:
 
 
 async def _read_in_a_thread(message: Message) -> Content:
-    chunks = []
-    size = 0
+    whole, most = BytesIO(), 0  # which gives its octets away without a copy
     for chunk in message.body.chunks():  # here and not in the thread: the file is closed when the session ends
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > LIMITS.body:
+        most = most or _worth_reading(header_of(message), chunk)
+        whole.write(chunk)
+        if whole.tell() > most:
             break
         await asyncio.sleep(0)
-    header_of(message)  # read here, so that nobody else reads it meanwhile
-    mime, content = await asyncio.to_thread(_parse_large, message, chunks)
+    cut = whole.tell() < min(message.body.size, LIMITS.body)
+    mime, content = await asyncio.to_thread(_parse_large, message, whole.getvalue(), cut=cut)
     message.memo["mime"], message.memo["content"] = mime, content
     return content
 
 
-def _parse_large(message: Message, chunks: list[bytes]) -> tuple[Mime, Content]:
-    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+def _worth_reading(header: Header, beginning: bytes) -> int:
+    """How many octets of a body are of use to anybody, by its beginning.
+
+    A body that is one text is read up to its budget, and of a single file nobody looks at more than the head, unless
+    there is something inside.
+    """
+    for part in parse_mime(header, beginning).parts:
+        if part.container or part.number:
+            return LIMITS.body
+        head = part.decoded(ISO_HEAD)
+        if type_of(head[:HEAD]).opens or type_of(head).opens:
+            return LIMITS.body
+    return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST
+
+
+def _parse_large(message: Message, body: bytes, *, cut: bool) -> tuple[Mime, Content]:
     mime = parse_mime(header_of(message), body)
+    if cut and any(part.is_text for part in mime.leaves):
+        mime = replace(mime, left_out=tuple(dict.fromkeys([*mime.left_out, LeftOut.TEXT])))
     return mime, _read(message, mime)
 
 
@@ -115,24 +134,29 @@ def _read(message: Message, mime: Mime) -> Content:
     gatherer = Gatherer()
     gatherer.header(header_of(message))
     texts = []
-    room = LIMITS.text
-    for part in mime.leaves:
-        if not part.is_text:
-            continue
-        if room <= 0:
+    room, html = LIMITS.text, Room()
+    parts = [part for part in mime.leaves if part.is_text]
+    for part in parts:
+        most = room if part is parts[-1] else room // 2  # what follows a long one is read too, if not whole
+        if most <= 0:
             left_out[LeftOut.TEXT] = None
             break
-        text = part.text(room, noted)
-        if len(part.octets) > room * 4:
+        text, whole = part.read(most, noted)
+        if not whole:
             left_out[LeftOut.TEXT] = None
         room -= len(text)
-        texts.append(_text(part, text, gatherer))
+        texts.append(_text(part, text, gatherer, html))
+    if html.spent:
+        left_out[LeftOut.HTML] = None
     return Content(mime, tuple(texts), gatherer.links(), tuple(noted), tuple(left_out))
 
 
-def _text(part: Part, text: str, gatherer: Gatherer) -> Text:
+def _text(part: Part, text: str, gatherer: Gatherer, room: Room) -> Text:
     if part.is_html or text[:2000].lstrip("\ufeff \t\r\n")[:15].lower().startswith(_PAGE):
-        page = read_html(text)
+        if room.spent:  # the links of its source are found all the same
+            gatherer.text(text)
+            return Text(part, text)
+        page = read_html(text, room)
         gatherer.page(page)
         return Text(part, page.seen, page.hidden, page)
     gatherer.text(text)

@@ -21,6 +21,12 @@ TAGS = 20_000
 ATTRIBUTES = 200
 """Of one tag; those after them are not read."""
 LINKS = 2000
+LOOSE_TAG = 4
+"""What a tag that is not written as it should be counts for, since it costs more."""
+LOOSE = 5_000
+"""Attributes of tags that are not written as they should be."""
+REFERENCES = 30_000
+"""Character references that are undone."""
 DEPTH = 2000
 """How deep elements are followed; what is deeper has the looks of what it stands in."""
 
@@ -64,6 +70,35 @@ class Page:
     tags: int = 0
     broken: int = 0  # tags that do not end, quotes that do not close
     left_out: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Room:
+    """What is left of the budgets of one message, whose pages all take from it."""
+
+    tags: int = TAGS
+    links: int = LINKS
+    loose: int = LOOSE
+    references: int = REFERENCES
+
+    @property
+    def spent(self) -> bool:
+        """Whether something of a page was not read for want of room, links aside, which are counted."""
+        return self.tags < 0 or self.loose < 0 or self.references < 0
+
+    def undo(self, text: str) -> str:
+        """Character references undone, as many as there is room for; the others stay as they are."""
+        count = text.count("&")
+        if not count:
+            return text
+        if count <= self.references:
+            self.references -= count
+            return undo_entities(text)
+        end = 0
+        for _ in range(max(0, self.references)):
+            end = text.index("&", end) + 1
+        self.references = -1
+        return undo_entities(text[: end - 1]) + text[end - 1 :] if end else text
 
 
 _TOKEN = re.compile(
@@ -116,15 +151,16 @@ _LINKS_BY = {
 }
 
 
-def read_html(text: str) -> Page:
-    """Read a page, or a piece of one. Never raises, whatever stands there."""
-    return _Scanner(text).page()
+def read_html(text: str, room: Room | None = None) -> Page:
+    """Read a page, or a piece of one, with what `room` has left. Never raises, whatever stands there."""
+    return _Scanner(text, Room() if room is None else room).page()
 
 
 class _Scanner:
     """One pass over a page. `_hidden` counts what hides around the place; `_stack` has what an end tag takes back."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, room: Room) -> None:
+        self._room = room
         self._left_out: dict[str, None] = {}
         if len(text) > CHARACTERS:
             text = text[:CHARACTERS]
@@ -150,10 +186,15 @@ class _Scanner:
     def page(self) -> Page:
         self._scan()
         self._end_anchor()
+        undo = self._room.undo
+        seen, unseen, title = undo("".join(self._seen)), undo("".join(self._unseen)), undo("".join(self._title))
+        self._room.tags -= self._tags
+        if self._room.references < 0:
+            self._left_out["references"] = None
         return Page(
-            undo_entities("".join(self._seen)),
-            undo_entities("".join(self._unseen)),
-            undo_entities("".join(self._title)).strip(),
+            seen,
+            unseen,
+            title.strip(),
             tuple(self._links),
             self._images,
             self._forms,
@@ -178,7 +219,7 @@ class _Scanner:
         position: int | None = 0
         while position is not None:
             position = self._run(position)
-            if self._tags > TAGS:
+            if self._tags > self._room.tags:
                 self._left_out["tags"] = None
                 return
 
@@ -187,9 +228,9 @@ class _Scanner:
 
         Every tag of every page comes by here, so what most of them need is written out.
         """
-        text, stack, opened = self._text, self._stack, self._open
+        text, stack, opened, most = self._text, self._stack, self._open, self._room.tags
         for match in _TOKEN.finditer(text, position):
-            if self._tags > TAGS:
+            if self._tags > most:
                 return match.start()
             before, closing, name, attributes = match.groups()
             if before:
@@ -278,11 +319,13 @@ class _Scanner:
             self._out.append("<")  # "</" at the end of the text
             return opens + 1
         self._tags += 1
+        self._room.tags -= LOOSE_TAG - 1
         closing, name, position = match[1], match[2].lower(), match.end()
         given: dict[str, str] = {}
         steps = 0
         while position < len(text) and text[position] != ">":
             steps += 1
+            self._room.loose -= 1
             position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing too
             step = _LOOSE.match(text, position)
             if step is None:  # the end of the text, or of the tag behind blanks and slashes
@@ -293,7 +336,7 @@ class _Scanner:
                 value, position = self._value(position)
             if step[1]:
                 given.setdefault(step[1].lower(), value)
-            if steps > ATTRIBUTES:
+            if steps > ATTRIBUTES or self._room.loose < 0:
                 self._left_out["attributes"] = None
                 position = text.find(">", position)
                 position = len(text) if position < 0 else position
@@ -332,7 +375,7 @@ class _Scanner:
         if name == "a":
             self._end_anchor()
             if "href" in given or "xlink:href" in given:
-                self._anchor = undo_entities(given.get("href") or given.get("xlink:href", ""))
+                self._anchor = self._room.undo(given.get("href") or given.get("xlink:href", ""))
                 self._anchor_from, self._anchor_unseen = len(self._seen), len(self._unseen)
         elif name in _BEARING or name in _PAINTED:
             self._bearing(name, given)
@@ -352,20 +395,21 @@ class _Scanner:
         elif name == "script":
             self._scripts += 1
         elif name == "meta" and given.get("http-equiv", "").lower() == "refresh":
-            found = _URL_IN_REFRESH.search(undo_entities(given.get("content", "")[:4000]))
+            found = _URL_IN_REFRESH.search(self._room.undo(given.get("content", "")[:4000]))
             if found is not None:
                 self._link(found[1], Use.REFRESH)
         for attribute, use in _LINKS_BY.get(name, ()):
             if given.get(attribute):
-                self._link(undo_entities(given[attribute]), use)
+                self._link(self._room.undo(given[attribute]), use)
 
     def _link(self, target: str, use: Use, text: str = "", *, hidden: bool | None = None) -> None:
         target = target.strip()
         if not target:
             return
-        if len(self._links) >= LINKS:
+        if self._room.links <= 0:
             self._left_out["links"] = None
             return
+        self._room.links -= 1
         unseen = bool(self._hidden or self._conditional) if hidden is None else hidden
         self._links.append(HtmlLink(target[:TARGET], use, text, unseen))
 
@@ -377,10 +421,10 @@ class _Scanner:
         if seen.isalnum():  # one word, as often
             self._link(target, Use.ANCHOR, seen, hidden=bool(self._hidden))
             return
-        seen = undo_entities(seen)
+        seen = self._room.undo(seen)
         hidden = False
         if not seen.strip() and len(self._unseen) > self._anchor_unseen:
-            seen = undo_entities("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
+            seen = self._room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
             hidden = True
         self._link(target, Use.ANCHOR, _BLANKS.sub(" ", seen).strip(), hidden=hidden or bool(self._hidden))
 

@@ -22,6 +22,7 @@ class InText:
     bare: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     left_out: int = 0
+    looked: int = 0  # how many places were looked at
 
 
 _SCHEME_BEFORE = re.compile(r"(?:h(?:tt|xx)ps?|ftp)\Z", re.IGNORECASE)
@@ -36,22 +37,21 @@ _NAME = re.compile(
 )
 
 
-def links_in(text: str) -> InText:
-    """Everything in `text` that a mail program would make a link of. Never raises."""
-    links, taken = _with_scheme(text)
-    bare, addresses = _without(text, taken)
-    left_out = max(0, len(links) - FOUND) + max(0, len(bare) - FOUND) + max(0, len(addresses) - FOUND)
-    return InText(tuple(links)[:FOUND], tuple(bare)[:FOUND], tuple(addresses)[:FOUND], left_out)
+def links_in(text: str, dots: int = DOTS) -> InText:
+    """Everything in `text` that a mail program would make a link of, at no more than so many places. Never raises."""
+    links, taken, schemes, beyond = _with_scheme(text, dots)
+    bare, addresses, names = _without(text, taken, dots)
+    left_out = beyond + max(0, len(links) - FOUND) + max(0, len(bare) - FOUND) + max(0, len(addresses) - FOUND)
+    return InText(tuple(links)[:FOUND], tuple(bare)[:FOUND], tuple(addresses)[:FOUND], left_out, schemes + names)
 
 
-def _with_scheme(text: str) -> tuple[dict[str, None], list[tuple[int, int]]]:
-    """Links that say what they are, and where they stand."""
+def _with_scheme(text: str, dots: int) -> tuple[dict[str, None], list[tuple[int, int]], int, int]:
+    """Links that say what they are, where they stand, how many places were looked at and how many there are beyond."""
     links: dict[str, None] = {}
     taken: list[tuple[int, int]] = []
-    position = text.find("://")
-    for _ in range(DOTS):
-        if position < 0:
-            break
+    position, looked = text.find("://"), 0
+    while position >= 0 and looked < dots:
+        looked += 1
         scheme = _SCHEME_BEFORE.search(text[max(0, position - 5) : position])
         end = position + 3
         if scheme is not None:
@@ -63,7 +63,8 @@ def _with_scheme(text: str) -> tuple[dict[str, None], list[tuple[int, int]]]:
         if len(links) > FOUND:
             break
         position = text.find("://", end)
-    return links, taken
+    beyond = text.count("://", position) if position >= 0 and looked >= dots else 0
+    return links, taken, looked, beyond
 
 
 def _target_end(text: str, start: int) -> int:
@@ -79,14 +80,13 @@ def _target_end(text: str, start: int) -> int:
     return end
 
 
-def _without(text: str, taken: list[tuple[int, int]]) -> tuple[dict[str, None], dict[str, None]]:
+def _without(text: str, taken: list[tuple[int, int]], dots: int) -> tuple[dict[str, None], dict[str, None], int]:
     """Names and mail addresses that stand alone, outside the places that are taken."""
     bare: dict[str, None] = {}
     addresses: dict[str, None] = {}
-    position, index = text.find("."), 0
-    for _ in range(DOTS):
-        if position < 0:
-            break
+    position, index, looked = text.find("."), 0, 0
+    while position >= 0 and looked < dots:
+        looked += 1
         while index < len(taken) and taken[index][1] <= position:
             index += 1
         if index < len(taken) and taken[index][0] <= position:
@@ -104,7 +104,7 @@ def _without(text: str, taken: list[tuple[int, int]]) -> tuple[dict[str, None], 
         word = text[start:end].rstrip(_TRAILING + "-")
         _sort_in(word, bare, addresses)
         position = text.find(".", max(end, position + 1))
-    return bare, addresses
+    return bare, addresses, looked
 
 
 def _sort_in(word: str, bare: dict[str, None], addresses: dict[str, None]) -> None:

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from gatekeeper.message.domains import own_label
 from gatekeeper.message.html import HtmlLink, Page, Use
-from gatekeeper.message.linkify import links_in
+from gatekeeper.message.linkify import DOTS, InText, links_in
 from gatekeeper.message.lookalike import disguised, imitated_brand
 from gatekeeper.message.shorteners import SHORTENERS
 from gatekeeper.message.urls import Url, parse_bare, parse_url
 from gatekeeper.wire.headers import Header, decode_words
 
+PLACES = 3 * DOTS
+"""How many places of all texts of one message are looked at, that could be in a link."""
 MOST = 500
 """Links of one message that are kept; those that say most about it first, others are counted."""
 
@@ -113,12 +115,13 @@ class Gatherer:
     _found: dict[str, Link] = field(default_factory=dict)
     _addresses: dict[str, None] = field(default_factory=dict)
     _left_out: int = 0
+    _places: int = PLACES
 
     def text(self, text: str, place: Place = Place.TEXT, *, but: Collection[str] = ()) -> None:
         """Plain text. `place` may be SUBJECT or HIDDEN. `but`: what stands in it and is no link of its own."""
         if not text:
             return
-        found = links_in(text)
+        found = self._in(text)
         self._left_out += found.left_out
         for each in found.links:
             if each not in but:
@@ -139,7 +142,7 @@ class Gatherer:
         for link in dict.fromkeys(page.links):  # letters and newsletters say many of theirs twice
             self._html(link, base)
         # What a link's text names is what it shows, not where anything leads.
-        shown = [links_in(link.text) for link in page.links if "." in link.text]
+        shown = [self._in(link.text) for link in page.links if "." in link.text]
         but = {name for one in shown for name in (*one.links, *one.bare)}
         self.text(page.seen, but=but)
         self.text(page.hidden, Place.HIDDEN, but=but)
@@ -158,6 +161,14 @@ class Gatherer:
         ordered = sorted(self._found.values(), key=lambda link: link.telling)
         left_out = self._left_out + max(0, len(ordered) - MOST) + max(0, len(self._addresses) - MOST)
         return Links(tuple(ordered[:MOST]), tuple(self._addresses)[:MOST], left_out)
+
+    def _in(self, text: str) -> InText:
+        if self._places <= 0:
+            self._left_out += text.count("://") or "." in text
+            return _NONE
+        found = links_in(text, min(DOTS, self._places))
+        self._places -= found.looked
+        return found
 
     def _html(self, link: HtmlLink, base: Url | None) -> None:
         if link.use is Use.BASE:
@@ -199,6 +210,7 @@ class Gatherer:
                 self._left_out += 1
 
 
+_NONE = InText()
 _PLACES = {
     Use.ANCHOR: Place.ANCHOR,
     Use.FORM: Place.FORM,

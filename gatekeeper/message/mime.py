@@ -20,6 +20,8 @@ from gatekeeper.wire.headers import Defect, Header, parse_header
 
 LINE = 4096
 """Octets of a line that are compared with a boundary, which has at most 70 (RFC 2046 §5.1.1), and more in life."""
+PIECE = 16 * 1024
+"""Octets that are searched in one call, which no other thread can interrupt; ten times as fast without a hyphen."""
 LOOKED_THROUGH = 2000
 """How many different lines are compared with each boundary's beginning."""
 
@@ -70,18 +72,18 @@ class _Source:
             return self._at
         found: dict[bytes, list[int]] = {}
         octets, count = self.octets, 0
-        position = 0 if octets.startswith(b"--") else octets.find(b"\n--") + 1
-        more = position > 0 or octets.startswith(b"--")
-        while more:
-            if count == self._reader.limits.delimiters:
+        most, find = self._reader.limits.delimiters, octets.find
+        position = 0 if octets.startswith(b"--") else _line_after(octets, 0)
+        while position >= 0:
+            if count == most:
                 self._reader.left_out[LeftOut.DELIMITERS] = None
                 break
             count += 1
-            end = octets.find(b"\n", position, position + LINE)
+            end = find(b"\n", position, position + LINE)
             line = octets[position + 2 : end if end >= 0 else position + LINE].rstrip(b" \t\r\n")
             found.setdefault(line, []).append(position)
-            position = octets.find(b"\n--", position) + 1
-            more = position > 0
+            near = find(b"\n--", position, position + LINE)
+            position = near + 1 if near >= 0 else _line_after(octets, position)
         self._at = found
         return found
 
@@ -109,6 +111,7 @@ class _Reader:
     noted: dict[Ambiguity, None] = field(default_factory=dict)
     left_out: dict[LeftOut, None] = field(default_factory=dict)
     headers: int = 0  # octets read of them
+    undone: int = 0  # octets of containers that were encoded
     others: int = 0  # parts in other readings than the first
     around: list[bytes] = field(default_factory=list)  # the boundaries of the containers that are being read
 
@@ -252,7 +255,12 @@ class _Reader:
             return
         if part.encoding is not Encoding.AS_IS:
             self.noted[Ambiguity.ENCODED_MULTIPART] = None
-            made = part.decoded(self.limits.text).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            room = self.limits.text - self.undone
+            if room <= 0:
+                self.left_out[LeftOut.BODY] = None
+                return
+            made = part.decoded(room).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            self.undone += len(made)
             self._inside_of(part, at._replace(source=_Source(made, self), start=0, end=len(made)))
         self._inside_of(part, at)
 
@@ -343,6 +351,19 @@ _DIFFER = frozenset({Oddity.REPEATED, Oddity.CONTINUED, Oddity.UNBALANCED, Oddit
 def _as_text(content: Parameterised) -> Parameterised:
     """What is no type is plain text (RFC 2045 §5.2)."""
     return Parameterised("text/html" if content.value == "html" else "text/plain", content.parameters, content.oddities)
+
+
+def _line_after(octets: bytes, position: int) -> int:
+    """Where the next line begins with two hyphens, -1 where none does. Lets others go on in between."""
+    while position < len(octets):
+        end = position + PIECE
+        hyphen = octets.find(b"-", position, end + 2)  # ten times as fast, and base64 has none
+        if hyphen >= 0:
+            place = octets.find(b"\n--", max(position, hyphen - 1), end + 2)
+            if place >= 0:
+                return place + 1
+        position = end
+    return -1
 
 
 def _between(places: list[int] | None, at: _Section) -> list[int]:

@@ -44,14 +44,14 @@ HARMLESS = frozenset({Ambiguity.TERMINATOR_MISSING, Ambiguity.EIGHT_BIT, Ambigui
 class Limits:
     """Budgets of one message; what goes beyond them is left out, and said so."""
 
-    parts: int = 1000  # over all readings
+    parts: int = 500  # over all readings
     others: int = 200  # of those, in other readings than the first
     depth: int = 20
     header: int = 65_536  # octets of one part's header
     headers: int = 1_048_576  # octets of all parts' headers
     body: int = 64 * 1_048_576  # octets of the message that are looked at
-    text: int = 4 * 1_048_576  # decoded octets of text
-    delimiters: int = 10_000  # lines that begin with two hyphens
+    text: int = 1_048_576  # decoded octets of text, and of containers that are encoded
+    delimiters: int = 5_000  # lines that begin with two hyphens
     readings: int = 4  # of one part
 
 
@@ -68,6 +68,7 @@ class LeftOut(StrEnum):
     TEXT = "text"
     DELIMITERS = "delimiters"
     READINGS = "readings"
+    HTML = "html"  # tags, attributes or references of all pages (html.Room)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,17 +115,25 @@ class Part:
 
     def text(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> str:
         """The text, of at most `limit` octets. `noted` gets what makes readers differ."""
-        made = undo(self._some(limit), self.encoding)
+        return self.read(limit, noted)[0]
+
+    def read(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> tuple[str, bool]:
+        """The same, and whether that is all of it."""
+        some = self._some(limit)
+        made = undo(some, self.encoding, limit + 1)
         charsets = self.content.parameters.get("charset") or (self._declared_inside(made.octets),)
-        texts = dict.fromkeys(decode(made.octets, charset) for charset in charsets[:CHARSETS])
-        if any(hides_ascii(charset) for charset in charsets):
-            texts[decode(made.octets)] = None
+        hides = any(hides_ascii(charset) for charset in charsets)
+        octets = made.octets[: limit // (min(len(charsets), CHARSETS) + hides)]
+        whole = len(octets) == len(made.octets) and len(some) == len(self.octets)
+        texts = dict.fromkeys(decode(octets, charset) for charset in charsets[:CHARSETS])
+        if hides:
+            texts[decode(octets)] = None
         if noted is not None:
             if made.broken:
                 noted[_BROKEN.get(self.encoding, Ambiguity.ENCODINGS)] = None
             if len(texts) > 1:
                 noted[Ambiguity.CHARSET] = None
-        return "\n".join(texts)
+        return "\n".join(texts), whole
 
     def _some(self, limit: int) -> bytes:
         return bytes(self.octets[: limit * _LONGER[self.encoding]])
@@ -140,6 +149,8 @@ class Part:
 CHARSETS = 3
 """In how many charsets one part is read, where it names several."""
 _LONGER = {Encoding.AS_IS: 1, Encoding.BASE64: 2, Encoding.QUOTED_PRINTABLE: 3, Encoding.UUENCODE: 2}
+LONGEST = max(_LONGER.values())
+"""How many times as long as its text a part may be, as far as it is read."""
 _BROKEN = {Encoding.BASE64: Ambiguity.BASE64, Encoding.QUOTED_PRINTABLE: Ambiguity.QUOTED_PRINTABLE}
 _HTML = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
 _HTML_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg")

@@ -16,6 +16,8 @@ _LINES = re.compile(rb"[^\r\n]++")
 SEGMENTS = 64
 """How many pieces of base64, each with its own end, are read in one part."""
 UU_LINES = 20_000
+ESCAPES_IN = 256 * 1024
+"""Octets of quoted-printable in which escapes that are none are looked for."""
 
 
 class Encoding(StrEnum):
@@ -60,10 +62,10 @@ class Decoded:
     broken: bool = False
 
 
-def undo(octets: bytes, encoding: Encoding) -> Decoded:
-    """What the octets stand for. Linear in their number, never raises."""
+def undo(octets: bytes, encoding: Encoding, limit: int | None = None) -> Decoded:
+    """What the octets stand for; after `limit` of them, about, it may end. Linear in their number, never raises."""
     if encoding is Encoding.BASE64:
-        return _base64(octets)
+        return _base64(octets, limit)
     if encoding is Encoding.QUOTED_PRINTABLE:
         return _quoted_printable(octets)
     if encoding is Encoding.UUENCODE:
@@ -71,9 +73,11 @@ def undo(octets: bytes, encoding: Encoding) -> Decoded:
     return Decoded(octets)
 
 
-def _base64(octets: bytes) -> Decoded:
+def _base64(octets: bytes, limit: int | None = None) -> Decoded:
     """What is no code is passed over. Where an end stands in the middle some stop and some go on: all of it is read."""
     code = octets.translate(None, _NOT_BASE64)
+    if limit is not None:
+        code = code[: (limit // 3 + 1) * 4]
     broken = bool(octets.translate(None, _BLANK_OR_BASE64))
     body = code.rstrip(b"=")
     if b"=" not in body:
@@ -92,7 +96,7 @@ def _plain_base64(code: bytes) -> bytes:
 def _quoted_printable(octets: bytes) -> Decoded:
     if b" \r\n" in octets or b"\t\r\n" in octets:
         octets = _BLANK_BEFORE_END.sub(b"", octets)  # added on the way (RFC 2045 §6.7, rule 3)
-    return Decoded(binascii.a2b_qp(octets), _BAD_ESCAPE.search(octets) is not None)
+    return Decoded(binascii.a2b_qp(octets), _BAD_ESCAPE.search(octets[:ESCAPES_IN]) is not None)
 
 
 def _uuencode(octets: bytes) -> Decoded:

@@ -1,9 +1,12 @@
 import asyncio
+import base64
 
 import pytest
 
 from gatekeeper.message import content
 from gatekeeper.message.content import AT_ONCE, content_of, read_content
+from gatekeeper.message.html import LOOSE_TAG, REFERENCES, TAGS
+from gatekeeper.message.linkify import DOTS
 from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
 from gatekeeper.message.reading import read_message
 from tests.support.corpora import corpora
@@ -41,6 +44,70 @@ def test_a_budget_of_text_is_kept_and_said():
     content = content_of(message_of("Content-Type: multipart/mixed; boundary=b\n\n" + part * 4 + "--b--\n"))
     assert content.left_out == (LeftOut.TEXT,)
     assert sum(len(text.seen) for text in content.texts) <= LIMITS.text + 10
+
+
+def multipart(*parts: str) -> str:
+    return "Content-Type: multipart/mixed; boundary=b\n\n" + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n"
+
+
+def test_what_follows_a_long_text_is_read_too():
+    content = content_of(message_of(multipart("\n" + "x" * 2 * LIMITS.text, PAGE)))
+    assert content.left_out == (LeftOut.TEXT,)
+    assert [link.url.host for link in content.links] == ["a.example.com"]
+
+
+@pytest.mark.parametrize(
+    "piece", ["<p>" * (TAGS // 8), "<a b='<'>" * (TAGS // 8 // LOOSE_TAG), "&amp;" * (REFERENCES // 8)]
+)
+def test_the_pages_of_a_message_share_a_budget(piece):
+    page = "Content-Type: text/html\n\n" + piece
+    within, beyond = (
+        content_of(message_of(multipart(*[page] * 7))),
+        content_of(message_of(multipart(*[page] * 10, PAGE))),
+    )
+    assert (within.left_out, beyond.left_out) == ((), (LeftOut.HTML,))
+    assert [link.url.host for link in beyond.links] == ["a.example.com"]  # of its source
+
+
+def test_the_texts_of_a_message_share_a_budget_of_places_where_links_may_be():
+    content = content_of(message_of(multipart(*["\n" + "a.b " * DOTS] * 4, PAGE)))
+    assert content.links.left_out > 0
+
+
+def test_encoded_containers_share_a_budget():
+    inner = base64.encodebytes(b"--c\r\n\r\n" + b"x" * LIMITS.text + b"\r\n--c--\r\n").decode()
+    part = "Content-Type: multipart/mixed; boundary=c\nContent-Transfer-Encoding: base64\n\n" + inner
+    assert LeftOut.BODY in content_of(message_of(multipart(part, part))).left_out
+
+
+class Counted:
+    """A body of a few beginnings and then of so many octets, that tells how much of it was read."""
+
+    def __init__(self, beginning: bytes, size: int) -> None:
+        self.beginning, self.size, self.read = beginning, size, 0
+
+    def chunks(self):
+        while self.read < self.size:
+            chunk = self.beginning + b"QUJD" * 60_000
+            self.read += len(chunk)
+            yield chunk
+
+
+@pytest.mark.parametrize(
+    ("media", "beginning", "whole", "left_out"),
+    [
+        ("text/plain", b"", False, (LeftOut.TEXT,)),
+        ("text/html", b"", False, (LeftOut.TEXT,)),
+        ("application/pdf", b"", False, ()),
+        ("application/octet-stream", base64.b64encode(b"PK\x03\x04xx"), True, ()),
+        ("text/plain; name=a.txt", base64.b64encode(b"PK\x03\x04xx"), True, (LeftOut.TEXT,)),
+    ],
+)
+async def test_of_a_long_body_alone_no_more_is_read_than_anybody_looks_at(media, beginning, whole, left_out):
+    message = message_of(f"Content-Type: {media}\nContent-Transfer-Encoding: base64\n\n")
+    message.body = body = Counted(beginning, 8 * LIMITS.text)
+    content = await read_content(message)
+    assert (body.read >= body.size, content.left_out) == (whole, left_out)
 
 
 async def test_a_large_body_is_read_in_a_thread_and_once_for_all_who_ask():

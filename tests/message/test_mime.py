@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.mime import mime_of, parse_mime
+from gatekeeper.message.mime import PIECE, mime_of, parse_mime
 from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Limits, Mime, Part
 from gatekeeper.message.reading import read_message
 from gatekeeper.wire.headers import parse_header
@@ -344,3 +344,9 @@ def _raw(part: Part) -> str:
 
 def _squeezed(text: str) -> str:
     return "".join(text.split())
+
+
+@pytest.mark.parametrize("before", [0, PIECE - 8, PIECE - 6, PIECE - 5, PIECE - 4, PIECE - 3, PIECE, 3 * PIECE])
+def test_boundaries_are_found_wherever_the_pieces_that_are_searched_end(before):
+    mime = read("Content-Type: multipart/mixed; boundary=b\n\n" + "x" * before + "\n--b\n\none\n--b--\n")
+    assert [part.number for part in mime.parts] == ["", "1"]

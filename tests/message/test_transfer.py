@@ -87,3 +87,11 @@ def test_anything_is_undone(octets, encoding):
 def test_cost_grows_with_the_length_alone(encoding, piece):
     small, large = costs_of(lambda n: undo(piece * n, encoding), 50_000, 200_000)
     assert large < 8 * small + 0.05
+
+
+@given(st.binary(max_size=400), st.integers(0, 300))
+def test_base64_may_end_early_and_says_the_same_until_then(octets, limit):
+    code = base64.encodebytes(octets)
+    made = undo(code, Encoding.BASE64, limit).octets
+    assert made == octets[: len(made)]
+    assert len(made) >= min(limit, len(octets))
