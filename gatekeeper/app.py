@@ -20,10 +20,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gatekeeper import log, metrics
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import Closes, Tools
 from gatekeeper.checks.rules import Rules
 from gatekeeper.classifier.counting import keep_counting
 from gatekeeper.complaints.dmarc_evidence import Evidence
@@ -315,10 +315,15 @@ async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overlo
 
 
 def _canary(configuration: Configuration, policy: Policy) -> Canary:
-    """One with checks and policy as configured, and a memory of its own in the place of DNS and store."""
+    """One with checks and policy as configured, and a memory of its own in the place of DNS and store.
+
+    Its checks are copies: they keep in mind what stores have told them, and that store knows nothing. Those that hold
+    something of the world outside are left out: a scanner that says nothing is no reason to start us again.
+    """
     store, domains = MemoryStore(), frozenset(configuration.relay_domains)
+    checks = [replace(cast("Any", each)) for each in configuration.checks if not isinstance(each, Closes)]
     gate = LiveGate(
-        table=table_of(TABLE, {type(check): check for check in configuration.checks}),
+        table=table_of(TABLE, {type(each): each for each in checks}),
         policy=policy,
         tools=Tools(NothingKnown(), store, time.time, configuration.hostname, domains),
         recorder=Recorder(store, time.time, configuration.records),
