@@ -16,7 +16,7 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.checks.keys import network_key
 from gatekeeper.message.content import Content, read_content
 from gatekeeper.message.shingles import Digest, digest_of
-from gatekeeper.model import Finding, Kind, Mail, Message, Missing, Rule, setting
+from gatekeeper.model import Finding, Kind, Mail, Message, Missing, Recipient, Rule, setting
 from gatekeeper.wire.address import normal_domain
 
 SEEN = Rule("FUZZY_SEEN", 2.0, "The message is nearly the same as one that was reported.", Kind.CONTENT)
@@ -100,7 +100,7 @@ class Fuzzy:
     def learn(self, mail: Mail, tools: Tools, *, passed: bool) -> None:  # noqa: ARG002 - refused mail was sent too
         """Mail to a trap is a report by the client's network."""
         message = mail.message
-        if message is None or not any(self._is_trap(mail, n) for n in range(len(mail.envelope.recipients))):
+        if message is None or not self._to_a_trap(mail.envelope.recipients):
             return
         content: Content | None = message.memo.get("content")  # nobody reads it now: its body may be gone
         digest = None if content is None else _digest(message, content)
@@ -118,18 +118,15 @@ class Fuzzy:
             if trapped and trapped[0][0] is digest:
                 trapped.popleft()
 
-    def _is_trap(self, mail: Mail, n: int) -> bool:
-        recipient = mail.envelope.recipients[n]
-        if any(finding.rule == _TRAP for finding in recipient.notebook.findings):
+    def _to_a_trap(self, recipients: Sequence[Recipient]) -> bool:
+        """Whether one of them is a trap, as is set here or as stacking has found."""
+        if any(finding.rule == _TRAP for one in recipients for finding in one.notebook.findings):
             return True
         if not self.traps:
             return False
-        address = recipient.address
-        return str(address).lower() in self._lower or f"@{address.domain}" in self._lower
-
-    @property
-    def _lower(self) -> frozenset[str]:
-        return frozenset(each.lower() for each in self.traps)
+        traps = {trap.lower() for trap in self.traps}
+        addresses = (one.address for one in recipients)
+        return any(str(each).lower() in traps or f"@{each.domain}" in traps for each in addresses)
 
     async def _anything(self, tools: Tools) -> bool:
         """Whether there is any sample: where nothing was reported, mail costs nothing here."""

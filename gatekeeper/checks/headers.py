@@ -127,42 +127,21 @@ def _span(seconds: float) -> str:
 
 
 # Sloppy senders of wanted mail break these every day, so that all together stay far below `tag`.
-_RULES = (
-    Rule("FROM_MISSING", 0.6, "The message has no From field.", Kind.IDENTITY, group=MESSAGE_FORM),
-    Rule("FROM_SEVERAL", 0.4, "From stands there twice, or names several authors.", Kind.IDENTITY, group=MESSAGE_FORM),
-    Rule(
-        "FROM_AMBIGUOUS",
-        0.5,
-        "Two programs might read two authors in the From field, or none.",
-        Kind.IDENTITY,
-        group=MESSAGE_FORM,
-    ),
-    Rule("DATE_MISSING", 0.3, "The message has no Date field.", Kind.FORM, group=MESSAGE_FORM),
-    Rule("DATE_INVALID", 0.2, "The Date field is no date.", Kind.FORM, group=MESSAGE_FORM),
-    Rule("DATE_PAST", 0.2, "The Date field is of long ago.", Kind.FORM, group=MESSAGE_FORM),
-    Rule("DATE_FUTURE", 0.3, "The Date field is ahead of the time.", Kind.FORM, group=MESSAGE_FORM),
-    Rule("MESSAGE_ID_MISSING", 0.2, "The message has no Message-ID field.", Kind.FORM, group=MESSAGE_FORM),
-    Rule(
-        "HEADER_REPEATED",
-        0.3,
-        "A header field that may stand there once stands there more often.",
-        Kind.FORM,
-        group=MESSAGE_FORM,
-    ),
-    Rule("HEADER_MALFORMED", 0.2, "A line of the header is no header field.", Kind.FORM, group=MESSAGE_FORM),
-    Rule(
-        "HEADER_MANY",
-        0.1,
-        "There are more header fields than any path of delivery explains.",
-        Kind.FORM,
-        group=MESSAGE_FORM,
-    ),
-    Rule(
-        "HEADER_EIGHT_BIT",
-        0.1,
-        "The header has 8-bit characters although SMTPUTF8 was not asked for.",
-        Kind.FORM,
-        group=MESSAGE_FORM,
-    ),
-    Rule("BARE_LF", 0.1, "Lines ended in a bare LF, which SMTP forbids.", Kind.FORM, group=MESSAGE_FORM),
+_RULES = tuple(
+    Rule(name, score, about, kind, group=MESSAGE_FORM)
+    for name, score, about, kind in (
+        ("FROM_MISSING", 0.6, "The message has no From field.", Kind.IDENTITY),
+        ("FROM_SEVERAL", 0.4, "From stands there twice, or names several authors.", Kind.IDENTITY),
+        ("FROM_AMBIGUOUS", 0.5, "Two programs might read two authors in the From field, or none.", Kind.IDENTITY),
+        ("DATE_MISSING", 0.3, "The message has no Date field.", Kind.FORM),
+        ("DATE_INVALID", 0.2, "The Date field is no date.", Kind.FORM),
+        ("DATE_PAST", 0.2, "The Date field is of long ago.", Kind.FORM),
+        ("DATE_FUTURE", 0.3, "The Date field is ahead of the time.", Kind.FORM),
+        ("MESSAGE_ID_MISSING", 0.2, "The message has no Message-ID field.", Kind.FORM),
+        ("HEADER_REPEATED", 0.3, "A header field that may stand there once stands there more often.", Kind.FORM),
+        ("HEADER_MALFORMED", 0.2, "A line of the header is no header field.", Kind.FORM),
+        ("HEADER_MANY", 0.1, "There are more header fields than any path of delivery explains.", Kind.FORM),
+        ("HEADER_EIGHT_BIT", 0.1, "The header has 8-bit characters although SMTPUTF8 was not asked for.", Kind.FORM),
+        ("BARE_LF", 0.1, "Lines ended in a bare LF, which SMTP forbids.", Kind.FORM),
+    )
 )

@@ -75,11 +75,6 @@ class AtLeast:
 Condition = Pattern | Fact | Not | AtLeast
 
 
-def holds(condition: Condition, hits: AbstractSet[int], facts: Mapping[str, int]) -> bool:
-    """Whether it is true of a message: `hits` are the patterns that matched."""
-    return test_of(condition)(hits, facts)
-
-
 Test = Callable[[AbstractSet[int], Mapping[str, int]], bool]
 
 
