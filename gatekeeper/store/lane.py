@@ -97,7 +97,7 @@ class Lane(Generic[C]):
             going_on = None not in waiting
             now = time.monotonic()
             # Whoever has stopped waiting was told that it failed; doing it late would only delay the others.
-            jobs = [job for job in waiting if job is not None and job.until > now and not job.answer.cancelled()]
+            jobs = [job for job in waiting if job is not None and job.until > now and not job.answer.done()]
             if jobs:
                 self._deliver(jobs, self._serve(jobs))
                 self._after()

@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gatekeeper.store import lane
 from gatekeeper.store.base import StoreAway
 from gatekeeper.store.lane import Job, Lane
 
@@ -83,6 +85,23 @@ async def test_too_many_waiting_are_turned_away_at_once():
         await served.lane.ask(len)
     served.go.set()
     await asyncio.gather(first, *others)
+    await served.lane.close()
+
+
+async def test_whoever_was_told_that_it_failed_is_not_served_although_the_clock_says_that_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A timer of the loop may come a little early."""
+    served = Served()
+    served.hold()
+    first = asyncio.ensure_future(served.lane.ask(len))
+    await asyncio.to_thread(served.holding.wait)
+    monkeypatch.setattr(lane, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    with pytest.raises(StoreAway, match="no answer within"):
+        await served.lane.ask(lambda owned: owned.append("late"), within=0.001)
+    served.go.set()
+    await first
+    assert await served.lane.ask(list) == []
     await served.lane.close()
 
 
