@@ -441,7 +441,13 @@ async def _first(*awaitables: Awaitable[object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+RARELY: Final = (10_000, 20, 50)
+"""Objects, and turns, after which rings of them are looked for: a message makes some hundreds of objects that refer to
+none of themselves, and looking through them costs it some 5%."""
+
+
 def _ready(start: ProcessStart) -> None:
+    gc.set_threshold(*RARELY)
     gc.collect()
     gc.freeze()  # what is here by now stays; looking through it again and again would hold up every session
     log.event("started", role=start.role.value, slot=start.slot)

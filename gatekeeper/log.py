@@ -21,9 +21,11 @@ import struct
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from gatekeeper.model import setting
@@ -146,7 +148,14 @@ class Settings:
 def event(name: str, /, *, level: int = logging.INFO, **facts: Any) -> None:
     """One line: an event of `EVENTS` and its facts. None is left out; text is escaped; never raises."""
     if _logger.isEnabledFor(level):
-        _logger.log(level, name, extra={"facts": facts}, stacklevel=2)
+        _emit(name, level, facts, sys._getframe(1))
+
+
+def _emit(name: str, level: int, facts: dict[str, Any], caller: types.FrameType) -> None:
+    """As `Logger.log` does, which looks for its caller by itself, frame by frame."""
+    record = logging.LogRecord(_logger.name, level, caller.f_code.co_filename, caller.f_lineno, name, (), None)
+    record.facts = facts
+    _logger.handle(record)
 
 
 def traceback_once(name: str, exc: BaseException, /, *, level: int = logging.ERROR, **facts: Any) -> None:
@@ -189,7 +198,7 @@ class Folded:
         left_out, self._left_out, self._due = self._left_out, 0, now + self._every
         if _logger.isEnabledFor(level):
             facts["more"] = left_out or None
-            _logger.log(level, self._name, extra={"facts": facts}, stacklevel=2)
+            _emit(self._name, level, facts, sys._getframe(1))
 
 
 def setup(settings: Settings) -> None:
@@ -244,7 +253,7 @@ class Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         name, facts = _parts(record)
-        stamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        stamp = _stamp(record.created)
         trace = _traceback(record)
         if self._form == "json":
             entry: dict[str, Any] = {"time": stamp, "level": record.levelname.lower(), "event": name}
@@ -256,6 +265,17 @@ class Line(logging.Formatter):
         if self._dated:
             text = f"{stamp} {record.levelname.lower()} {text}"
         return "\n".join([text, *(f"  | {printable(part)}" for part in trace)])
+
+
+def _stamp(when: float) -> str:
+    """RFC 3339, in UTC, with thousandths."""
+    millis = int(when * 1000)
+    return f"{_second(millis // 1000)}.{millis % 1000:03}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class StandardError(logging.Handler):

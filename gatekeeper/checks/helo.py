@@ -41,7 +41,7 @@ _POOL_WORDS = frozenset(
 _PARTS = re.compile(r"[a-z]+")
 _NUMBERS = re.compile(r"[0-9]+")
 # What resolvers answer by themselves, or never (RFC 6761 §6.3); "localdomain" is what Linux systems came with.
-_LOCAL = ("localhost", "localdomain")
+_LOCAL = (".localhost", ".localdomain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _fault(helo: str, session: Session, tools: Tools) -> tuple[str, str] | None:
     domain = normal_domain(helo) if helo.isascii() else None
     if domain is None:
         return SYNTAX, f"HELO {helo} is no domain name"
-    if "." not in domain or domain.endswith(tuple(f".{name}" for name in _LOCAL)):
+    if "." not in domain or domain.endswith(_LOCAL):
         return NOT_FQDN, f"HELO {helo} is no fully qualified name"
     if (domain == tools.hostname.lower() or domain in tools.domains) and _from_outside(session):
         return IS_OURS, f"HELO {helo} is a name of ours, and came from {session.address}"
@@ -130,8 +130,11 @@ def _literal(text: str) -> IPAddress | None:
 
 
 def _bare(text: str) -> bool:
+    name = text.removesuffix(".")
+    if ":" not in name and not name[-1:].isdigit():
+        return False  # without trying, which costs most names more than all other questions
     try:
-        ip_address(text.removesuffix("."))
+        ip_address(name)
     except ValueError:
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 
 LENGTH = 120
 """Characters of a date that are read; a comment behind it may be cut off."""
@@ -44,5 +45,10 @@ def parse_date(text: str) -> float | None:
 
 def format_date(when: float) -> str:
     """The date-time of §3.3 in UTC."""
-    at = datetime.fromtimestamp(int(when), UTC)
+    return _in_words(int(when))
+
+
+@lru_cache(maxsize=16)  # all messages of a second have the same
+def _in_words(second: int) -> str:
+    at = datetime.fromtimestamp(second, UTC)
     return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
