@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-from gatekeeper import metrics
+from gatekeeper import metrics, nexthop
 from tests.servers.proxy import Proxy, proxy
 from tests.support.cut_wire import Cut, FarNextHop, Way
 from tests.support.next_hop import Delivered
@@ -226,6 +226,35 @@ async def cut_everywhere(how: How, way: Way, *, used: bool) -> None:
             await settled(p, hop)
             ledger = Ledger(accepted, promised, copies(p, name), in_doubt() - before)
             assert ledger.holds(), (octets, ledger)
+            lost += not promised
+            octets += 1
+    assert octets > 100
+    assert 0 < lost < octets
+
+
+HURRIED = nexthop.Settings(connect=0.05, greeting=0.05, command=0.05, progress=0.05, final=0.05)
+"""Waits that are over soon: a wire that stalls is found out by nothing else."""
+
+
+@pytest.mark.parametrize("way", ["from_us", "to_us"])
+@pytest.mark.parametrize("how", ["garble", "stall"])
+def test_a_next_hop_whose_wire_garbles_or_swallows_any_octet(how: Literal["garble", "stall"], way: Way) -> None:
+    """What it then has may be another sender's, or another text: counted are copies, whatever they look like."""
+    asyncio.run(spoil_everywhere(how, way))
+
+
+async def spoil_everywhere(how: Literal["garble", "stall"], way: Way) -> None:
+    hop = FarNextHop(capabilities={"PIPELINING": "", "XCLIENT": "NAME ADDR"})
+    octets = lost = 0
+    async with proxy(hop=hop, hop_settings=HURRIED) as p:
+        while hop.cut is None:
+            await settled(p, hop)
+            hop.arm(Cut(way, octets, how))
+            before, there = in_doubt(), len(hop.messages)
+            _, promised = await send(p, f"m{octets:04}")
+            await settled(p, hop)
+            found, counted = len(hop.messages) - there, in_doubt() - before
+            assert found == 1 if promised else found <= min(1, counted), (octets, promised, found, counted)
             lost += not promised
             octets += 1
     assert octets > 100

@@ -1,4 +1,4 @@
-"""A next hop behind a wire that can be cut after any octet, in either direction.
+"""A next hop behind a wire that can fail after any octet, in either direction: cut, silent from there, or garbled.
 
 hop = FarNextHop()
 hop.arm(Cut("to_us", 17, "reset"))     # counted from now on, and once
@@ -15,12 +15,15 @@ from typing import Literal
 from tests.support.next_hop import FakeNextHop
 
 Way = Literal["from_us", "to_us"]
-How = Literal["close", "reset", "half"]
+How = Literal["close", "reset", "half", "stall", "garble"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """After `octets` in that direction; "half" closes that direction alone, and the other one goes on."""
+    """After `octets` in that direction; "half" closes that direction alone, and the other one goes on.
+
+    "stall" swallows all that follows in that direction; "garble" changes the next octet alone, and all goes on.
+    """
 
     way: Way
     octets: int
@@ -96,19 +99,32 @@ class FarNextHop(FakeNextHop):
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 18):
                 cut = self.cut if self.cut is not None and self.cut.way == way else None
-                if cut is not None:
+                if cut is not None and cut.how == "garble":
+                    data = self._garbled(data, cut.octets - self.passed[way])
+                    cut = None
+                elif cut is not None:
                     data = data[: cut.octets - self.passed[way]]
                 writer.write(data)
                 await writer.drain()
                 self.passed[way] += len(data)
                 if cut is not None and self.passed[way] == cut.octets:
                     self.cut = None
-                    if cut.how != "half":
+                    if cut.how == "stall":
+                        while await reader.read(1 << 18):
+                            pass
+                    elif cut.how != "half":
                         for each in both:
                             _end(each, cut.how)
                         return
                     break
             writer.write_eof()
+
+    def _garbled(self, data: bytes, place: int) -> bytes:
+        """With the octet at that place, if it is among these, made one that no protocol has there."""
+        if place >= len(data):
+            return data
+        self.cut = None
+        return data[:place] + bytes([data[place] ^ 0x80]) + data[place + 1 :]
 
 
 def _end(writer: asyncio.StreamWriter, how: How) -> None:
