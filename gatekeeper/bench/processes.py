@@ -39,10 +39,14 @@ def roles(process: subprocess.Popen[bytes], log: Path, *, workers: int = 1) -> M
 
 
 @contextlib.contextmanager
-def sink() -> Iterator[tuple[int, int, str]]:
-    """A next hop that takes everything: its port, its pid, its name. Postfix' smtp-sink where there is one."""
+def sink(*, fair: bool = False) -> Iterator[tuple[int, int, str]]:
+    """A next hop that takes everything: its port, its pid, its name. Postfix' smtp-sink where there is one, unless it
+    is to be `fair`: smtp-sink answers nobody else while a large message comes in.
+    """
     port = free_port()
-    path = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/libexec/postfix")
+    path = (
+        None if fair else shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/libexec/postfix")
+    )
     if path:
         user = ("-u", "root") if os.geteuid() == 0 else ()
         command: tuple[str, ...] = (path, *user, f"127.0.0.1:{port}", "1000")
@@ -56,7 +60,15 @@ def sink() -> Iterator[tuple[int, int, str]]:
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command[0]} did not start")
             time.sleep(0.1)
-        yield port, process.pid, "smtp-sink" if path else "a sink of our own (no smtp-sink here: install postfix)"
+        yield (
+            port,
+            process.pid,
+            "smtp-sink"
+            if path
+            else "a sink of our own"
+            if fair
+            else "a sink of our own (no smtp-sink here: install postfix)",
+        )
 
 
 @contextlib.contextmanager
