@@ -1,8 +1,10 @@
-"""What shows only at length or at size, on one worker: `python -m bench.endurance [idle] [large] [reload] [steady]`.
+"""What shows only at length, at size or at a steady pace, on one worker: `python -m bench.endurance [ROW ...]`.
 
-idle: what 20,000 sessions that say nothing take. large: a message of 50 MB, and what others notice of it. reload:
-SIGHUP and SIGUSR2 in turn while mail comes at a steady pace. steady: memory over many messages, of clients known and
-new. Everything on loopback, and all stops by itself. `--messages`, `--size`, `--sessions` make it longer or shorter.
+idle: what 20,000 sessions that say nothing take. latency: what messages wait for that come half as fast as they can be
+taken, with their answers in the DNS cache, beside the same without gatekeeper. large: a message of 50 MB, and what
+others notice of it. reload: SIGHUP and SIGUSR2 in turn while mail comes at a steady pace. steady: memory over many
+messages, of clients known and new. Everything on loopback, and all stops by itself. `--messages`, `--size`,
+`--sessions` make it longer or shorter.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ import signal
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import processes
 from bench.__main__ import _runner
 from bench.processes import Gatekeeper
 from gatekeeper.bench import load, zone
-from gatekeeper.bench.letters import RECIPIENT, Letter, Writer, key_record, new_key
+from gatekeeper.bench.letters import RECIPIENT, Letter, Talk, Writer, key_record, new_key
 
-ROWS = ("idle", "large", "reload", "steady")
+ROWS = ("idle", "latency", "large", "reload", "steady")
 PACE = 200.0
 """Messages a second while it is reloaded."""
 AT_ONCE = 40
@@ -79,6 +82,39 @@ async def _idle(there: Gatekeeper, _writer: Writer, given: argparse.Namespace) -
     async with load.idle(min(given.sessions, most - 200), port=there.port) as count:
         after = processes.rss(there.worker)
     print(f"idle: {count} sessions, {(after - before) / count / 1000:.1f} kB of the worker each")
+
+
+async def _latency(there: Gatekeeper, writer: Writer, _given: argparse.Namespace) -> None:
+    known = [writer.letter(n) for n in range(200)]
+    talk = load.smtp(there.port, named=True)
+    for _ in range(2):  # the first time answers are asked for
+        most = (await load.send(known * 5, talk=talk, sessions=10, seconds=30)).rate
+    with processes.sink(fair=True) as (port, _, _):
+        bare = await _paced(known * 10, load.smtp(port, named=False), pace=most / 2)
+    ours = await _paced(known * 10, talk, pace=most / 2)
+    added = (1000 * (ours.latency(share) - bare.latency(share)) for share in (0.5, 0.99))
+    print("latency: {:.0f} a second of {:.0f}; added p50 {:.1f} ms, p99 {:.1f} ms".format(most / 2, most, *added))
+
+
+async def _paced(letters: Sequence[Letter], talk: Talk, *, pace: float) -> load.Outcome:
+    """Each letter at its own moment, at most ten at once; its latency is from that moment, waiting for a place too."""
+    outcome = load.Outcome()
+    places = asyncio.Semaphore(10)
+    began = time.perf_counter()
+
+    async def one(letter: Letter, due: float) -> None:
+        async with places, asyncio.timeout(load.SESSION_SECONDS):
+            why = await talk(letter)
+        if why:
+            outcome.failures[why] += 1
+        outcome.latencies.append(time.perf_counter() - due)
+
+    async with asyncio.TaskGroup() as group:
+        for number, letter in enumerate(letters):
+            due = began + number / pace
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            group.create_task(one(letter, due))
+    return outcome
 
 
 async def _large(there: Gatekeeper, writer: Writer, given: argparse.Namespace) -> None:
@@ -197,7 +233,7 @@ async def _steady(there: Gatekeeper, writer: Writer, given: argparse.Namespace) 
     )
 
 
-MEASURES = {"idle": _idle, "large": _large, "reload": _reload, "steady": _steady}
+MEASURES = {"idle": _idle, "latency": _latency, "large": _large, "reload": _reload, "steady": _steady}
 
 if __name__ == "__main__":
     main()
