@@ -287,23 +287,25 @@ class Connection(asyncio.Protocol):
         return self.client in (None, client) or self.capabilities.takes_client
 
     async def introduce(self, client: Client, *, xclient_required: bool = False) -> Reply | None:
-        """Hand the client's facts on, if they are not in force already. Returns a refusal, or None.
-
-        XCLIENT ends its group, and EHLO follows in the client's name. XFORWARD goes before every MAIL, since the end
-        of a transaction forgets it; it only serves the MTA's log, so that a refusal of it stops no mail.
+        """Hand the client's facts on by XCLIENT, if that is the way and they are not in force already; a refusal, or
+        None. It ends its group, and EHLO follows in the client's name.
         """
-        if self.client == client:
-            return None
         way = self._settings.hand_on
-        if way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.takes_client)):
-            return await self._xclient(client)
-        if way not in ("none", "proxy") and self.capabilities.offers("XFORWARD"):
-            offered = self.capabilities.keywords["XFORWARD"].upper().split()
-            if commands := encode_xforward(client, offered):
-                for reply in await self.exchange(commands):
-                    if reply.code == 421:
-                        return reply
-        return None
+        if self.client == client or not (
+            way == "xclient" or (way == "auto" and (xclient_required or self.capabilities.takes_client))
+        ):
+            return None
+        return await self._xclient(client)
+
+    def forwarding(self, client: Client) -> list[bytes]:
+        """The XFORWARDs that go before every MAIL where XCLIENT was not the way, since the end of a transaction
+        forgets them; they may stand in its group, as Postfix sends them. Only the MTA's log is served by them: a
+        refusal stops no mail.
+        """
+        if self.client == client or self._settings.hand_on in ("none", "proxy"):
+            return []
+        offered = self.capabilities.keywords.get("XFORWARD")
+        return [] if offered is None else encode_xforward(client, offered.upper().split())
 
     async def _xclient(self, client: Client) -> Reply | None:
         offered = self.capabilities.keywords.get("XCLIENT", "").upper().split()

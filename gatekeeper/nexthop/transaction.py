@@ -128,24 +128,26 @@ class LateTransaction:
             self._refusal = _lacks(self._mail, connection.capabilities)
         if self._refusal is not None:
             return []
-        asked = connection.received
+        forward = connection.forwarding(self._client)
+        asked = connection.received + len(forward)
         try:
-            return await self._name(connection, recipients, begin=True)
+            return await self._name(connection, recipients, before=[*forward, self._line])
         finally:
             self._mail_answered = connection.received > asked
 
-    async def _name(self, connection: Connection, recipients: Sequence[Command], *, begin: bool = False) -> list[Reply]:
-        """The answers to these RCPTs, with MAIL before them to `begin`."""
+    async def _name(
+        self, connection: Connection, recipients: Sequence[Command], *, before: Sequence[bytes] = ()
+    ) -> list[Reply]:
+        """The answers to these RCPTs, with `before` in the same group to begin: XFORWARD, if any, and MAIL."""
         lacking = [_lacks(command, connection.capabilities) for command in recipients]
         lines = [_line(b"RCPT TO", command) for command, lack in zip(recipients, lacking, strict=True) if lack is None]
-        if begin:
-            lines.insert(0, self._line)
-        answers = iter(await connection.exchange(lines))
-        if begin:
-            mail = _answer(next(answers))
+        replies = await connection.exchange([*before, *lines])
+        if before:
+            mail = _answer(replies[len(before) - 1])  # whatever was said to XFORWARD; a 421 to it is MAIL's answer too
             if mail.code // 100 != 2:
                 self._refusal = mail
                 return []
+        answers = iter(replies[len(before) :])
         return [lack or _answer(next(answers)) for lack in lacking]
 
     # -- DATA ---------------------------------------------------------------------------------------------------

@@ -587,18 +587,46 @@ async def test_the_replay_hands_the_client_on_again():
     assert fake.messages[0].xclient["ADDR"] == "198.51.100.7"
 
 
-async def test_xforward_stands_alone_before_every_mail():
+async def test_xforward_goes_before_every_mail_and_in_its_group():
     async with FakeNextHop() as fake, client_of(fake) as hop:
         fake.capabilities |= XFORWARD
         await deliver(hop)
         await deliver(hop)
         assert fake.connections == 1
-    assert fake.reads[1] == (
+    group = fake.reads[1].splitlines()
+    assert group[0] == (
         b"XFORWARD NAME=mail.example.net ADDR=198.51.100.7 PORT=40000 PROTO=ESMTP HELO=helo.example.net "
-        b"IDENT=[UNAVAILABLE] SOURCE=REMOTE\r\n"
+        b"IDENT=[UNAVAILABLE] SOURCE=REMOTE"
     )
+    assert [line.split(b":")[0] for line in group[1:]] == [b"MAIL FROM", b"RCPT TO"]
     assert fake.verbs.count("XFORWARD") == 2
     assert fake.messages[1].xforward["ADDR"] == "198.51.100.7"
+
+
+async def test_without_pipelining_xforward_is_answered_before_mail_is_said():
+    async with FakeNextHop() as fake, client_of(fake) as hop:
+        fake.capabilities |= XFORWARD
+        del fake.capabilities["PIPELINING"]
+        await deliver(hop)
+    assert [read.split()[0] for read in fake.reads[1:4]] == [b"XFORWARD", b"MAIL", b"RCPT"]
+
+
+async def test_a_421_to_xforward_is_the_answer_to_the_mail():
+    async with FakeNextHop(replies={"XFORWARD": "421 4.3.2 Going down"}) as fake, client_of(fake) as hop:
+        fake.capabilities |= XFORWARD
+        [reply] = await hop.transaction(CLIENT, MAIL).recipients([ONE])
+    assert reply == Reply.of(421, "4.3.2 Going down")
+    assert not fake.messages
+
+
+async def test_a_connection_lost_between_the_answers_to_xforward_and_mail_is_replaced():
+    """MAIL was not answered: whatever was meant by it is safe to say again."""
+    async with FakeNextHop() as fake, client_of(fake) as hop:
+        fake.capabilities |= XFORWARD
+        await deliver(hop)
+        fake.die("MAIL")
+        assert await deliver(hop) == QUEUED
+    assert fake.connections == 2
 
 
 async def test_a_refused_xforward_stops_no_mail():
