@@ -443,7 +443,7 @@ async def _first(*awaitables: Awaitable[object]) -> None:
 
 RARELY: Final = (10_000, 20, 50)
 """Objects, and turns, after which rings of them are looked for: a message makes some hundreds of objects that refer to
-none of themselves, and looking through them costs it some 5%."""
+none of themselves, and looking through them costs it 2 to 5%."""
 
 
 def _ready(start: ProcessStart) -> None:

