@@ -58,6 +58,8 @@ class AddressList:
 
 LIMIT = 65_536
 """Octets of one field that are read; a longer one is `TOO_LONG` and has no mailboxes."""
+MOST = 1000
+"""Entries of one field that are read, empty ones too; one with more is `TOO_LONG`, and the rest of it is left out."""
 
 _COMMON = re.compile(
     r'(?:"([^"\\<>\x00-\x1f\x7f]*+)"|([^"\\<>@,;:()\[\]\x00-\x1f\x7f]*+))\s*+<([^<>@"\s]++@[^<>@"\s]++)>'
@@ -103,7 +105,14 @@ def parse_address_list(value: bytes | str, limit: int = LIMIT) -> AddressList:
             return AddressList((Mailbox(name, address),), doubt)
         except AddressError:
             pass  # the long way says what is wrong
-    mailboxes = [mailbox for entry in _entries(text, doubts) if (mailbox := _mailbox(entry, doubts)) is not None]
+    mailboxes: list[Mailbox] = []
+    for number, entry in enumerate(_entries(text, doubts)):
+        if number == MOST:
+            doubts[Ambiguity.TOO_LONG] = None
+            break
+        mailbox = _mailbox(entry, doubts)
+        if mailbox is not None:
+            mailboxes.append(mailbox)
     return AddressList(tuple(mailboxes), tuple(doubts))
 
 

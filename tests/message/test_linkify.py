@@ -42,7 +42,8 @@ def test_anything_is_read(text):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "piece", ["://", "http://a.com/x ", "a.", ".", "a@b.co ", "a", "www.", "http://", "http://a/)", "1.a"]
+    "piece",
+    ["://", "http://a.com/x ", "a.", ".", "a@b.co ", "a", "www.", "http://", "http://a/)", "1.a", "f.exame@", "a@"],
 )
 def test_cost_grows_with_the_size_alone(piece):
     small, large = costs_of(lambda n: links_in(piece * n), 20_000, 80_000)

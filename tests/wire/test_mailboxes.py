@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatekeeper.wire.mailboxes import LIMIT, AddressList, Ambiguity, Mailbox, parse_address_list
+from gatekeeper.wire.mailboxes import LIMIT, MOST, AddressList, Ambiguity, Mailbox, parse_address_list
 from tests.support.cost import cost_of
 
 
@@ -114,6 +114,13 @@ def test_bytes_that_are_not_utf8_are_told():
 def test_a_list_beyond_the_limit_is_not_read():
     assert parse_address_list("a@b.c," * LIMIT) == AddressList((), (Ambiguity.TOO_LONG,))
     assert parse_address_list("a@example.com", limit=5) == AddressList((), (Ambiguity.TOO_LONG,))
+
+
+def test_of_a_long_list_the_first_thousand_are_read():
+    whole = parse_address_list(",".join(["a@b.example"] * MOST))
+    assert (len(whole.mailboxes), whole.ambiguities) == (MOST, ())
+    cut = parse_address_list(",".join([""] * 100 + ["a@b.example"] * MOST))
+    assert (len(cut.mailboxes), cut.ambiguities) == (MOST - 100, (Ambiguity.TOO_LONG,))
 
 
 ALPHABET = 'ab@.,:;<>()[]"\\ \t\r\n=?qü\0\ud800-'
