@@ -56,7 +56,9 @@ _SIMPLE = re.compile(
 _VALUE = re.compile(r"\s*+([^;\s(]*+)")
 _BETWEEN = re.compile(r"[\s;]*+")
 _PARAMETER = re.compile(r'([^\s=;"()]{1,80}+)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)("?)|([^;]*+))', re.DOTALL)
-_COMMENT = re.compile(r"\((?:[^()\\]|\\.)*+\)", re.DOTALL)
+_COMMENT = re.compile(
+    r"\((?:[^()\\]|\\.)*+(\)?)", re.DOTALL
+)  # without its end too: else each bracket looks for it again
 _PIECE = re.compile(r"([^*]+)(?:\*([0-9]{1,3}))?(\*)?")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _BARE = re.compile(r"[^\s\"]++")
@@ -75,7 +77,7 @@ def parse_parameterised(text: str) -> Parameterised:
         text = text[:OCTETS]
         oddities[Oddity.TOO_MANY] = None
     if "(" in text and '"' not in text:  # inside quotes a bracket is a bracket
-        bare_text = _COMMENT.sub(" ", text)
+        bare_text = _COMMENT.sub(lambda comment: " " if comment[1] else comment[0], text)
         if bare_text != text:
             oddities[Oddity.COMMENT] = None
             text = bare_text

@@ -58,7 +58,7 @@ def test_anything_is_read(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", [";a=", ';a="', "(", "a", ' "', ";a*0=x", "\\", " ;"])
+@pytest.mark.parametrize("piece", [";a=", ';a="', "(", "a", ' "', ";a*0=x", "\\", " ;", "(on,\\"])
 def test_cost_grows_with_the_length_alone(piece):
     small, large = costs_of(lambda n: parse_parameterised(f"a/b{piece * n}"), 2000, 8000)
     assert large < 8 * small + 0.02
