@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gatekeeper.checks.fuzzy import Fuzzy
 from gatekeeper.store.base import (
     Block,
     Charge,
@@ -29,6 +31,7 @@ from gatekeeper.store.opening import Settings, open_redis
 from gatekeeper.store.redis import LOOK_EVERY, RedisStore
 from gatekeeper.store.redis_place import Place
 from gatekeeper.store.sqlite import SqliteStore
+from tests.checks.test_fuzzy import World, mail_of, rules, trapped
 from tests.peers.conftest import need
 from tests.peers.redis_servers import RedisCluster, RedisServer, RedisWatched
 from tests.store.test_contract import (  # noqa: F401  # the contract: collected here for this backend
@@ -100,6 +103,18 @@ async def test_a_block_made_or_lifted_elsewhere_counts_at_the_next_look(store: R
     clock[0] += LOOK_EVERY
     assert await other.blocked(["ip:192.0.2.7"], now=NOW) is None
     await other.close()
+
+
+async def test_a_near_copy_of_what_came_to_a_trap_at_one_machine_is_found_at_another(store: RedisStore):
+    trapping, meeting = World(), World()
+    trapping.tools = replace(trapping.tools, store=store)
+    meeting.tools = replace(meeting.tools, store=RedisStore(store._client.place))
+    check, other = Fuzzy(traps=("@trap.example.org",)), Fuzzy(traps=("@trap.example.org",))
+    for n in range(5):
+        await trapped(check, trapping, mail_of(1, "x@trap.example.org", client=f"192.0.{n}.1"))
+    assert await rules(other, meeting, mail_of(1)) == ["FUZZY_OFTEN"]
+    assert await rules(other, meeting, mail_of(2)) == []
+    await meeting.tools.store.close()
 
 
 async def test_an_emptied_redis_is_noticed(store: RedisStore, alone: RedisServer, request: pytest.FixtureRequest):
