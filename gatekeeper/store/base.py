@@ -335,6 +335,14 @@ class Store(Protocol):
         """One each, in order; `History()` for the unknown."""
         ...
 
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        """In one question: the `history` of each client, and how full each bucket was when it was last charged,
+        0.0 where it has run empty since.
+        """
+        ...
+
     async def block(self, block: Block) -> None:
         """Begin a block, or extend it; an existing later end stays."""
         ...

@@ -134,6 +134,11 @@ class Fallback:
     async def history(self, keys: Sequence[str]) -> list[History]:
         return await self._ask("history", lambda store: store.history(keys))
 
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        return await self._ask("past", lambda store: store.past(clients, buckets, now=now))
+
     async def block(self, block: Block) -> None:
         """In memory always, so that a block holds when the store goes."""
         await self._memory.block(block)

@@ -208,6 +208,12 @@ class MemoryStore:
     async def history(self, keys: Sequence[str]) -> list[History]:
         return [self._histories.get(key, History()) for key in keys]
 
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        found = [self._buckets.get(key, Bucket()) for key in buckets]
+        return await self.history(clients), [0.0 if bucket.drained(now) else bucket.level for bucket in found]
+
     async def block(self, block: Block) -> None:
         known = self._blocks.get(block.key)
         self._blocks[block.key] = block if known is None else known.extended(block)

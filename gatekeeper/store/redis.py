@@ -7,6 +7,7 @@ end in Redis too, so that it goes even when nobody calls `expire`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +164,14 @@ class RedisStore:
         names = [f"{_HISTORIES}h:{_text(key)}" for key in keys]
         found = await self._client.script(_READ_HISTORIES, names)
         return [_history(one) if one[0] is not None else History() for one in found]
+
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        looks = [Charge(key, 0.0, 0.0) for key in buckets]
+        asked = self.history(clients), self.spend(looks, now=now)  # which may live on two nodes
+        histories, levels = await asyncio.gather(*asked)
+        return histories, levels
 
     async def block(self, block: Block) -> None:
         arguments = [_text(block.key), repr(block.since), repr(block.until), _text(block.reason), _text(block.record)]

@@ -52,6 +52,7 @@ ON CONFLICT (key) DO UPDATE SET
   level = max(0.0, max(0.0, level - ?3 * max(0.0, ?4 - at)) + ?2), at = max(at, ?4), per_second = ?3
 RETURNING level"""
 _LOOK = "SELECT max(0.0, level - ?2 * max(0.0, ?3 - at)) FROM bucket WHERE key = ?1"
+_LEFT = "SELECT level FROM bucket WHERE key = ?1 AND NOT (per_second > 0 AND level <= per_second * (?2 - at))"
 _DRAINED = """
 DELETE FROM bucket WHERE key IN (
   SELECT key FROM bucket WHERE (per_second > 0 AND level <= per_second * (?1 - at))
@@ -168,9 +169,14 @@ class SqliteStore:
         return await self._writer.ask(run)
 
     async def history(self, keys: Sequence[str]) -> list[History]:
-        def run(connection: sqlite3.Connection) -> list[History]:
-            rows = [connection.execute(_HISTORY, (_text(key),)).fetchone() for key in keys]
-            return [History(*row) if row else History() for row in rows]
+        return await self._reader.ask(lambda connection: _histories(connection, keys))
+
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        def run(connection: sqlite3.Connection) -> tuple[list[History], list[float]]:
+            levels = [connection.execute(_LEFT, (_text(key), now)).fetchone() for key in buckets]
+            return _histories(connection, clients), [found[0] if found else 0.0 for found in levels]
 
         return await self._reader.ask(run)
 
@@ -286,6 +292,11 @@ class SqliteStore:
         for block in news:
             self._blocks[block.key] = block
         self._change = change
+
+
+def _histories(connection: sqlite3.Connection, keys: Sequence[str]) -> list[History]:
+    rows = [connection.execute(_HISTORY, (_text(key),)).fetchone() for key in keys]
+    return [History(*row) if row else History() for row in rows]
 
 
 def _put(connection: sqlite3.Connection, records: Sequence[StoredRecord]) -> None:

@@ -308,6 +308,17 @@ class TestHistories:
         assert await store.history(["a", "b", "a"]) == [History(), History(1, 0, NOW, NOW), History()]
         assert await store.history([]) == []
 
+    async def test_are_told_with_what_the_clients_have_spent(self, store: Store):
+        await store.remember("b", accepted=1, refused=0, now=NOW)
+        await store.spend([Charge("x", 5, 0.5), Charge("y", 5, 0)], now=NOW)
+        assert await store.past(["a", "b"], ["x", "y", "z"], now=NOW + 8) == (
+            [History(), History(1, 0, NOW, NOW)],
+            [5.0, 5.0, 0.0],
+        )
+        assert (await store.past([], ["x", "y"], now=NOW + 10))[1] == [0.0, 5.0]
+        assert await store.past([], [], now=NOW) == ([], [])
+        assert await store.spend([Charge("x", 0, 0.25)], now=NOW + 4) == [4.0]  # to look changes nothing
+
     async def test_of_who_did_not_come_back_are_forgotten(self, store: Store):
         await store.remember("old", accepted=1, refused=0, now=NOW)
         await store.remember("new", accepted=1, refused=0, now=NOW + 5)

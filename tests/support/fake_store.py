@@ -93,6 +93,12 @@ class FakeStore(MemoryStore):
         self._ask("history")
         return await super().history(keys)
 
+    async def past(
+        self, clients: Sequence[str], buckets: Sequence[str], *, now: float
+    ) -> tuple[list[History], list[float]]:
+        self._ask("past")
+        return await super().past(clients, buckets, now=now)
+
     async def block(self, block: Block) -> None:
         self._ask("block")
         await super().block(block)

@@ -69,7 +69,7 @@ class Accounts:
         settings, now = self.settings, tools.clock()
         helo = helo_key(session.helo)
         keys = (client_key(address), network_key(address), *([helo] if helo else []))
-        histories = await tools.store.history(keys)
+        histories, levels = await tools.store.past(keys, [_account(key) for key in keys], now=now)
         client = Client(
             keys=keys,
             accepted=tuple([history.accepted for history in histories]),
@@ -77,7 +77,10 @@ class Accounts:
             good=self._good(histories[0], now),
             before=session.counters.messages,
         )
-        standing = await self.charge(session, client, tools)
+        if not any(levels):  # as with nearly everybody: how fast it would come back does not matter then
+            session.memo[STANDING] = standing = Standing((0.0,) * len(keys), (0,) * len(keys))
+        else:
+            standing = await self.charge(session, client, tools)
         if any(standing.spent) and not client.good:  # who has spent nothing lately has not tried what many try either
             sets = (dictionary_set(keys[0]), *([_networks_of(helo)] if helo else []))
             looks = [Sighting(key, "", settings.window) for key in sets]
@@ -110,7 +113,7 @@ class Accounts:
         # A large budget comes back in the same time as a small one; otherwise room would be earned once and used up.
         rates = [budget / self.settings.refill for budget in self._budgets(session, client)]
         charges = [
-            Charge(f"stacking:{key}", cost + points, rate)
+            Charge(_account(key), cost + points, rate)
             for key, cost, rate in zip(client.keys, costs, rates, strict=True)
         ]
         standing = Standing(tuple(await tools.store.spend(charges, now=now)), counts)
@@ -182,13 +185,18 @@ class Accounts:
         Every mail server tries again what was put off. Were the account left as it is, those attempts would lead from
         the end of one block into the next for as long as anything waits in its queue.
         """
-        back = Charge(f"stacking:{probing.whom}", probing.budget - probing.spent, probing.budget / self.settings.refill)
+        back = Charge(_account(probing.whom), probing.budget - probing.spent, probing.budget / self.settings.refill)
         await tools.store.spend([back], now=tools.clock())
 
     async def blame(self, client: Client, names: int, tools: Tools) -> None:
         """So many names were tried in vain under its HELO name; what was sent under it the gate remembers."""
         if names and len(client.keys) > 2 and not client.good:
             await tools.store.remember(client.keys[2], accepted=0, refused=names, now=tools.clock())
+
+
+def _account(key: str) -> str:
+    """The bucket of that client, network or name."""
+    return f"stacking:{key}"
 
 
 def keep(session: Session, client: Client) -> None:

@@ -269,7 +269,7 @@ async def test_where_the_address_cannot_be_known_nothing_is_found(tools):
 
 async def test_a_store_that_is_away_is_missing_evidence_not_a_finding(tools):
     class Away(MemoryStore):
-        async def spend(self, charges, *, now):
+        async def past(self, clients, buckets, *, now):
             raise StoreAway("gone")
 
     away = Tools(tools.resolver, Away(), tools.clock, tools.hostname, tools.domains)
