@@ -11,10 +11,11 @@ from enum import IntEnum, StrEnum
 from urllib.parse import unquote
 
 from gatekeeper.message.domains import own_label
-from gatekeeper.message.html import HtmlLink, Page, Use
+from gatekeeper.message.html import HtmlLink, Page
 from gatekeeper.message.linkify import DOTS, InText, links_in
 from gatekeeper.message.lookalike import disguised, imitated_brand
 from gatekeeper.message.shorteners import SHORTENERS
+from gatekeeper.message.tags import Use
 from gatekeeper.message.urls import Url, parse_bare, parse_url
 from gatekeeper.wire.headers import Header, decode_words
 
