@@ -120,7 +120,7 @@ class Gatherer:
 
     def text(self, text: str, place: Place = Place.TEXT, *, but: Collection[str] = ()) -> None:
         """Plain text. `place` may be SUBJECT or HIDDEN. `but`: what stands in it and is no link of its own."""
-        if not text:
+        if "." not in text and "://" not in text:
             return
         found = self._in(text)
         self._left_out += found.left_out
@@ -191,13 +191,14 @@ class Gatherer:
     def _url(self, url: Url | None, place: Place, *, text: str = "", source: str = "", nested: bool = False) -> None:
         if url is None or (not url.domain and url.address is None):
             return
-        if len(self._found) >= 4 * MOST and url.key not in self._found:
+        key = url.key
+        before = self._found.get(key)
+        if before is None and len(self._found) >= 4 * MOST:
             self._left_out += 1
             return
         link = _judged(url, place, text, source)
-        before = self._found.get(url.key)
         if before is None or link.telling < before.telling:
-            self._found[url.key] = link
+            self._found[key] = link
         if not nested and len(url.rest) > 8:
             inner = _nested(url.rest)
             if inner is not None:
