@@ -403,18 +403,18 @@ class _Scanner:
         if target is None:
             return
         self._anchor = None
-        pieces = self._seen[self._anchor_from :]
-        seen = (pieces[0] if len(pieces) == 1 else "".join(pieces))[:ANCHOR_TEXT]
-        hidden = self._hidden > 0
-        if seen.isalnum() and self._room.links > 0 and len(target) < TARGET:  # one word, as often
-            self._room.links -= 1
-            self._links.append(_new(HtmlLink, (target, Use.ANCHOR, seen, hidden)))
+        pieces, hidden, room = self._seen, self._hidden > 0, self._room
+        alone = len(pieces) == self._anchor_from + 1
+        seen = (pieces[-1] if alone else "".join(pieces[self._anchor_from :]))[:ANCHOR_TEXT]
+        if seen.isalnum() and target and room.links > 0:  # one word, as often
+            room.links -= 1
+            self._links.append(_new(HtmlLink, (target[:TARGET], _ANCHOR, seen, hidden)))
             return
-        seen = self._room.undo(seen)
+        seen = room.undo(seen)
         if not seen.strip() and len(self._unseen) > self._anchor_unseen:
-            seen = self._room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
+            seen = room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
             hidden = True
-        self._link(target, Use.ANCHOR, _in_one_line(seen), hidden=hidden)
+        self._link(target, _ANCHOR, _in_one_line(seen), hidden=hidden)
 
     def _raw(self, tag: Tag, position: int) -> int:
         """What stands in a script, a sheet, a title: no tags. Where it ends."""
@@ -480,6 +480,7 @@ TARGET = 4000
 ANCHOR_TEXT = 500
 _UNQUOTED = re.compile(r"[^\s>]*+")
 _NONE: dict[str, str] = {}
+_ANCHOR = Use.ANCHOR
 _END_OF = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>?|</{name}\Z", re.IGNORECASE) for name in tags.RAW_NAMES}
 _new = tuple.__new__  # what a named tuple's own call comes to, in half the time
 

@@ -139,8 +139,9 @@ class Gatherer:
         """HTML: its links, and those that stand in its text without being any."""
         if page.left_out:
             self._left_out += 1
-        base = next((parse_url(link.target) for link in page.links if link.use is Use.BASE), None)
-        for link in dict.fromkeys(page.links):  # letters and newsletters say many of theirs twice
+        links = dict.fromkeys(page.links)  # letters and newsletters say many of theirs twice
+        base = next((parse_url(link.target) for link in links if link.use is Use.BASE), None)
+        for link in links:
             self._html(link, base)
         # What a link's text names is what it shows, not where anything leads.
         shown = [self._in(link.text) for link in page.links if "." in link.text]

@@ -63,6 +63,7 @@ def test_what_people_see_is_kept_apart_from_what_they_do_not(page, seen, hidden)
         ('<a href="x" href="y">1</a>', [("x", Use.ANCHOR, "1")]),
         ("<a\nhref\n=\nx\n>1</a>", [("x", Use.ANCHOR, "1")]),
         ("<a/href=x>1</a>", [("x", Use.ANCHOR, "1")]),
+        ("<a href=' '>1</a><a href>2</a><a href='&#32;'>3</a>", []),
         ('<a title="a>b" href="x">1</a>', [("x", Use.ANCHOR, "1")]),
         ('<a href="x>1</a>', [("x", Use.ANCHOR, "1")]),  # a quote that is never closed
         ("<a href=x", [("x", Use.ANCHOR, "")]),
@@ -130,7 +131,7 @@ WRITTEN_WELL = st.sampled_from(
     ["<p>", "</p>", "<P Class='x y'>", "<br>", "<BR />", "<div hidden>", "</div\n>", "<b>", "</b>", "<table>",
      "<td bgcolor=black>", "<td background='z.png'>", "</td>", "</table>", "<font color=white>", "</font>",
      "<font color='red' size=0>", "<a href='http://x.test/?a&amp;b'>", "<a href=y>", "<A HREF=y style='color:#fff'>",
-     "<a name=n>", "</a>", "<img src=i alt=t>", "<form action=f>", "<i id=q>", "<script>'<p>'</script>",
+     "<a name=n>", "<a href=' '>", "</a>", "<img src=i alt=t>", "<form action=f>", "<i id=q>", "<script>'<p>'</script>",
      "<style>.x{display:none} #q{font-size:0}</style>", "<style>b{background:red}</style>", "<title>t</title>",
      "<textarea><p>", "</textarea>", "<script>", "<meta http-equiv=refresh content='0;url=http://z.test/'>",
      "<base href=http://b.test>"]
