@@ -9,6 +9,9 @@ from publicsuffixlist import PublicSuffixList
 SUFFIXES = PublicSuffixList()
 """The registries' suffixes, and those under which companies give out names to strangers."""
 
+LONGEST_NAME = 253
+"""Characters of a name, at most (RFC 1035 §2.3.4)."""
+
 
 @lru_cache(maxsize=16_384)
 def registered_domain(host: str) -> str:
@@ -16,7 +19,7 @@ def registered_domain(host: str) -> str:
 
     "" for a name that is a suffix itself, that has one label, or whose last label is no suffix of the world's.
     """
-    if "." not in host or len(host) > 253 or SUFFIXES.publicsuffix(host, accept_unknown=False) is None:
+    if "." not in host or len(host) > LONGEST_NAME or SUFFIXES.publicsuffix(host, accept_unknown=False) is None:
         return ""
     return SUFFIXES.privatesuffix(host) or ""
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import lru_cache
+from operator import length_hint
 from typing import NamedTuple
 
+from gatekeeper.message import tags
 from gatekeeper.message.entities import undo_entities
-from gatekeeper.message.style import WHITE, Look, Sheet, alike, colour_of, look_of
+from gatekeeper.message.style import WHITE, Sheet, alike
+from gatekeeper.message.tags import ATTRIBUTES, TAGS_KNOWN, Tag, Use, begin_tag
 
 CHARACTERS = 2_000_000
 TAGS = 20_000
-ATTRIBUTES = 200
-"""Of one tag; those after them are not read."""
 LINKS = 2000
 LOOSE_TAG = 4
 """What a tag that is not written as it should be counts for, since it costs more."""
@@ -27,21 +26,10 @@ LOOSE = 5_000
 """Attributes of tags that are not written as they should be."""
 REFERENCES = 30_000
 """Character references that are undone."""
+WINDOW = 65_536
+"""Characters, about, that are cut into pieces at once."""
 DEPTH = 2000
 """How deep elements are followed; what is deeper has the looks of what it stands in."""
-
-
-class Use(StrEnum):
-    """What a link is for."""
-
-    ANCHOR = "anchor"  # somebody may click on it
-    IMAGE = "image"  # fetched to be shown
-    FORM = "form"  # where what is typed goes
-    RESOURCE = "resource"  # a sheet, a frame, a script, an object
-    BASE = "base"  # what others are relative to
-    REFRESH = "refresh"  # where the page goes by itself
-
-    __hash__ = str.__hash__  # the enumeration's own is written in Python, and every link of a page is looked up
 
 
 class HtmlLink(NamedTuple):
@@ -101,54 +89,16 @@ class Room:
         return undo_entities(text[: end - 1]) + text[end - 1 :] if end else text
 
 
-_TOKEN = re.compile(
-    r"([^<]*+)(?:<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)(?:>|"
-    r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?>)|<|\Z)"
-)
-"""Text, and the well-formed tag behind it, or a "<" that begins none, or the end."""
 _START = re.compile(r"<(?=[a-zA-Z/!?])")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
-_ATTRIBUTE = re.compile(r"([^\s=>/\"'<]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
 _BETWEEN = re.compile(r"[\s/]*+")
 _LOOSE = re.compile(r"(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|=)")
 _COMMENT_END = re.compile(r"--!?>")
 _CONDITION = re.compile(r"<!--\s{0,20}\[if\s", re.IGNORECASE)
 _CONDITION_OPENS = re.compile(r"<!(?:--)?\s{0,20}\[if[^\]>]{0,200}\]\s{0,20}(?:--)?>(?:\s{0,20}<!-->)?", re.IGNORECASE)
 _CONDITION_ENDS = re.compile(r"<!(?:--)?\s{0,20}(?:<!)?\[endif\](?:--)?>", re.IGNORECASE)
-_STYLED = re.compile(r"style|class|hidden|color|\bid\b|background|size|width|height", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0\u200b\u200c\u200d\u2060\ufeff\xad\u034f]++")
 _URL_IN_REFRESH = re.compile(r"url\s{0,10}=\s{0,10}[\"']?([^\"'\s>]{1,2000})", re.IGNORECASE)
-_BLOCKS = frozenset(
-    (  # noqa: SIM905  # a table reads better so
-        "p div br tr td th li ul ol table h1 h2 h3 h4 h5 h6 hr blockquote center section article header footer option"
-    ).split()
-)
-_RAW = frozenset("script style textarea xmp noembed noframes title".split())  # noqa: SIM905  # a table reads better so
-_VOID = frozenset("br img hr input meta link area base col embed source track wbr param".split())  # noqa: SIM905  # a table reads better so
-_LINKS_BY = {
-    "img": (("src", Use.IMAGE),),
-    "area": (("href", Use.ANCHOR),),
-    "link": (("href", Use.RESOURCE),),
-    "base": (("href", Use.BASE),),
-    "form": (("action", Use.FORM),),
-    "iframe": (("src", Use.RESOURCE),),
-    "frame": (("src", Use.RESOURCE),),
-    "script": (("src", Use.RESOURCE),),
-    "embed": (("src", Use.RESOURCE),),
-    "object": (("data", Use.RESOURCE),),
-    "input": (("src", Use.IMAGE), ("formaction", Use.FORM)),
-    "button": (("formaction", Use.FORM),),
-    "body": (("background", Use.IMAGE),),
-    "table": (("background", Use.IMAGE),),
-    "td": (("background", Use.IMAGE),),
-    "video": (("src", Use.RESOURCE), ("poster", Use.IMAGE)),
-    "source": (("src", Use.RESOURCE),),
-    "image": (("href", Use.IMAGE), ("xlink:href", Use.IMAGE), ("src", Use.IMAGE)),
-    "use": (("href", Use.RESOURCE),),
-    "v:rect": (("href", Use.ANCHOR),),
-    "v:roundrect": (("href", Use.ANCHOR),),
-    "v:fill": (("src", Use.IMAGE),),
-}
 
 
 def read_html(text: str, room: Room | None = None) -> Page:
@@ -216,53 +166,88 @@ class _Scanner:
         self._out = self._unseen if self._hidden or self._conditional or invisible else self._seen
 
     def _scan(self) -> None:
-        position: int | None = 0
-        while position is not None:
-            position = self._run(position)
-            if self._tags > self._room.tags:
-                self._left_out["tags"] = None
-                return
+        position = 0
+        while position < len(self._text) and self._tags <= self._room.tags:
+            end = self._text.find("<", position + WINDOW)
+            position = self._read(position, end if end >= 0 else len(self._text))
+        if self._tags > self._room.tags:
+            self._left_out["tags"] = None
 
-    def _run(self, position: int) -> int | None:
-        """Well-formed tags and text from there on, which is nearly everything; where to go on, None at the end.
+    def _read(self, start: int, stop: int) -> int:
+        """What stands from `start` to `stop`, where a "<" is or the end; where to go on, which may be beyond.
 
-        Every tag of every page comes by here, so what most of them need is written out.
+        Every tag of every page comes by here, so what most of them need is written out: a piece is what stands
+        between two "<", and a well-formed tag has none, so it ends at the first ">".
         """
-        text, stack, opened, most = self._text, self._stack, self._open, self._room.tags
-        for match in _TOKEN.finditer(text, position):
-            if self._tags > most:
-                return match.start()
-            before, closing, name, attributes = match.groups()
-            if before:
-                self._out.append(before)
-            if name is None:
-                opens = match.end(1)
-                return self._other(opens) if opens < len(text) else None
-            name = name.lower()
-            self._tags += 1
-            if closing:
-                if name in _BLOCKS:
-                    self._out.append("\n")
-                elif name == "a" and self._anchor is not None:
-                    self._end_anchor()
-                if opened.get(name):
-                    if stack[-1] == (name, None):
+        pieces = self._text[start:stop].split("<")
+        coming = iter(pieces)
+        stack, opened, hiding = self._stack, self._open, self._sheet.hiding
+        count, most = self._tags, self._room.tags
+        passed, place = 0, start - 1  # a piece, and where the "<" before it stands
+        append = self._out.append
+        if words := next(coming):
+            append(words)
+        for piece in coming:
+            text, closed, words = piece.partition(">")
+            tag = TAGS_KNOWN[text] if closed else tags.NO_TAG
+            kind, breaks, name, given, _, names, target = tag
+            count += 1
+            if breaks:
+                append("\n")
+            if kind == tags.ENDS:
+                if stack:
+                    top, before = stack[-1]
+                    if top == name and before is None:
                         stack.pop()
                         opened[name] -= 1
-                    else:
+                    elif opened.get(name):
                         self._take_back(name)
-            elif attributes or name in _BEARING:
-                end = match.end()
-                after = self._element(name, attributes or "", end)
-                if after != end:
-                    return after
+                        append = self._out.append
+            elif kind == tags.BEGINS and not (names and hiding):
+                if stack:
+                    if len(stack) < DEPTH:
+                        stack.append((name, None))
+                        opened[name] = opened.get(name, 0) + 1
+                    elif given is not None:
+                        self._left_out["depth"] = None
+            elif kind == tags.ANCHOR:
+                if self._anchor is not None:
+                    self._end_anchor()
+                self._anchor, self._anchor_from, self._anchor_unseen = target, len(self._seen), len(self._unseen)
+                if stack:
+                    self._push(tag)
+            elif kind < tags.RAW:
+                if kind == tags.ENDS_ANCHOR:
+                    self._end_anchor()
+                    if stack and opened.get(name):
+                        self._take_back(name)
+                elif kind != tags.STANDS:
+                    self._begin(tag)
+                append = self._out.append
             else:
-                if name in _BLOCKS:
-                    self._out.append("\n")
-                if stack and name not in _VOID and len(stack) < DEPTH:
-                    stack.append((name, None))
-                    opened[name] = opened.get(name, 0) + 1
-        return None
+                here = len(pieces) - length_hint(coming) - 1
+                place += sum(map(len, pieces[passed:here])) + here - passed
+                if kind == tags.RAW:
+                    end = self._raw(tag, place + len(text) + 2)
+                else:
+                    self._tags = count - 1
+                    end = self._other(place)
+                    count, most = self._tags, self._room.tags
+                if end >= stop:
+                    self._tags = count
+                    return end
+                passed = here
+                while (behind := place + 1 + len(pieces[passed])) < end:
+                    next(coming)
+                    passed, place = passed + 1, behind
+                words = self._text[end:behind]
+                append = self._out.append
+            if count > most:
+                break
+            if words:
+                append(words)
+        self._tags = count
+        return stop
 
     def _other(self, opens: int) -> int:
         """What begins with "<" and is no well-formed tag."""
@@ -342,10 +327,16 @@ class _Scanner:
                 position = len(text) if position < 0 else position
         if position >= len(text):
             self._broken += 1
+        if name in tags.BLOCKS:
+            self._out.append("\n")
         if closing:
             self._close(name)
             return position + 1
-        return self._begin(name, given, position + 1)
+        tag = begin_tag(name, given)
+        if tag.kind == tags.RAW:
+            return self._raw(tag, position + 1)
+        self._begin(tag)
+        return position + 1
 
     def _value(self, position: int) -> tuple[str, int]:
         """An attribute's value from there, and where it ends. A quote that is never closed quotes nothing."""
@@ -363,27 +354,18 @@ class _Scanner:
 
     # -- elements
 
-    def _element(self, name: str, attributes: str, end: int) -> int:
-        if name in _BEARING or _STYLED.search(attributes):
-            return self._begin(name, _attributes(attributes), end)
-        return self._begin(name, _NONE, end)
-
-    def _begin(self, name: str, given: Mapping[str, str], end: int) -> int:
-        """An element begins; where reading goes on."""
-        if name in _BLOCKS:
-            self._out.append("\n")
+    def _begin(self, tag: Tag) -> None:
+        """An element begins, of any kind but those that hold no HTML."""
+        name, given = tag.name, tag.given or _NONE
         if name == "a":
             self._end_anchor()
             if "href" in given or "xlink:href" in given:
-                self._anchor = self._room.undo(given.get("href") or given.get("xlink:href", ""))
+                self._anchor = tag.target or self._room.undo(given.get("href") or given.get("xlink:href", "")).strip()
                 self._anchor_from, self._anchor_unseen = len(self._seen), len(self._unseen)
-        elif name in _BEARING or name in _PAINTED:
+        elif tag.kind == tags.BEARS:
             self._bearing(name, given)
-        if name in _RAW:
-            return self._raw(name, end)
-        if name not in _VOID:
-            self._push(name, given)
-        return end
+        if name not in tags.VOID:
+            self._push(tag)
 
     def _bearing(self, name: str, given: Mapping[str, str]) -> None:
         if name == "img":
@@ -397,39 +379,47 @@ class _Scanner:
         elif name == "meta" and given.get("http-equiv", "").lower() == "refresh":
             found = _URL_IN_REFRESH.search(self._room.undo(given.get("content", "")[:4000]))
             if found is not None:
-                self._link(found[1], Use.REFRESH)
-        for attribute, use in _LINKS_BY.get(name, ()):
+                self._link(found[1].strip(), Use.REFRESH, hidden=self._unseen_here)
+        for attribute, use in tags.LINKS_BY.get(name, ()):
             if given.get(attribute):
-                self._link(self._room.undo(given[attribute]), use)
+                self._link(self._room.undo(given[attribute]).strip(), use, hidden=self._unseen_here)
 
-    def _link(self, target: str, use: Use, text: str = "", *, hidden: bool | None = None) -> None:
-        target = target.strip()
+    @property
+    def _unseen_here(self) -> bool:
+        return self._hidden > 0 or self._conditional > 0
+
+    def _link(self, target: str, use: Use, text: str = "", *, hidden: bool) -> None:
         if not target:
             return
-        if self._room.links <= 0:
+        room = self._room
+        if room.links <= 0:
             self._left_out["links"] = None
             return
-        self._room.links -= 1
-        unseen = bool(self._hidden or self._conditional) if hidden is None else hidden
-        self._links.append(HtmlLink(target[:TARGET], use, text, unseen))
+        room.links -= 1
+        self._links.append(_new(HtmlLink, (target[:TARGET], use, text, hidden)))
 
     def _end_anchor(self) -> None:
-        if self._anchor is None:
+        target = self._anchor
+        if target is None:
             return
-        target, self._anchor = self._anchor, None
-        seen = "".join(self._seen[self._anchor_from :])[:ANCHOR_TEXT]
-        if seen.isalnum():  # one word, as often
-            self._link(target, Use.ANCHOR, seen, hidden=bool(self._hidden))
+        self._anchor = None
+        pieces, hidden, room = self._seen, self._hidden > 0, self._room
+        alone = len(pieces) == self._anchor_from + 1
+        seen = (pieces[-1] if alone else "".join(pieces[self._anchor_from :]))[:ANCHOR_TEXT]
+        if seen.isalnum() and target and room.links > 0:  # one word, as often
+            room.links -= 1
+            self._links.append(_new(HtmlLink, (target[:TARGET], _ANCHOR, seen, hidden)))
             return
-        seen = self._room.undo(seen)
-        hidden = False
+        seen = room.undo(seen)
         if not seen.strip() and len(self._unseen) > self._anchor_unseen:
-            seen = self._room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
+            seen = room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
             hidden = True
-        self._link(target, Use.ANCHOR, _BLANKS.sub(" ", seen).strip(), hidden=hidden or bool(self._hidden))
+        self._link(target, _ANCHOR, _in_one_line(seen), hidden=hidden)
 
-    def _raw(self, name: str, position: int) -> int:
-        """What stands in a script, a sheet, a title: no tags."""
+    def _raw(self, tag: Tag, position: int) -> int:
+        """What stands in a script, a sheet, a title: no tags. Where it ends."""
+        name = tag.name
+        self._bearing(name, tag.given or _NONE)
         end = _END_OF[name].search(self._text, position)
         inside = self._text[position : end.start() if end else len(self._text)]
         if name == "style":
@@ -440,57 +430,31 @@ class _Scanner:
             self._out.append(inside)
         return end.end() if end else len(self._text)
 
-    def _push(self, name: str, given: Mapping[str, str]) -> None:
-        stack = self._stack
-        if _LOOKS.isdisjoint(given) and (not self._sheet.hiding or _NAMES.isdisjoint(given)):
-            if not stack:
-                return
-            if len(stack) >= DEPTH:
-                self._left_out["depth"] = None
-                return
-            stack.append((name, None))
-            self._open[name] = self._open.get(name, 0) + 1
-            return
-        before = (self._hidden, self._colour, self._ground)
-        self._looks(given)
-        changed = before != (self._hidden, self._colour, self._ground)
+    def _push(self, tag: Tag) -> None:
+        stack, hidden = self._stack, self._hidden
+        name, (hides, ground, colour), names = tag.name, tag.looks, tag.names
+        if hides or (names and not names.isdisjoint(self._sheet.hiding)):
+            hidden += 1
+        if ground == tags.AS_BEFORE:
+            ground = self._ground
+        if colour == tags.AS_BEFORE:
+            colour = self._colour
+        changed = hidden != self._hidden or colour != self._colour or ground != self._ground
         if not changed and not stack:
             return
         if len(stack) >= DEPTH:
             self._left_out["depth"] = None
-            self._hidden, self._colour, self._ground = before
             return
-        stack.append((name, before if changed else None))
         self._open[name] = self._open.get(name, 0) + 1
-        if changed:
-            self._settle()
-
-    def _looks(self, given: Mapping[str, str]) -> None:
-        """What the element's attributes make of the looks here."""
-        look: Look = look_of(given["style"]) if given.get("style") else _SAYS_NOTHING
-        hides = look.hides or "hidden" in given or given.get("size") == "0"
-        if self._sheet.hiding and not hides:
-            names = {f".{word}" for word in given.get("class", "")[:500].lower().split()}
-            names.add(f"#{given.get('id', '').lower()}")
-            hides = not names.isdisjoint(self._sheet.hiding)
-        if look.ground_unknown or given.get("background"):
-            self._ground = None
-        elif look.ground is not None:
-            self._ground = look.ground
-        elif "bgcolor" in given:
-            self._ground = colour_of(given["bgcolor"])
-        if look.colour is not None:
-            self._colour = look.colour
-        else:
-            for attribute in ("color", "text"):
-                if attribute in given:
-                    self._colour = colour_of(given[attribute])
-        self._hidden += hides
+        if not changed:
+            stack.append((name, None))
+            return
+        stack.append((name, (self._hidden, self._colour, self._ground)))
+        self._hidden, self._colour, self._ground = hidden, colour, ground
+        self._settle()
 
     def _close(self, name: str) -> None:
-        if name in _BLOCKS:
-            self._out.append("\n")
-        elif name == "a":
+        if name == "a":
             self._end_anchor()
         if self._open.get(name):
             self._take_back(name)
@@ -516,25 +480,13 @@ TARGET = 4000
 ANCHOR_TEXT = 500
 _UNQUOTED = re.compile(r"[^\s>]*+")
 _NONE: dict[str, str] = {}
-_LOOKS = frozenset({"style", "hidden", "size", "background", "bgcolor", "color", "text"})
-_NAMES = frozenset({"class", "id"})
-"""Attributes that change how things look; by a name in the page's own sheet."""
-_SAYS_NOTHING = Look()
-_BEARING = frozenset({"a", "meta", *_LINKS_BY, *_RAW}) - {
-    "table",
-    "td",
-    "body",
-}  # those three have links only where they have attributes
-_PAINTED = frozenset({"table", "td", "body"})
-_END_OF = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>?|</{name}\Z", re.IGNORECASE) for name in _RAW}
+_ANCHOR = Use.ANCHOR
+_END_OF = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>?|</{name}\Z", re.IGNORECASE) for name in tags.RAW_NAMES}
+_new = tuple.__new__  # what a named tuple's own call comes to, in half the time
 
 
-@lru_cache(maxsize=1024)
-def _attributes(text: str) -> dict[str, str]:
-    """The attributes of a well-formed tag; of two of one name the first counts (§13.2.5.33)."""
-    found: dict[str, str] = {}
-    for n, (name, double, single, bare) in enumerate(_ATTRIBUTE.findall(text)):
-        if n == ATTRIBUTES:
-            break
-        found.setdefault(name.lower(), double or single or bare)
-    return found
+def _in_one_line(text: str) -> str:
+    """Blanks of every kind as one each, none at the ends."""
+    if "  " not in text and text.isascii() and text.isprintable():
+        return text.strip()
+    return _BLANKS.sub(" ", text).strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gatekeeper.message.domains import SUFFIXES
+from gatekeeper.message.domains import LONGEST_NAME, registered_domain
 from gatekeeper.message.urls import LONGEST
 
 DOTS = 5000
@@ -28,7 +28,7 @@ class InText:
 _SCHEME_BEFORE = re.compile(r"(?:h(?:tt|xx)ps?|ftp)\Z", re.IGNORECASE)
 _TARGET = re.compile(r"[^\s<>\"`{}|^\x00-\x1f]*+")
 _TRAILING = ".,;:!?'*)]}>»“”‘’…"
-_WORD_BEFORE = re.compile(r"(?<![\w@.+%=~-])[\w@.+%=~-]++\Z", re.ASCII)  # begins nowhere twice: linear
+_WORD_BACKWARDS = re.compile(r"[\w@.+%=~-]*+", re.ASCII)
 _WORD_AFTER = re.compile(r"[\w.-]*+(?:/[^\s<>\"`{}|^]*+)?", re.ASCII)
 _BEFORE = 100
 _ADDRESS = re.compile(r"[\w.+%=~-]{1,64}@(?:[\w-]{1,63}\.)+[a-z][a-z0-9-]{1,62}", re.ASCII | re.IGNORECASE)
@@ -96,8 +96,8 @@ def _without(text: str, taken: list[tuple[int, int]], dots: int) -> tuple[dict[s
             position = text.find(".", position + 1)
             continue
         floor = max(0, position - _BEFORE, taken[index - 1][1] if index else 0)
-        before = _WORD_BEFORE.search(text[floor:position])
-        start = position if before is None else floor + before.start()
+        before = _WORD_BACKWARDS.match(text[floor:position][::-1])
+        start = position - before.end() if before is not None else position
         match = _WORD_AFTER.match(text, position, position + LONGEST)
         end = match.end() if match is not None else position + 1
         word = text[start:end].rstrip(_TRAILING + "-")
@@ -119,6 +119,6 @@ def _sort_in(word: str, bare: dict[str, None], addresses: dict[str, None]) -> No
     suffix = match[1]
     if not (suffix.islower() or name.isupper()):
         return  # "end.Next": two sentences without a blank
-    if SUFFIXES.publicsuffix(name.lower(), accept_unknown=False) in {None, name.lower()}:
-        return
-    bare[name.lower() + slash + rest] = None
+    name = name.lower()
+    if len(name) <= LONGEST_NAME and registered_domain(name):
+        bare[name + slash + rest] = None

@@ -11,10 +11,11 @@ from enum import IntEnum, StrEnum
 from urllib.parse import unquote
 
 from gatekeeper.message.domains import own_label
-from gatekeeper.message.html import HtmlLink, Page, Use
+from gatekeeper.message.html import HtmlLink, Page
 from gatekeeper.message.linkify import DOTS, InText, links_in
 from gatekeeper.message.lookalike import disguised, imitated_brand
 from gatekeeper.message.shorteners import SHORTENERS
+from gatekeeper.message.tags import Use
 from gatekeeper.message.urls import Url, parse_bare, parse_url
 from gatekeeper.wire.headers import Header, decode_words
 
@@ -119,7 +120,7 @@ class Gatherer:
 
     def text(self, text: str, place: Place = Place.TEXT, *, but: Collection[str] = ()) -> None:
         """Plain text. `place` may be SUBJECT or HIDDEN. `but`: what stands in it and is no link of its own."""
-        if not text:
+        if "." not in text and "://" not in text:
             return
         found = self._in(text)
         self._left_out += found.left_out
@@ -138,8 +139,9 @@ class Gatherer:
         """HTML: its links, and those that stand in its text without being any."""
         if page.left_out:
             self._left_out += 1
-        base = next((parse_url(link.target) for link in page.links if link.use is Use.BASE), None)
-        for link in dict.fromkeys(page.links):  # letters and newsletters say many of theirs twice
+        links = dict.fromkeys(page.links)  # letters and newsletters say many of theirs twice
+        base = next((parse_url(link.target) for link in links if link.use is Use.BASE), None)
+        for link in links:
             self._html(link, base)
         # What a link's text names is what it shows, not where anything leads.
         shown = [self._in(link.text) for link in page.links if "." in link.text]
@@ -190,13 +192,14 @@ class Gatherer:
     def _url(self, url: Url | None, place: Place, *, text: str = "", source: str = "", nested: bool = False) -> None:
         if url is None or (not url.domain and url.address is None):
             return
-        if len(self._found) >= 4 * MOST and url.key not in self._found:
+        key = url.key
+        before = self._found.get(key)
+        if before is None and len(self._found) >= 4 * MOST:
             self._left_out += 1
             return
         link = _judged(url, place, text, source)
-        before = self._found.get(url.key)
         if before is None or link.telling < before.telling:
-            self._found[url.key] = link
+            self._found[key] = link
         if not nested and len(url.rest) > 8:
             inner = _nested(url.rest)
             if inner is not None:

@@ -173,6 +173,7 @@ BRANDS = tuple(
 _BRANDS_BY_LOOK = {skeleton(own_label(brand)): own_label(brand) for brand in BRANDS}
 
 
+@lru_cache(maxsize=4096)
 def imitated_brand(domain: str) -> str:
     """The brand whose label a registered domain looks like without being it; "" for none."""
     label = own_label(unicode_of(domain))

@@ -20,6 +20,8 @@ from gatekeeper.wire.headers import Defect, Header, parse_header
 
 LINE = 4096
 """Octets of a line that are compared with a boundary, which has at most 70 (RFC 2046 §5.1.1), and more in life."""
+NEAR = 128
+"""Octets behind a boundary that are looked through for the next one before the rest is, hyphen by hyphen."""
 PIECE = 16 * 1024
 """Octets that are searched in one call, which no other thread can interrupt; ten times as fast without a hyphen."""
 LOOKED_THROUGH = 2000
@@ -82,8 +84,8 @@ class _Source:
             end = find(b"\n", position, position + LINE)
             line = octets[position + 2 : end if end >= 0 else position + LINE].rstrip(b" \t\r\n")
             found.setdefault(line, []).append(position)
-            near = find(b"\n--", position, position + LINE)
-            position = near + 1 if near >= 0 else _line_after(octets, position)
+            near = find(b"\n--", position, position + NEAR)
+            position = near + 1 if near >= 0 else _line_after(octets, position + NEAR - 2)
         self._at = found
         return found
 

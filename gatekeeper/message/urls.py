@@ -63,7 +63,17 @@ _DOTS = str.maketrans({"。": ".", "．": ".", "｡": ".", "․": "."})
 
 def parse_url(text: str) -> Url | None:
     """The address; None for what leads nowhere on the web (relative ones, `mailto:`, `cid:`, and what is none)."""
-    text = text[:LONGEST].translate(_REMOVED).strip()
+    return _parse_known(text) if len(text) <= _SHORT else _parse(text[:LONGEST])
+
+
+_SHORT = 300
+"""Characters of an address that is kept: letters name one address often, and those of one sender the same ones."""
+
+
+def _parse(text: str) -> Url | None:
+    if not (text.isascii() and text.isprintable()):
+        text = text.translate(_REMOVED)
+    text = text.strip()
     match = _SCHEME.match(text)
     if match is not None:
         scheme = match[1].lower()
@@ -96,6 +106,9 @@ def parse_url(text: str) -> Url | None:
         numeric,
         encoded,
     )
+
+
+_parse_known = lru_cache(maxsize=4096)(_parse)
 
 
 def parse_bare(text: str) -> Url | None:

@@ -1,4 +1,5 @@
 import codecs
+from encodings.aliases import aliases
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,14 @@ CHARSETS = [
     "windows-1258",
     "cp437",
 ]
+
+
+def test_ascii_is_read_the_short_way_only_where_the_long_one_reads_the_same():
+    names = {name: codec for each in aliases for name in (each, each.replace("_", "-")) if (codec := codec_of(name))}
+    octets = bytes(range(128)) + b"~{ab~} +AGE- \x1b$B$2\x1b(B \x0eab\x0f =?x\\~"
+    assert {"cp932", "big5hkscs", "hz", "utf-7", "iso2022_jp", "cp037"} <= set(names.values())
+    for name, codec in names.items():
+        assert decode(octets, name) == octets.decode(codec, "replace"), name
 
 
 @given(st.binary(max_size=300), st.one_of(st.sampled_from(CHARSETS), st.text(max_size=30)))

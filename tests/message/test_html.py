@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.html import ATTRIBUTES, LINKS, TAGS, HtmlLink, Use, read_html
+from gatekeeper.message import html
+from gatekeeper.message.html import LINKS, TAGS, HtmlLink, Room, read_html
+from gatekeeper.message.tags import ATTRIBUTES, NO_TAG, Tag, Use
 from tests.support.cost import costs_of
 
 
@@ -61,6 +63,7 @@ def test_what_people_see_is_kept_apart_from_what_they_do_not(page, seen, hidden)
         ('<a href="x" href="y">1</a>', [("x", Use.ANCHOR, "1")]),
         ("<a\nhref\n=\nx\n>1</a>", [("x", Use.ANCHOR, "1")]),
         ("<a/href=x>1</a>", [("x", Use.ANCHOR, "1")]),
+        ("<a href=' '>1</a><a href>2</a><a href='&#32;'>3</a>", []),
         ('<a title="a>b" href="x">1</a>', [("x", Use.ANCHOR, "1")]),
         ('<a href="x>1</a>', [("x", Use.ANCHOR, "1")]),  # a quote that is never closed
         ("<a href=x", [("x", Use.ANCHOR, "")]),
@@ -122,6 +125,43 @@ PIECES = st.sampled_from(
 def test_anything_is_read(page):
     read = read_html(page)
     assert len(read.seen) + len(read.hidden) <= 2 * len(page) + 50
+
+
+WRITTEN_WELL = st.sampled_from(
+    ["<p>", "</p>", "<P Class='x y'>", "<br>", "<BR />", "<div hidden>", "</div\n>", "<b>", "</b>", "<table>",
+     "<td bgcolor=black>", "<td background='z.png'>", "</td>", "</table>", "<font color=white>", "</font>",
+     "<font color='red' size=0>", "<a href='http://x.test/?a&amp;b'>", "<a href=y>", "<A HREF=y style='color:#fff'>",
+     "<a name=n>", "<a href=' '>", "</a>", "<img src=i alt=t>", "<form action=f>", "<i id=q>", "<script>'<p>'</script>",
+     "<style>.x{display:none} #q{font-size:0}</style>", "<style>b{background:red}</style>", "<title>t</title>",
+     "<textarea><p>", "</textarea>", "<script>", "<meta http-equiv=refresh content='0;url=http://z.test/'>",
+     "<base href=http://b.test>"]
+)  # fmt: skip
+
+
+class _Nothing(dict[str, Tag]):
+    def __missing__(self, text: str) -> Tag:
+        return NO_TAG
+
+
+@given(st.lists(WRITTEN_WELL | PIECES, max_size=60).map("".join), st.sampled_from([1, 7, 65_536]))
+def test_the_short_ways_read_what_the_long_one_reads(page, window):
+    """The long one takes every tag for one that is not well-formed, and reads it attribute by attribute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "WINDOW", window)
+        short = read_html(page)
+        patch.setattr(html, "TAGS_KNOWN", _Nothing())
+        assert read_html(page, Room(tags=10 * TAGS)) == short
+
+
+@given(st.lists(WRITTEN_WELL | PIECES, max_size=60).map("".join), st.integers(-1, 40), st.integers(0, 4))
+def test_where_budgets_end_does_not_depend_on_how_a_page_is_cut(page, most, links):
+    with pytest.MonkeyPatch.context() as patch:
+        read = []
+        for window in (1, 65_536):
+            patch.setattr(html, "WINDOW", window)
+            room = Room(tags=most, links=links)
+            read.append((read_html(page, room), room))
+    assert read[0] == read[1]
 
 
 BOMBS = {

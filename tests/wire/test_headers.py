@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatekeeper.wire import headers
 from gatekeeper.wire.headers import MOST_FIELDS, Defect, decode_words, escape, field_count, parse_header, unfold
 from tests.support.cost import cost_of
 
@@ -85,6 +86,26 @@ def test_no_byte_is_ever_lost(block: bytes):
             assert field.raw == field.raw_name + b":" + field.value + b"\r\n"
             assert b"\0" not in field.raw
             assert b"\r" not in field.value.replace(b"\r\n ", b"").replace(b"\r\n\t", b"")
+
+
+LINES = st.sampled_from(
+    [b"A: b\r\n", b"from:\r\n", b" c\r\n", b"\t\r\n", b"\r\n", b":\r\n", b"junk\r\n", b"A b:c\r\n", b"A :\r\n",
+     b"From x\r\n", b">From x: y\r\n", b"\xff: \xff\r\n", b"\x01:\r\n", b"\x7f:\x00\r\n", b"A: \n", b"A: \r", b"A"]
+)  # fmt: skip
+
+
+@given(st.lists(LINES, max_size=12).map(b"".join))
+def test_whole_lines_are_read_as_any_octets_are(block: bytes):
+    assert parse_header(block) == headers._any(block)
+
+
+def test_what_is_kept_of_names_has_an_end():
+    for n in range(2 * headers._Names.MOST + 5):
+        assert parse_header(b"X-%d: y\r\n" % n).fields[0].name == f"x-{n}"
+    assert len(headers._NAMES) <= headers._Names.MOST
+    long = b"X" * (headers._Names.LONGEST + 1)
+    assert parse_header(long + b": y\r\n").first("x" * len(long)) is not None
+    assert long not in headers._NAMES
 
 
 @pytest.mark.slow
