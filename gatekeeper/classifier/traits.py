@@ -7,9 +7,9 @@ To, dates, host names of Message-ID, who wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from zlib import crc32
 
 from gatekeeper.classifier import fields, structure
@@ -27,7 +27,8 @@ MOST = 4096
 """Traits of one message at most, words among them."""
 
 _Group = tuple[bytes, Sequence[bytes]]
-_Hashed = tuple[bytes, dict[int, bytes]]
+_Hashed = tuple[bytes, Sequence[bytes], Sequence[int]]
+"""What names begin with, what follows that in each, and the numbers of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,43 +51,35 @@ def traits_of(message: Message) -> Traits:
     """
     made: Traits | None = message.memo.get("traits")
     if made is None:
-        words, others = [_hashed(group) for group in _groups(message)]
+        words, others = map(_hashed, _groups(message))
         message.memo["trait_names"] = (*words, *others)
-        of_words = _together(words)
-        of_others = _together(others)
-        for number in of_words.keys() & of_others.keys():
-            del of_others[number]
-        made = Traits(tuple(of_words)[: MOST // 2], tuple(of_others)[: MOST // 2])
+        of_words = list(chain.from_iterable([numbers for _, _, numbers in words]))
+        of_others = list(chain.from_iterable([numbers for _, _, numbers in others]))
+        if len({*of_words, *of_others}) < len(of_words) + len(of_others):  # two names have the same number
+            known = dict.fromkeys(of_words)
+            of_words = list(known)
+            of_others = [number for number in dict.fromkeys(of_others) if number not in known]
+        made = Traits(tuple(of_words[: MOST // 2]), tuple(of_others[: MOST // 2]))
         message.memo["traits"] = made
     return made
 
 
-def names_of(message: Message, wanted: Collection[int]) -> dict[int, str]:
-    """The names of those of a message's traits that are `wanted`, for people. Costs nothing to speak of."""
+def names_of(message: Message, wanted: Iterable[int]) -> dict[int, str]:
+    """The names of those of a message's traits that are `wanted`, for people. Costs little where few are."""
     traits_of(message)
     groups: Sequence[_Hashed] = message.memo["trait_names"]
-    found: dict[int, str] = {}
-    for number in wanted:
-        for prefix, values in groups:
-            value = values.get(number)
-            if value is not None:
-                found[number] = (prefix + value).decode("utf-8", "replace")
-                break
+    left, found = set(wanted), {}
+    for prefix, values, numbers in groups:
+        here = left.intersection(numbers)
+        for number in here:
+            found[number] = (prefix + values[numbers.index(number)]).decode("utf-8", "replace")
+        left -= here
     return found
 
 
 def _hashed(groups: Iterable[_Group]) -> list[_Hashed]:
-    """Each value by the CRC-32 of the prefix and it."""
-    return [
-        (prefix, dict(zip(map(crc32, values, repeat(crc32(prefix))), values, strict=True))) for prefix, values in groups
-    ]
-
-
-def _together(groups: Iterable[_Hashed]) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    for _, values in groups:
-        found = found | values if found else dict(values)
-    return found
+    """With the CRC-32 of the prefix and each value."""
+    return [(prefix, values, list(map(crc32, values, repeat(crc32(prefix))))) for prefix, values in groups]
 
 
 def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
