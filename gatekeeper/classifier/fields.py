@@ -223,7 +223,11 @@ def _shouted(text: str, octets: bytes, strange: frozenset[str]) -> int:
 
 def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
     """How often a sum of money is named."""
-    if (_has_unit(octets) and _UNIT.search(octets)) or not _CASED_OTHERWISE.isdisjoint(strange) or any(map(str.isdecimal, strange)):
+    if (
+        (_has_unit(octets) and _UNIT.search(octets))
+        or not _CASED_OTHERWISE.isdisjoint(strange)
+        or any(map(str.isdecimal, strange))
+    ):
         return len(_MONEY.findall(text))
     if not _CURRENCIES.isdisjoint(strange):
         return len(_CURRENCY.findall(text))
@@ -233,7 +237,7 @@ def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
 def _has_unit(octets: bytes) -> bool:
     """Whether `_UNIT` may find anything: to look for five words is faster than for a pattern."""
     small = octets.lower()
-    return any([unit in small for unit in (b"million", b"dollar", b"usd", b"eur", b"gbp")])
+    return any(unit in small for unit in (b"million", b"dollar", b"usd", b"eur", b"gbp"))
 
 
 _FEW = 12

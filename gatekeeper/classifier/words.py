@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 LONGEST = 20
@@ -62,9 +63,7 @@ def words_of(text: str) -> Words:
     if text.isascii():
         if not text:
             return _NONE
-        split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
-        kept, long = _kept(split)
-        return Words(tuple(kept[:MOST]), long=long)
+        return _of_ascii(text.encode("ascii"))
     signs, unseen = foreign(text), 0
     if not _HAS_UNSEEN.isdisjoint(signs):
         text, unseen = _UNSEEN.subn("", text)
@@ -76,6 +75,16 @@ def words_of(text: str) -> Words:
     words, long = _of_any_script(_split(read.lower()))
     styled = text != read and _STYLED.search("".join(signs)) is not None
     return Words(tuple(words)[:MOST], unseen, styled, long)
+
+
+def words_among(tokens: Iterable[Iterable[bytes]]) -> Words:
+    """The words of ASCII texts of which each has been split at its blanks."""
+    return _of_ascii(b" ".join(chain.from_iterable(tokens)))
+
+
+def _of_ascii(octets: bytes) -> Words:
+    kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
+    return Words(tuple(kept[:MOST]), long=long)
 
 
 def _kept(words: dict[bytes, None]) -> tuple[list[bytes], int]:
