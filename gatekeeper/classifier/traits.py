@@ -28,8 +28,10 @@ SUBJECT = 500
 MOST = 4096
 """Traits of one message at most, words among them."""
 
-_Group = tuple[bytes, Sequence[bytes]]
-_Hashed = tuple[bytes, Sequence[bytes], Sequence[int]]
+NAMES_KEPT = 4096
+"""Names of traits that are no words whose numbers are kept; where there are more, they are learned anew."""
+
+_Group = tuple[bytes, Sequence[bytes], Sequence[int]]
 """What names begin with, what follows that in each, and the numbers of both."""
 
 
@@ -53,10 +55,11 @@ def traits_of(message: Message) -> Traits:
     """
     made: Traits | None = message.memo.get("traits")
     if made is None:
-        words, others = map(_hashed, _groups(message))
-        message.memo["trait_names"] = (*words, *others)
-        of_words = list(chain.from_iterable([numbers for _, _, numbers in words]))
-        of_others = list(chain.from_iterable([numbers for _, _, numbers in others]))
+        words, others = _names(message)
+        numbers = list(map(_numbers.__getitem__, others))
+        message.memo["trait_names"] = words, others, numbers
+        of_words = list(chain.from_iterable([group[2] for group in words]))
+        of_others = numbers
         if len({*of_words, *of_others}) < len(of_words) + len(of_others):  # two names have the same number
             known = dict.fromkeys(of_words)
             of_words = list(known)
@@ -69,23 +72,43 @@ def traits_of(message: Message) -> Traits:
 def names_of(message: Message, wanted: Iterable[int]) -> dict[int, str]:
     """The names of those of a message's traits that are `wanted`, for people. Costs little where few are."""
     traits_of(message)
-    groups: Sequence[_Hashed] = message.memo["trait_names"]
+    groups: Sequence[_Group]
+    groups, others, of_others = message.memo["trait_names"]
     left, found = set(wanted), {}
     for prefix, values, numbers in groups:
         here = left.intersection(numbers)
         for number in here:
             found[number] = (prefix + values[numbers.index(number)]).decode("utf-8", "replace")
         left -= here
+    for number in left.intersection(of_others):
+        found[number] = _octets(others[of_others.index(number)]).decode()
     return found
 
 
-def _hashed(groups: Iterable[_Group]) -> list[_Hashed]:
+class _Numbers(dict[str, int]):
+    """The CRC-32 of each name, kept for when it is met again: most of those that are no words are in other mail too."""
+
+    def __missing__(self, name: str) -> int:
+        if len(self) >= NAMES_KEPT:
+            self.clear()
+        number = self[name] = crc32(_octets(name))
+        return number
+
+
+_numbers = _Numbers()
+
+
+def _octets(name: str) -> bytes:
+    return name.encode("utf-8", "replace")
+
+
+def _group(prefix: bytes, values: Sequence[bytes]) -> _Group:
     """With the CRC-32 of the prefix and each value."""
-    return [(prefix, values, list(map(crc32, values, repeat(crc32(prefix))))) for prefix, values in groups]
+    return prefix, values, list(map(crc32, values, repeat(crc32(prefix))))
 
 
-def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
-    """The names of all traits, by what they begin with: those that are words, and the others."""
+def _names(message: Message) -> tuple[list[_Group], list[str]]:
+    """The names of all traits: those of words by what they begin with, and the others."""
     content = content_of(message)
     header = header_of(message)
     subject_field = header.first("subject")
@@ -93,7 +116,7 @@ def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
     seen = _joined(text.seen for text in content.texts)
     hidden = _joined(text.hidden for text in content.texts)
     tokens = tokens_of(message)  # of no more characters than are read here
-    in_text = words_of(seen) if tokens is None else words_among([each.different for each in tokens])
+    in_text = words_of(seen) if tokens is None else words_among(each.different for each in tokens)
     in_subject, in_hidden = words_of(subject), words_of(hidden)
     anchors = words_of(" ".join([link.text for link in content.links][:100]))
     author = author_of(message)
@@ -108,13 +131,13 @@ def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
     ]
     if in_hidden.found:
         made.append("hidden words:" + structure.size(len(set(in_hidden.found) - set(in_text.found))))
-    words: list[_Group] = [
-        (b"word:", in_text.found),
-        (b"subject:", in_subject.found),
-        (b"begins:", words_of(seen.lstrip()[:80]).found),
-        (b"anchor:", anchors.found[:200]),
+    words = [
+        _group(b"word:", in_text.found),
+        _group(b"subject:", in_subject.found),
+        _group(b"begins:", words_of(seen.lstrip()[:80]).found),
+        _group(b"anchor:", anchors.found[:200]),
     ]
-    return words, [(b"", [name.encode("utf-8", "replace") for name in dict.fromkeys(made)])]
+    return words, list(dict.fromkeys(made))
 
 
 def _joined(texts: Iterable[str]) -> str:

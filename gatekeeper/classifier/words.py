@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from itertools import chain
 from typing import NamedTuple
 
 LONGEST = 20
@@ -77,9 +76,12 @@ def words_of(text: str) -> Words:
     return Words(tuple(words)[:MOST], unseen, styled, long)
 
 
-def words_among(tokens: Iterable[Iterable[bytes]]) -> Words:
-    """The words of ASCII texts of which each has been split at its blanks."""
-    return _of_ascii(b" ".join(chain.from_iterable(tokens)))
+def words_among(tokens: Iterable[Mapping[bytes, None]]) -> Words:
+    """The words of ASCII texts, of each of which there is what stands between blanks, as keys."""
+    all_: dict[bytes, None] = {}
+    for each in tokens:
+        all_ |= each
+    return _of_ascii(b" ".join(all_))
 
 
 def _of_ascii(octets: bytes) -> Words:
