@@ -198,7 +198,7 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
         phones = 0
     yield f"text phone:{phones}"
     lines = signs.count(b"\n") + 1
-    quoted = octets.startswith((b">", b"|"))
+    quoted = int(octets.startswith((b">", b"|")))
     if b"\n>" in signs or b"\n|" in signs:
         quoted += octets.count(b"\n>") + octets.count(b"\n|")
     yield f"text lines:{size(lines)}"

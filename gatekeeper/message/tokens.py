@@ -20,12 +20,12 @@ LOWER: Final = bytes([0x20 if sign < 0x20 or sign == 0x7F else sign for sign in 
 
 
 class Tokens(NamedTuple):
-    """Of one text in lower case: the `line` of all that stands between blanks, one blank between two; how many there
-    are; and the `different` ones in their order, as keys.
+    """Of one text in lower case: the `line` of all that stands between blanks, one blank between two; how `many`
+    there are; and the `different` ones in their order, as keys.
     """
 
     line: bytes
-    count: int
+    many: int
     different: dict[bytes, None]
 
 

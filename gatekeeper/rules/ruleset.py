@@ -205,8 +205,8 @@ def _texts(texts: Iterable[tuple[str, str]]) -> tuple[bytes, int, tuple[str, ...
 
 def _lines(numbers: Sequence[str], tokens: Sequence[Tokens]) -> tuple[bytes, int, tuple[str, ...]]:
     """The same of texts that have been split."""
-    told = [(number, each) for number, each in zip(numbers, tokens, strict=True) if each.count]
-    words = sum([each.count - 1 for _, each in told]) + 1 if told else 0  # the end of a line is no blank
+    told = [(number, each) for number, each in zip(numbers, tokens, strict=True) if each.many]
+    words = sum([each.many - 1 for _, each in told]) + 1 if told else 0  # the end of a line is no blank
     return b"\n".join([each.line for _, each in told]), words, tuple([number for number, _ in told])
 
 
