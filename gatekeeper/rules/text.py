@@ -17,8 +17,6 @@ _ASCII = bytes(range(128))
 _FEW = 12
 """Different characters up to which replacing one after the other is faster than a table."""
 _BLANKS = re.compile(rb"  +")
-_HALVINGS = 4
-"""How often runs of blanks are halved before a pattern takes what is left: most are of two or three."""
 _DASHES = frozenset("‐‑‒–—―−﹘﹣－")
 _SINGLE = frozenset("‘’‚‛′´ʼ＇")
 _DOUBLE = frozenset("“”„‟″«»＂")
@@ -41,12 +39,7 @@ def normal_octets(text: str) -> bytes:
                 text = text.replace(sign, plain or "")
         else:
             text = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", text.lower())))
-    octets = text.encode("utf-8", "replace").translate(LOWER)
-    for _ in range(_HALVINGS):
-        if b"  " not in octets:
-            return octets.strip(b" ")
-        octets = octets.replace(b"  ", b" ")
-    return _BLANKS.sub(b" ", octets).strip(b" ")
+    return _BLANKS.sub(b" ", text.encode("utf-8", "replace").translate(LOWER)).strip(b" ")
 
 
 def normal_sign(sign: str) -> str:
