@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -137,8 +138,11 @@ def _name(least: float) -> str:
     return "CLASSIFIER_SPAM_" + f"{least:.3f}"[2:].rstrip("0").ljust(2, "0")
 
 
+_NAMES = (HAM, *map(_name, BANDS))
+
+
 def _rule(probability: float) -> str:
-    return next((_name(least) for least in reversed(BANDS) if probability >= least), HAM)
+    return _NAMES[bisect_right(BANDS, probability)]
 
 
 def _spam(least: float) -> Rule:

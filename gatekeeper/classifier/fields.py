@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from string import ascii_uppercase, digits
+from string import ascii_lowercase, ascii_uppercase, digits
 
 from gatekeeper.classifier.structure import shape, size
 from gatekeeper.classifier.words import Words, foreign, words_of
@@ -152,6 +152,9 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
     count = len(looked) + 1
     strange = frozenset() if looked.isascii() else foreign(looked)
     octets = looked.encode("utf-8", "surrogatepass")
+    # Most of a text are small letters and blanks: whatever is looked for without them is looked for in what is left,
+    # and in the whole only where there it may be.
+    signs = octets.translate(None, _COMMON)
     plain = not any(map(str.isdecimal, strange))  # all its digits are ASCII: octets will do to look for numbers
     yield f"{place} length:{size(len(text))}"
     yield f"{place} words:{size(len(words.found))}"
@@ -160,11 +163,16 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
     if words.styled:
         yield f"{place}:styled"
     yield f"{place} long words:{min(words.long, 5)}"
-    yield f"{place} shouted:{min(9, 20 * _shouted(looked, octets, strange) // count)}"
-    yield f"{place} marks:{min(octets.count(b'!'), 5)} {min(octets.count(b'?'), 3)}"
-    if b"$" in octets or strange or b"USD" in octets or b"illion" in octets:
+    shouted = _shouted(looked, octets, strange) if b"AAAA" in signs.translate(_CAPITALS) else 0
+    yield f"{place} shouted:{min(9, 20 * shouted // count)}"
+    yield f"{place} marks:{min(signs.count(b'!'), 5)} {min(signs.count(b'?'), 3)}"
+    if strange or b"$" in signs or (b"USD" in signs and b"USD" in octets) or b"illion" in octets:
         yield f"{place} money:{min(_sums_of_money(looked, octets, strange), 5)}"
-    if b"0,000,000" in octets.translate(_NUMBERS) if plain else _LARGE.search(looked):
+    if not plain:
+        millions = _LARGE.search(looked) is not None
+    else:
+        millions = b"0,000,000" in signs.translate(_NUMBERS) and b"0,000,000" in octets.translate(_NUMBERS)
+    if millions:
         yield f"{place} money:millions"
     if strange:
         others = [ord(character) for character in strange]
@@ -179,16 +187,24 @@ def of_text(place: str, text: str, words: Words) -> Iterator[str]:
             yield f"{place} script:broken"
     if place != "text":
         return
-    if not _COINS.isdisjoint(words.found) and _COIN.search(looked):
+    # An address of a coin is a word that is too long, which plain text has been looked through for.
+    if (words.long or strange) and not _COINS.isdisjoint(words.found) and _COIN.search(looked):
         yield "text coin:yes"
-    phones = _PHONE_OCTETS.finditer(octets.translate(_DIALLED)) if plain else _PHONE.finditer(looked)
-    yield f"text phone:{len(list(islice(phones, 3)))}"
-    lines = octets.count(b"\n") + 1
-    quoted = octets.count(b"\n>") + octets.count(b"\n|") + octets.startswith((b">", b"|"))
+    if not plain:
+        phones = len(list(islice(_PHONE.finditer(looked), 3)))
+    elif len(signs.translate(None, _NO_DIGITS)) > 1:
+        phones = len(list(islice(_PHONE_OCTETS.finditer(octets.translate(_DIALLED)), 3)))
+    else:
+        phones = 0
+    yield f"text phone:{phones}"
+    lines = signs.count(b"\n") + 1
+    quoted = int(octets.startswith((b">", b"|")))
+    if b"\n>" in signs or b"\n|" in signs:
+        quoted += octets.count(b"\n>") + octets.count(b"\n|")
     yield f"text lines:{size(lines)}"
     yield f"text line length:{size(count / lines)}"
     yield f"text quoted:{min(9, 10 * quoted // lines)}"
-    if b"\n-- \n" in octets or b"\n-- \r\n" in octets:
+    if b"\n--" in signs and (b"\n-- \n" in octets or b"\n-- \r\n" in octets):
         yield "text:signature"
 
 
@@ -207,11 +223,21 @@ def _shouted(text: str, octets: bytes, strange: frozenset[str]) -> int:
 
 def _sums_of_money(text: str, octets: bytes, strange: frozenset[str]) -> int:
     """How often a sum of money is named."""
-    if _UNIT.search(octets) or not _CASED_OTHERWISE.isdisjoint(strange) or any(map(str.isdecimal, strange)):
+    if (
+        (_has_unit(octets) and _UNIT.search(octets))
+        or not _CASED_OTHERWISE.isdisjoint(strange)
+        or any(map(str.isdecimal, strange))
+    ):
         return len(_MONEY.findall(text))
     if not _CURRENCIES.isdisjoint(strange):
         return len(_CURRENCY.findall(text))
     return len(_DOLLARS.findall(text)) if b"$" in octets else 0
+
+
+def _has_unit(octets: bytes) -> bool:
+    """Whether `_UNIT` may find anything: to look for five words is faster than for a pattern."""
+    small = octets.lower()
+    return any(unit in small for unit in (b"million", b"dollar", b"usd", b"eur", b"gbp"))
 
 
 _FEW = 12
@@ -234,6 +260,8 @@ def _table(*kinds: tuple[str, str], others: str = "x") -> bytes:
     return bytes(table)
 
 
+_COMMON = bytes([octet for octet in range(256) if octet > 127 or chr(octet) in f" {ascii_lowercase}"])
+_NO_DIGITS = bytes([octet for octet in range(256) if chr(octet) not in digits])
 _NO_LETTERS = "".join([chr(octet) for octet in range(128) if not (chr(octet).isalnum() or octet == ord("_"))])
 _CAPITALS = _table((ascii_uppercase, "A"), (_NO_LETTERS, " "))
 _SHOUTED_OCTETS = re.compile(rb"AAAA(?<![Ax]AAAA)A*+(?!x)")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import compress
 from typing import Any, Final
 
 from gatekeeper.classifier.opinion import MOST, Opinion, Weighed
@@ -80,23 +81,22 @@ class Model:
         mask = len(places) - 1
         words = bytes([places[trait & mask] for trait in traits.words])
         others = bytes([places[trait & mask] for trait in traits.others])
-        met = len(words) - words.count(0)
-        known = met / len(words) if words else 0.0
+        met_words, met_others = words.translate(None, b"\0"), others.translate(None, b"\0")
+        known = len(met_words) / len(words) if words else 0.0
         word_say = card.slope * card.word_say / math.sqrt(len(words) + card.steady)
         other_say = card.slope * card.other_say / math.sqrt(len(others) + card.steady)
         prior = card.offset + card.slope * card.bias
-        total = prior + word_say * sum([weights[each] for each in words])
-        total += other_say * sum([weights[each] for each in others])
-        met += len(others) - others.count(0)
+        total = prior + word_say * sum([weights[each] for each in met_words])
+        total += other_say * sum([weights[each] for each in met_others])
         moved: tuple[Weighed, ...] = ()
         if told:
             moves = self._heaviest(traits.words, words, word_say, told)
             moves += self._heaviest(traits.others, others, other_say, told)
-            moved = tuple(
-                [Weighed(trait, move) for weight, trait, move in sorted(moves, reverse=True)[:told] if weight]
-            )
+            moves.sort(reverse=True)
+            moved = tuple([Weighed(trait, move) for weight, trait, move in moves[:told] if weight])
         log_odds = min(MOST, max(-MOST, total))
-        return Opinion(log_odds, self._trust(known, met), known, moved, log_odds - sum([each.moved for each in moved]))
+        trust = self._trust(known, len(met_words) + len(met_others))
+        return Opinion(log_odds, trust, known, moved, log_odds - sum([each.moved for each in moved]))
 
     def _heaviest(self, traits: Sequence[int], octets: bytes, say: float, told: int) -> list[tuple[float, int, float]]:
         """The `told` that moved most, and those that moved as much as the last of them: by how much, trait, move."""
@@ -108,9 +108,9 @@ class Model:
                 break
         if not large:
             return []
-        least, weights = sorted(large)[-told:][0], self._weights
-        found = [(n, say * weights[octets[n]]) for n, size in enumerate(sizes) if size >= least]
-        return [(abs(move), traits[n], move) for n, move in found]
+        heavy, weights = sizes.translate(_AT_LEAST[sorted(large)[-told:][0]]), self._weights
+        found = [(traits[n], say * weights[octets[n]]) for n in compress(range(len(heavy)), heavy)]
+        return [(abs(move), trait, move) for trait, move in found]
 
     def _trust(self, known: float, met: int) -> float:
         card = self.card
@@ -121,6 +121,7 @@ class Model:
 
 _SIZES = bytes([min(octet, 256 - octet) for octet in range(256)])
 """How far from nothing the weight is that an octet stands for."""
+_AT_LEAST = [bytes([octet >= least for octet in range(256)]) for least in range(129)]
 _SMALLER = [bytes(range(size)) for size in (80, 56, 40, 28, 16, 1)]
 
 

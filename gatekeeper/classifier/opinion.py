@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MOST = 12.0
 """Log-odds beyond which no model goes: one in 160,000. Nobody knows more than that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """One trait and what it moved, in log-odds: above 0 towards spam."""
+class Weighed(NamedTuple):
+    """One trait and what it moved, in log-odds: above 0 towards spam. (A NamedTuple: each message has a dozen.)"""
 
     trait: int
     moved: float

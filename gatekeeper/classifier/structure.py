@@ -21,7 +21,14 @@ _RUNS = (re.compile(r"[0-9]+"), re.compile(r"[a-z]+"), re.compile(r"[A-Z]+"))
 
 def size(count: float) -> str:
     """A number's order of magnitude, in powers of two."""
+    if type(count) is int and 0 <= count < _EXACT:
+        return _ORDERS[(count + 1).bit_length()]
     return str(int(math.log2(count + 1)))
+
+
+_EXACT = 1 << 40
+"""Below it both ways say the same, and counting bits is faster; beyond it a float knows not every number."""
+_ORDERS = [str(bits - 1) for bits in range(42)]
 
 
 def shape(text: str, longest: int = 16) -> str:

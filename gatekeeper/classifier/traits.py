@@ -7,27 +7,32 @@ To, dates, host names of Message-ID, who wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from zlib import crc32
 
 from gatekeeper.classifier import fields, structure
-from gatekeeper.classifier.words import words_of
+from gatekeeper.classifier.words import words_among, words_of
 from gatekeeper.message.content import content_of
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
+from gatekeeper.message.tokens import MOST as SPLIT
+from gatekeeper.message.tokens import tokens_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import decode_words
 
-TEXT = 16_000
+TEXT = SPLIT
 """Characters of the text that people see, and of that they do not, which are read for words."""
 SUBJECT = 500
 MOST = 4096
 """Traits of one message at most, words among them."""
 
-_Group = tuple[bytes, Sequence[bytes]]
-_Hashed = tuple[bytes, dict[int, bytes]]
+NAMES_KEPT = 4096
+"""Names of traits that are no words whose numbers are kept; where there are more, they are learned anew."""
+
+_Group = tuple[bytes, Sequence[bytes], Sequence[int]]
+"""What names begin with, what follows that in each, and the numbers of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,54 +55,69 @@ def traits_of(message: Message) -> Traits:
     """
     made: Traits | None = message.memo.get("traits")
     if made is None:
-        words, others = [_hashed(group) for group in _groups(message)]
-        message.memo["trait_names"] = (*words, *others)
-        of_words = _together(words)
-        of_others = _together(others)
-        for number in of_words.keys() & of_others.keys():
-            del of_others[number]
-        made = Traits(tuple(of_words)[: MOST // 2], tuple(of_others)[: MOST // 2])
+        words, others = _names(message)
+        numbers = list(map(_numbers.__getitem__, others))
+        message.memo["trait_names"] = words, others, numbers
+        of_words = list(chain.from_iterable([group[2] for group in words]))
+        of_others = numbers
+        if len({*of_words, *of_others}) < len(of_words) + len(of_others):  # two names have the same number
+            known = dict.fromkeys(of_words)
+            of_words = list(known)
+            of_others = [number for number in dict.fromkeys(of_others) if number not in known]
+        made = Traits(tuple(of_words[: MOST // 2]), tuple(of_others[: MOST // 2]))
         message.memo["traits"] = made
     return made
 
 
-def names_of(message: Message, wanted: Collection[int]) -> dict[int, str]:
-    """The names of those of a message's traits that are `wanted`, for people. Costs nothing to speak of."""
+def names_of(message: Message, wanted: Iterable[int]) -> dict[int, str]:
+    """The names of those of a message's traits that are `wanted`, for people. Costs little where few are."""
     traits_of(message)
-    groups: Sequence[_Hashed] = message.memo["trait_names"]
-    found: dict[int, str] = {}
-    for number in wanted:
-        for prefix, values in groups:
-            value = values.get(number)
-            if value is not None:
-                found[number] = (prefix + value).decode("utf-8", "replace")
-                break
+    groups: Sequence[_Group]
+    groups, others, of_others = message.memo["trait_names"]
+    left, found = set(wanted), {}
+    for prefix, values, numbers in groups:
+        here = left.intersection(numbers)
+        for number in here:
+            found[number] = (prefix + values[numbers.index(number)]).decode("utf-8", "replace")
+        left -= here
+    for number in left.intersection(of_others):
+        found[number] = _octets(others[of_others.index(number)]).decode()
     return found
 
 
-def _hashed(groups: Iterable[_Group]) -> list[_Hashed]:
-    """Each value by the CRC-32 of the prefix and it."""
-    return [
-        (prefix, dict(zip(map(crc32, values, repeat(crc32(prefix))), values, strict=True))) for prefix, values in groups
-    ]
+class _Numbers(dict[str, int]):
+    """The CRC-32 of each name, kept for when it is met again: most of those that are no words are in other mail too."""
+
+    def __missing__(self, name: str) -> int:
+        if len(self) >= NAMES_KEPT:
+            self.clear()
+        number = self[name] = crc32(_octets(name))
+        return number
 
 
-def _together(groups: Iterable[_Hashed]) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    for _, values in groups:
-        found = found | values if found else dict(values)
-    return found
+_numbers = _Numbers()
 
 
-def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
-    """The names of all traits, by what they begin with: those that are words, and the others."""
+def _octets(name: str) -> bytes:
+    return name.encode("utf-8", "replace")
+
+
+def _group(prefix: bytes, values: Sequence[bytes]) -> _Group:
+    """With the CRC-32 of the prefix and each value."""
+    return prefix, values, list(map(crc32, values, repeat(crc32(prefix))))
+
+
+def _names(message: Message) -> tuple[list[_Group], list[str]]:
+    """The names of all traits: those of words by what they begin with, and the others."""
     content = content_of(message)
     header = header_of(message)
     subject_field = header.first("subject")
     subject = decode_words(subject_field.text)[:SUBJECT] if subject_field is not None else ""
     seen = _joined(text.seen for text in content.texts)
     hidden = _joined(text.hidden for text in content.texts)
-    in_subject, in_text, in_hidden = words_of(subject), words_of(seen), words_of(hidden)
+    tokens = tokens_of(message)  # of no more characters than are read here
+    in_text = words_of(seen) if tokens is None else words_among(each.different for each in tokens)
+    in_subject, in_hidden = words_of(subject), words_of(hidden)
     anchors = words_of(" ".join([link.text for link in content.links][:100]))
     author = author_of(message)
     domain = registered_domain(author.domain or (author.domains[0] if author.domains else ""))
@@ -111,13 +131,13 @@ def _groups(message: Message) -> tuple[list[_Group], list[_Group]]:
     ]
     if in_hidden.found:
         made.append("hidden words:" + structure.size(len(set(in_hidden.found) - set(in_text.found))))
-    words: list[_Group] = [
-        (b"word:", in_text.found),
-        (b"subject:", in_subject.found),
-        (b"begins:", words_of(seen.lstrip()[:80]).found),
-        (b"anchor:", anchors.found[:200]),
+    words = [
+        _group(b"word:", in_text.found),
+        _group(b"subject:", in_subject.found),
+        _group(b"begins:", words_of(seen.lstrip()[:80]).found),
+        _group(b"anchor:", anchors.found[:200]),
     ]
-    return words, [(b"", [name.encode("utf-8", "replace") for name in dict.fromkeys(made)])]
+    return words, list(dict.fromkeys(made))
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LONGEST = 20
 """Characters of a word that is kept; longer ones are addresses, codes and noise."""
@@ -35,12 +35,14 @@ _HAS_UNSEEN = frozenset(
     for first, last in ((0x200B, 0x200F), (0x2060, 0x2064), (0xE0020, 0xE007F))
     for code in range(first, last + 1)
 ) | set("\ufeff\xad\u034f\u180e")
+_ZEROS = bytes([ord("0") if chr(octet).isdigit() and octet < 128 else octet for octet in range(256)])
 # Scripts that are written without blanks between words; of those, every two neighbours make a word.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2,}")
+_OF_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = re.compile(f"[{_OF_UNSPACED}]{{2,}}")
+_BY_CHARACTER = re.compile(f"[{_OF_UNSPACED}\\d]")
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """The different words of a text, in order. `unseen`: characters that nobody sees, such as zero-width blanks.
 
     `styled`: letters that are drawn like others ("𝐅𝐫𝐞𝐞"), read as what they look like. `long`: words beyond the limit.
@@ -52,12 +54,15 @@ class Words:
     long: int = 0
 
 
+_NONE = Words()
+
+
 def words_of(text: str) -> Words:
     """The words of a text, as UTF-8. Never raises."""
     if text.isascii():
-        split = dict.fromkeys(text.encode("ascii").translate(_ASCII).split())
-        kept, long = _kept(split)
-        return Words(tuple(kept[:MOST]), long=long)
+        if not text:
+            return _NONE
+        return _of_ascii(text.encode("ascii"))
     signs, unseen = foreign(text), 0
     if not _HAS_UNSEEN.isdisjoint(signs):
         text, unseen = _UNSEEN.subn("", text)
@@ -69,6 +74,19 @@ def words_of(text: str) -> Words:
     words, long = _of_any_script(_split(read.lower()))
     styled = text != read and _STYLED.search("".join(signs)) is not None
     return Words(tuple(words)[:MOST], unseen, styled, long)
+
+
+def words_among(tokens: Iterable[Mapping[bytes, None]]) -> Words:
+    """The words of ASCII texts, of each of which there is what stands between blanks, as keys."""
+    all_: dict[bytes, None] = {}
+    for each in tokens:
+        all_ |= each
+    return _of_ascii(b" ".join(all_))
+
+
+def _of_ascii(octets: bytes) -> Words:
+    kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
+    return Words(tuple(kept[:MOST]), long=long)
 
 
 def _kept(words: dict[bytes, None]) -> tuple[list[bytes], int]:
@@ -83,13 +101,31 @@ def _kept(words: dict[bytes, None]) -> tuple[list[bytes], int]:
 
 def _of_any_script(octets: bytes) -> tuple[Iterable[bytes], int]:
     """Of words in lower case with blanks between those that are kept, and how many are too long."""
-    split = octets.split()
-    if octets.isascii() and len(split) < MOST:
-        kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
-        return kept, long and len([word for word in dict.fromkeys(split) if len(word) > LONGEST])
+    if octets.count(b" ") < MOST - 1:  # no more words than are kept
+        if octets.isascii():
+            kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
+            return kept, long and len([word for word in dict.fromkeys(octets.split()) if len(word) > LONGEST])
+        if _BY_CHARACTER.search("".join(frozenset(octets.translate(None, _OF_ASCII).decode()))) is None:
+            return _spaced(octets)
+    return _one_by_one(octets)
+
+
+def _spaced(octets: bytes) -> tuple[Iterable[bytes], int]:
+    """The same for words of which none is to be looked at character by character, unless it is long."""
+    words = dict.fromkeys(octets.translate(_ZEROS).split())
+    for letter in _LETTERS & words.keys():
+        del words[letter]
+    if max(map(len, words), default=0) <= LONGEST:
+        return words, 0
+    long = [word for word in dict.fromkeys(octets.split()) if len(word) > LONGEST and len(word.decode()) > LONGEST]
+    return [word for word in words if len(word) <= LONGEST or len(word.decode()) <= LONGEST], len(long)
+
+
+def _one_by_one(octets: bytes) -> tuple[Iterable[bytes], int]:
+    """The same whatever comes."""
     words: list[bytes] = []
     long = 0
-    for word in dict.fromkeys(split):
+    for word in dict.fromkeys(octets.split()):
         if len(words) >= MOST:
             break
         if word.isascii():

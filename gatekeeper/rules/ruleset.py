@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final, NamedTuple
@@ -11,6 +11,7 @@ from gatekeeper.message.content import Content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Place
+from gatekeeper.message.tokens import Tokens, tokens_of
 from gatekeeper.model import Mail, Message
 from gatekeeper.rules import automaton
 from gatekeeper.rules.automaton import Automaton, PatternError, cache_directory
@@ -20,7 +21,7 @@ from gatekeeper.rules.facts import Surroundings, facts_of
 from gatekeeper.rules.files import read_files, stamps
 from gatekeeper.rules.loading import Loader, check_names
 from gatekeeper.rules.rule import BRAND, HEADER, Compiled, ContentRule, Expression, RuleProblem, RulesUnusable
-from gatekeeper.rules.text import normalise
+from gatekeeper.rules.text import normal_octets
 from gatekeeper.wire.headers import decode_words
 
 SEEN_MOST: Final = 192 * 1024
@@ -99,16 +100,19 @@ class Ruleset:
 
     def matches(self, mail: Mail, message: Message, content: Content, around: Surroundings) -> list[Match]:
         """Every rule that the message meets. In time linear in what is looked at, which is bounded."""
-        seen, seen_parts = _texts((text.part.number, text.seen) for text in content.texts)
-        hidden, hidden_parts = _texts((text.part.number, text.hidden) for text in content.texts if text.hidden)
-        facts = facts_of(mail, message, content, seen=seen, hidden=hidden, around=around)
+        tokens = tokens_of(message)
+        if tokens is None:
+            seen, words, seen_parts = _texts([(text.part.number, text.seen) for text in content.texts])
+        else:
+            seen, words, seen_parts = _lines([text.part.number for text in content.texts], tokens)
+        hidden, hidden_words, hidden_parts = _texts(
+            [(text.part.number, text.hidden) for text in content.texts if text.hidden]
+        )
+        facts = facts_of(mail, message, content, words=words, hidden_words=hidden_words, around=around)
         hits: dict[int, _Hit] = {}  # where each pattern matched first
         named_brands: dict[str, list[str]] = {}
-        for place, text in self._views(message, content, seen, hidden):
-            accepted = self._accepted.get(place)
-            if not accepted or not text:
-                continue
-            octets = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+        for place, octets in self._views(message, content, seen, hidden):
+            accepted = self._accepted[place]
             for number, end in self._automaton.scan(octets).items():
                 if number in self._brand_names:
                     if place != "seen" or end <= BEGINNING:
@@ -120,31 +124,48 @@ class Ruleset:
             domains = author_of(message).domains
             facts |= brand_facts(named_brands, self.brands, content, registered_domain(domains[0]) if domains else "")
         due = set(self._always)
-        tokens: list[Token] = [*hits, *facts]
-        for token in tokens:
-            due.update(self._by_token.get(token, ()))
+        for token in self._by_token.keys() & [*hits, *facts]:
+            due.update(self._by_token[token])
+        if not due:
+            return []
         met, asked = hits.keys(), self._asked
         return [_match(asked[index], hits, facts) for index in sorted(due) if asked[index].test(met, facts)]
 
-    def _views(self, message: Message, content: Content, seen: str, hidden: str) -> Iterator[tuple[str, str | bytes]]:
-        header = header_of(message)
-        yield "seen", seen
-        yield "subject", "\n".join(normalise(decode_words(one.text[:2000])) for one in header.all("subject")[:3])
-        yield "author", "\n".join(normalise(decode_words(box.name[:500])) for box in author_of(message).mailboxes[:5])
-        yield "hidden", hidden
-        links = [link.url for link in content.links.links[:LINKS_MOST] if link.place in _SEEN]
-        if "host" in self._accepted:
-            yield "host", "\n".join(dict.fromkeys(url.host for url in links))
-        if "link" in self._accepted:
-            yield "link", "\n".join(f"{url.scheme}://{url.host}{url.rest[:500]}" for url in links)
-        if "names" in self._accepted:
-            yield "names", "\n".join(normalise(name[:300]) for part in content.mime.leaves for name in part.names[:3])
-        if "raw" in self._accepted:
-            yield "raw", next(iter(message.body.chunks()), b"")[:RAW_MOST]
+    def _views(self, message: Message, content: Content, seen: bytes, hidden: bytes) -> list[tuple[str, bytes]]:
+        """The places that a rule asks about and in which something stands."""
+        header, asked = header_of(message), self._accepted
+        views = [("seen", seen)] if seen and "seen" in asked else []
+        if "subject" in asked:
+            subjects = [normal_octets(decode_words(one.text[:2000])) for one in header.all("subject")[:3]]
+            views.append(("subject", b"\n".join(subjects)))
+        if "author" in asked:
+            names = [normal_octets(decode_words(box.name[:500])) for box in author_of(message).mailboxes[:5]]
+            views.append(("author", b"\n".join(names)))
+        if hidden and "hidden" in asked:
+            views.append(("hidden", hidden))
+        if content.links.links and ("host" in asked or "link" in asked):
+            links = [link.url for link in content.links.links[:LINKS_MOST] if link.place in _SEEN]
+            if "host" in asked:
+                views.append(("host", _octets("\n".join(dict.fromkeys([url.host for url in links])))))
+            if "link" in asked:
+                views.append(
+                    ("link", _octets("\n".join([f"{url.scheme}://{url.host}{url.rest[:500]}" for url in links])))
+                )
+        if "names" in asked:
+            files = [normal_octets(name[:300]) for part in content.mime.leaves for name in part.names[:3]]
+            views.append(("names", b"\n".join(files)))
+        if "raw" in asked:
+            views.append(("raw", next(iter(message.body.chunks()), b"")[:RAW_MOST]))
         for name in self._fields:
             fields = header.by_name.get(name)
             if fields:
-                yield HEADER + name, "\n".join([decode_words(one.text[:FIELD_MOST]) for one in fields[:FIELDS_MOST]])
+                written = [decode_words(one.text[:FIELD_MOST]) for one in fields[:FIELDS_MOST]]
+                views.append((HEADER + name, _octets("\n".join(written))))
+        return [view for view in views if view[1]]
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 _VIEWS: Final[Mapping[str, tuple[str, ...]]] = {"text": ("subject", "seen"), BRAND: ("author", "subject", "seen")}
@@ -165,8 +186,8 @@ def _accepted(expressions: Sequence[Expression]) -> dict[str, frozenset[int]]:
     return {place: frozenset(numbers) for place, numbers in found.items()}
 
 
-def _texts(texts: Iterator[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
-    """Normalised, a line for each part; and the parts' numbers."""
+def _texts(texts: Iterable[tuple[str, str]]) -> tuple[bytes, int, tuple[str, ...]]:
+    """Normalised, a line for each part; how many words; and the parts' numbers."""
     lines, numbers = [], []
     room = SEEN_MOST
     for number, text in texts:
@@ -175,10 +196,18 @@ def _texts(texts: Iterator[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
         if len(text) > room:
             text = f"{text[: room * 2 // 3]} {text[-room // 3 :]}"  # noqa: PLW2901  # spam is padded in the middle
         room -= len(text)
-        if line := normalise(text):
+        if line := normal_octets(text):
             lines.append(line)
             numbers.append(number)
-    return "\n".join(lines), tuple(numbers)
+    octets = b"\n".join(lines)
+    return octets, octets.count(b" ") + 1 if octets else 0, tuple(numbers)
+
+
+def _lines(numbers: Sequence[str], tokens: Sequence[Tokens]) -> tuple[bytes, int, tuple[str, ...]]:
+    """The same of texts that have been split."""
+    told = [(number, each) for number, each in zip(numbers, tokens, strict=True) if each.many]
+    words = sum([each.many - 1 for _, each in told]) + 1 if told else 0  # the end of a line is no blank
+    return b"\n".join([each.line for _, each in told]), words, tuple([number for number, _ in told])
 
 
 class _Hit(NamedTuple):

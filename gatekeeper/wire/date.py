@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from functools import lru_cache
 
 LENGTH = 120
@@ -31,16 +31,24 @@ def parse_date(text: str) -> float | None:
     number = int(year)
     if len(year) < 4:  # §4.3: two digits are of 1950 to 2049, three count from 1900
         number += 2000 if len(year) == 2 and number < 50 else 1900
-    try:
-        days = date(number, _MONTH[month.lower()], int(day)).toordinal() - _EPOCH
-        at = time(int(hour), int(minute), min(int(second or 0), 59))  # a leap second is the second before it
-    except (ValueError, KeyError):
+    days, hour_number, minute_number = _days(number, month.lower(), int(day)), int(hour), int(minute)
+    if days is None or hour_number > 23 or minute_number > 59:
         return None
+    at = hour_number * 3600 + minute_number * 60 + min(int(second or 0), 59)  # a leap second is the second before it
     if hours is not None:
         offset = int(hours) * 3600 + int(minutes) * 60 * (-1 if hours[0] == "-" else 1)
     else:
         offset = _ZONE.get((zone or "").lower(), 0) * 3600
-    return days * 86_400 + at.hour * 3600 + at.minute * 60 + at.second - offset
+    return days * 86_400 + at - offset
+
+
+@lru_cache(maxsize=64)  # the dates of one message are mostly of one day
+def _days(year: int, month: str, day: int) -> int | None:
+    """From 1970 on; None where there is no such day."""
+    try:
+        return date(year, _MONTH[month], day).toordinal() - _EPOCH
+    except (ValueError, KeyError):
+        return None
 
 
 def format_date(when: float) -> str:

@@ -66,6 +66,13 @@ _COMMON = re.compile(
     r'|([^<>@"\s()\[\],;:\\]++@[^<>@"\s()\[\],;:\\]++)',
     re.ASCII,
 )
+_BETWEEN = r"[ \t\r\n]*+"
+_ADDRESS = r'([^<>@"\s()\[\],;:\\]++@[^<>@"\s()\[\],;:\\]++)'
+_ENTRY = re.compile(  # of a list that nobody could read in two ways
+    rf'{_BETWEEN}(?:(?:"([^"\\<>\x00-\x1f\x7f]*+)"|([^"\\<>@,;:()\[\]\x00-\x1f\x7f]*+)){_BETWEEN}<{_ADDRESS}>'
+    rf"|{_ADDRESS}){_BETWEEN}(?:,|\Z)",
+    re.ASCII,
+)
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\r\n]+)
       | (?P<quoted>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))  # one that does not end goes to the end
@@ -105,6 +112,8 @@ def parse_address_list(value: bytes | str, limit: int = LIMIT) -> AddressList:
             return AddressList((Mailbox(name, address),), doubt)
         except AddressError:
             pass  # the long way says what is wrong
+    if not doubts and "," in text and "=?" not in text and (several := _several(text)) is not None:
+        return several
     mailboxes: list[Mailbox] = []
     for number, entry in enumerate(_entries(text, doubts)):
         if number == MOST:
@@ -114,6 +123,31 @@ def parse_address_list(value: bytes | str, limit: int = LIMIT) -> AddressList:
         if mailbox is not None:
             mailboxes.append(mailbox)
     return AddressList(tuple(mailboxes), tuple(doubts))
+
+
+def _several(text: str) -> AddressList | None:
+    """A list in which every entry is an ordinary one, as the long way reads it; None for any other."""
+    mailboxes: list[Mailbox] = []
+    doubts: tuple[Ambiguity, ...] = ()
+    position = 0
+    while position < len(text):
+        if len(mailboxes) == MOST:
+            return AddressList(tuple(mailboxes), (*doubts, Ambiguity.TOO_LONG))
+        entry = _ENTRY.match(text, position)
+        if entry is None:
+            return None
+        quoted, name, angled, bare = entry.groups("")
+        if "  " in name:  # of which the long way makes one blank
+            return None
+        try:
+            address = parse_path(angled or bare)
+        except AddressError:
+            return None
+        if looks_like_another(address.domain):
+            doubts = (Ambiguity.LOOK_ALIKE,)
+        mailboxes.append(Mailbox((quoted or name).strip(), address))
+        position = entry.end()
+    return AddressList(tuple(mailboxes), doubts)
 
 
 @dataclass(frozen=True, slots=True)

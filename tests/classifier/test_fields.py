@@ -1,5 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gatekeeper.classifier import fields
 from gatekeeper.classifier.fields import of_header, of_text
 from gatekeeper.classifier.words import words_of
 from gatekeeper.message.domains import registered_domain
@@ -61,3 +64,38 @@ def test_who_wrote_to_whom_and_by_which_path_is_no_trait():
 )
 def test_a_text_has_the_trait(text, trait):
     assert trait in set(of_text("text", text, words_of(text)))
+
+
+SIGNS = [
+    *(
+        "free",
+        "FREE",
+        "SHOUTEDé",
+        "_AAAA",
+        "A",
+        "!",
+        "?!",
+        "$5",
+        "€ 5",
+        "5 USD",
+        "7,5 million",
+        "1,000,000",
+        "0",
+        " ",
+        "\n",
+    ),
+    *("+1 (555) 123-4567", "1 2       3", "\n> ", "\n|", "\n-- \n", "ж", "é", "٣", "\xa0", "bitcoin ", "ſ", "👍"),
+    *("1BoatSLRHtKNngkdXEeobR76b53LETtpyT", " illion", "eur"),
+]
+
+
+@given(st.lists(st.sampled_from(SIGNS), max_size=25).map("".join), st.sampled_from(["text", "subject"]))
+def test_what_is_looked_for_in_signs_alone_is_found_as_in_the_whole(text, place):
+    words = words_of(text)
+    fast = list(of_text(place, text, words))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fields, "_COMMON", b"")
+        patch.setattr(fields, "_has_unit", lambda _octets: True)
+        assert list(of_text(place, text, words._replace(long=max(1, words.long)))) == [
+            f"{place} long words:{min(max(1, words.long), 5)}" if "long words" in each else each for each in fast
+        ]

@@ -110,3 +110,16 @@ def test_the_shipped_model_is_small_and_says_what_it_learned_from():
     assert sum(each.messages for each in card.learned) > 5000
     assert all(len(each.digest) == 64 for each in card.learned)
     assert "foff_milter" not in {each.name for each in card.learned}
+
+
+@given(st.lists(st.integers(-127, 127), max_size=60), st.lists(st.integers(-127, 127), max_size=60), st.integers(0, 20))
+def test_those_that_moved_most_are_found_without_sorting_all(words, others, told):
+    places = bytearray(1 << CARD.bits)
+    for n, octet in enumerate([*words, *others]):
+        places[n] = octet % 256
+    read = read_model(written(CARD, bytes(places)))
+    traits = Traits(tuple(range(len(words))), tuple(range(len(words), len(words) + len(others))))
+    every = read.opinion(traits, 200).moved
+    assert read.opinion(traits, told).moved == every[:told]
+    assert {each.trait for each in every} == {n for n in traits.ids if places[n]}
+    assert [abs(each.moved) for each in every] == sorted([abs(each.moved) for each in every], reverse=True)

@@ -1,4 +1,8 @@
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatekeeper.classifier.structure import of_links, of_pages, of_parts, shape, size
 from gatekeeper.message.content import content_of
@@ -53,3 +57,8 @@ def test_parts_are_told_by_type_and_file():
 def test_sizes_and_shapes():
     assert [size(n) for n in (0, 1, 2, 3, 1000)] == ["0", "1", "1", "2", "9"]
     assert shape("1a-Bc99") == "9a-Aa9"
+
+
+@given(st.integers(0, 1 << 42) | st.integers(0, 41).map(lambda bits: (1 << bits) - 1))
+def test_sizes_of_whole_numbers_are_those_of_others(count):
+    assert size(count) == size(float(count)) == str(int(math.log2(count + 1)))

@@ -1,6 +1,10 @@
+from zlib import crc32
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.classifier import traits as module
 from gatekeeper.classifier.traits import MOST, names_of, traits_of
 from gatekeeper.message.reading import read_message
 from tests.support.mail import message_of
@@ -72,3 +76,28 @@ def test_any_octets_have_traits_with_names(octets):
     assert len(traits.ids) <= MOST
     assert set(names_of(message, traits.ids)) == set(traits.ids)
     assert all(0 <= trait < 1 << 32 for trait in traits.ids)
+
+
+def test_names_that_have_the_same_number_are_one_trait(monkeypatch):
+    monkeypatch.setattr(module, "crc32", lambda octets, start=0: crc32(octets, start) % 16)
+    monkeypatch.setattr(module, "_numbers", module._Numbers())
+    message = message_of(LETTER)
+    traits = traits_of(message)
+    assert len(set(traits.ids)) == len(traits.ids) <= 16
+    assert set(names_of(message, traits.ids)) == set(traits.ids)
+
+
+def test_strangers_fill_what_is_kept_of_names_up_to_its_end(monkeypatch):
+    monkeypatch.setattr(module, "NAMES_KEPT", 3)
+    numbers = module._Numbers()
+    for name in ("a", "b", "c", "d\ud800", "a", "a"):
+        assert numbers[name] == crc32(name.encode("utf-8", "replace"))
+        assert len(numbers) <= 3
+
+
+@given(st.text(st.characters(max_codepoint=127) | st.sampled_from("é€"), max_size=200))
+def test_a_text_that_is_split_once_for_all_has_the_same_traits(text):
+    fast = traits_of(message_of(f"Subject: x\n\n{text}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "tokens_of", lambda _message: None)
+        assert traits_of(message_of(f"Subject: x\n\n{text}")) == fast

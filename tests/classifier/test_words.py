@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.classifier import words
-from gatekeeper.classifier.words import LONGEST, MOST, words_of
+from gatekeeper.classifier.words import LONGEST, MOST, words_among, words_of
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,17 @@ def test_texts_of_few_foreign_signs_are_split_as_those_of_many_are(text: str):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "_FEW", -1)
         assert words_of(text) == fast
+
+
+@given(st.text(st.sampled_from("aB9 \n$_-.\xa0€£éİ½Ⓐ①日本\u0301ßж٣ก"), max_size=90))
+def test_words_are_looked_at_together_as_they_are_one_by_one(text: str):
+    fast = words_of(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "_spaced", words._one_by_one)
+        assert words_of(text) == fast
+
+
+@given(st.lists(st.text(st.characters(max_codepoint=127), max_size=90), max_size=3))
+def test_texts_that_are_split_at_blanks_have_the_same_words(texts: list[str]):
+    among = words_among([dict.fromkeys(text.lower().encode().split()) for text in texts])
+    assert among == words_of("\n".join(texts))

@@ -25,7 +25,7 @@ def told(raw: str | bytes, sender: Address | None = None, recipient: Address | N
     content = content_of(message)
     seen = " ".join(" ".join(content.seen).split())
     hidden = " ".join(text.hidden for text in content.texts).strip()
-    return facts_of(mail, message, content, seen=seen, hidden=hidden, around=AROUND)
+    return facts_of(mail, message, content, words=len(seen.split()), hidden_words=len(hidden.split()), around=AROUND)
 
 
 HTML = "Content-Type: text/html\n\n"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gatekeeper.wire import mailboxes
 from gatekeeper.wire.mailboxes import LIMIT, MOST, AddressList, Ambiguity, Mailbox, parse_address_list
 from tests.support.cost import cost_of
 
@@ -187,3 +188,31 @@ def test_hostile_lists_are_read_in_linear_time(make):
 
     cost(1000)
     assert cost(16_000) < 12 * max(cost(4000), 0.002)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            (  # noqa: SIM905
+                'a@b.c|Joe <j@x.org>|"Q, r" <q@x.org>|<a@b>|,|, |,\r\n\t|joe|  |@|"|\\|<|>|(c)|;|:|é|x@1.2.3.4|'
+                "a..b@c.d|a@xn--80ak6aa92e.com|раypal@x.org|a@раypal.com|\x0b|\xa0|A@B.C <d@e.f>|=?utf-8?q?x?="
+            ).split("|")
+        ),
+        max_size=7,
+    ).map("".join)
+)
+def test_ordinary_lists_are_read_as_the_long_way_reads_them(text):
+    read = parse_address_list(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mailboxes, "_several", lambda _text: None)
+        assert parse_address_list(text) == read
+
+
+def test_an_ordinary_list_is_not_taken_apart_sign_by_sign(monkeypatch):
+    monkeypatch.setattr(mailboxes, "_entries", None)
+    read = parse_address_list('A <a@x.org>, "B, c" <b@X.org>,\r\n\tc@x.org')
+    assert [(box.name, str(box.address)) for box in read.mailboxes] == [
+        ("A", "a@x.org"),
+        ("B, c", "b@x.org"),
+        ("", "c@x.org"),
+    ]
