@@ -1,6 +1,7 @@
 """Labelled mail on disk -> messages with their traits; and which of them are near-copies of each other.
 
-DIR has DIR.tsv beside it: a line for each message, with tier, path in DIR, label, corpus, and more that is not read.
+DIR has DIR.tsv beside it: a line for each message, with tier, path in DIR, label, corpus, and where they are known the
+client's address, its HELO, and the sender of the envelope.
 Tier 1 is the sample that is measured; what is learned from is all of it.
 """
 
@@ -37,7 +38,7 @@ Then: make model CORPORA=DIR"""
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled message: where it was, and what it looks like."""
+    """One labelled message: where it was, and what it looks like. `sender` is that of its envelope, "" if not known."""
 
     path: str
     corpus: str
@@ -45,6 +46,7 @@ class Example:
     measured: bool
     digest: str
     traits: Traits
+    sender: str = ""
 
 
 def examples(where: Path) -> list[Example]:
@@ -54,14 +56,16 @@ def examples(where: Path) -> list[Example]:
         sys.exit(ABSENT.format(where=table))
     rows = [line.rstrip("\n").split("\t") for line in table.open(encoding="utf-8")]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_read, [(where, row[0], row[1], row[2], row[3]) for row in rows], chunksize=64))
+        return list(pool.map(_read, [(where, row) for row in rows], chunksize=64))
 
 
-def _read(row: tuple[Path, str, str, str, str]) -> Example:
-    where, tier, path, label, corpus = row
+def _read(listed: tuple[Path, list[str]]) -> Example:
+    where, (tier, path, label, corpus, *more) = listed
     octets = (where / path).read_bytes()
     digest = hashlib.sha256(octets).hexdigest()
-    return Example(path, corpus, label == "spam", tier == "1", digest, traits_of(read_message(octets)))
+    return Example(
+        path, corpus, label == "spam", tier == "1", digest, traits_of(read_message(octets)), "".join(more[2:3])
+    )
 
 
 ALIKE = 0.5
