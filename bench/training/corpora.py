@@ -23,6 +23,8 @@ from gatekeeper.message.reading import read_message
 
 MADE = "letters"
 """The corpus that `bench/training/letters.py` makes."""
+WORTH_A_POOL = 500
+"""Messages from which on they are read by several processes."""
 DEFAULT = Path("../shared/detect/dev")
 ABSENT = """\
 {where} is not there. The model is learned from labelled mail that cannot be part of this repository. Fetch
@@ -55,8 +57,11 @@ def examples(where: Path) -> list[Example]:
     if not table.is_file():
         sys.exit(ABSENT.format(where=table))
     rows = [line.rstrip("\n").split("\t") for line in table.open(encoding="utf-8")]
+    listed = [(where, row) for row in rows]
+    if len(listed) < WORTH_A_POOL:
+        return [*map(_read, listed)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_read, [(where, row) for row in rows], chunksize=64))
+        return list(pool.map(_read, listed, chunksize=64))
 
 
 def _read(listed: tuple[Path, list[str]]) -> Example:

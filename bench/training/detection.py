@@ -49,7 +49,10 @@ def main() -> None:
     given = told.parse_args()
     if not given.ours_only and not spamassassin.installed():
         sys.exit(f"{spamassassin.ABSENT}\nWithout it: python -m bench.training.detection --ours-only --page FILE")
-    write(given.page, text_of(measure(given.corpora, None if given.ours_only else given.kept)))
+    try:
+        write(given.page, text_of(measure(given.corpora, None if given.ours_only else given.kept)))
+    except spamassassin.Ended as ended:
+        sys.exit(f"{ended}\nWhat was done until then is kept: run it again, and it goes on.")
 
 
 def measure(where: Path, kept: Path | None) -> Result:
@@ -61,7 +64,7 @@ def measure(where: Path, kept: Path | None) -> Result:
     made = learn.design([*examples, *corpora.made()])
     ours = {"folds": learn.across_folds(made)[:count], "corpora": learn.across_corpora(made, say)[:count]}
     say("gatekeeper's model: both schemes scored")
-    of_one = [each for each in examples if each.corpus == learn.MODERN_HAM]
+    of_one = [each for each in examples if each.corpus == household.HOUSEHOLD]
     judged = {
         SHIPPED: asyncio.run(household.judge(of_one, where)),
         TAUGHT: asyncio.run(household.after_lessons(of_one, where)),

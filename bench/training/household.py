@@ -26,6 +26,8 @@ from gatekeeper.wire.address import AddressError, parse_path
 
 CONTENT: Final = ("headers", "links", "mime", "rules", "attachments", "classifier")
 """The checks that need the message alone."""
+HOUSEHOLD: Final = "foff_milter"
+"""The corpus that is one household's mail, spam and ham of the same years."""
 LESSONS: Final = 100
 NOW: Final = 1.7e9
 """Unix time at which all is judged, so that it is the same each time."""

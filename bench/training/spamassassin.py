@@ -8,6 +8,7 @@ directory, under names that change with what it came from: a run that was cut sh
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -36,6 +37,10 @@ ABSENT = (
 
 Scheme = Sequence[object]
 """For each message the part that it is in: a message is scored by what has learned from all other parts."""
+
+
+class Ended(Exception):
+    """SpamAssassin has ended before it was asked to, or does not say what its rules and Bayes add up to."""
 
 
 class Asked(Protocol):
@@ -75,16 +80,19 @@ class Process:
     ) -> None:
         if kind is not None:
             self._running.kill()
-        _pipe(self._running.stdin).close()
+        with contextlib.suppress(BrokenPipeError):
+            _pipe(self._running.stdin).close()
         self._running.wait()
+        _pipe(self._running.stdout).close()
 
     def ask(self, line: str) -> str:
         to = _pipe(self._running.stdin)
-        to.write(line + "\n")
-        to.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer
+            to.write(line + "\n")
+            to.flush()
         answer = _pipe(self._running.stdout).readline()
         if not answer:
-            raise RuntimeError(f"SpamAssassin ended at: {line}")
+            raise Ended(f"SpamAssassin ended at: {line}")
         return answer.strip()
 
 
@@ -122,7 +130,7 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Scores:
     """`named` is which SpamAssassin; `by_scheme` the score of each message; `spent` the CPU seconds that all of it
-    took, in this run and in those that were cut short.
+    took, in this run and in those before it; of a step that was cut short it is what came after.
     """
 
     named: str
@@ -141,7 +149,7 @@ class Scorer:
     process: Callable[[Path], Asked] = Process
 
     def scores(self, schemes: Mapping[str, Scheme]) -> Scores:
-        """Under each scheme. Raises RuntimeError where SpamAssassin ends, or would itself say something else."""
+        """Under each scheme. Raises Ended."""
         memory = Path("/dev/shm")  # Bayes' files are rewritten at each message
         with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as made:
             scratch = Path(made)
@@ -261,10 +269,10 @@ class _Work:
 
 
 def agree(running: Asked, file: Path, ours: float) -> None:
-    """Raises RuntimeError where rules and Bayes, asked apart, are not what SpamAssassin itself says."""
+    """Raises Ended where rules and Bayes, asked apart, are not what SpamAssassin itself says."""
     whole = float(running.ask(f"whole {file}"))
     if abs(ours - whole) > CLOSE:
-        raise RuntimeError(f"SpamAssassin says {whole:.3f}, but its rules and Bayes {ours:.3f}: {file}")
+        raise Ended(f"SpamAssassin says {whole:.3f}, but its rules and Bayes {ours:.3f}: {file}")
 
 
 def add_up(files: Sequence[Path], total: Path) -> None:
@@ -289,10 +297,10 @@ def add_up(files: Sequence[Path], total: Path) -> None:
             elif kind == "s":
                 seen.append(line)
     with total.open("w", encoding="ascii") as to:
-        for name, value in totals.items():  # the version first, as it was read
-            to.write(f"v\t{value}\t{name}\n")
-        for token, (in_spam, in_ham, at) in tokens.items():
-            to.write(f"t\t{in_spam}\t{in_ham}\t{at}\t{token}\n")
+        for name, count in totals.items():  # the version first, as it was read
+            to.write(f"v\t{count}\t{name}\n")
+        for token, counts in tokens.items():
+            to.write(f"t\t{counts[0]}\t{counts[1]}\t{counts[2]}\t{token}\n")
         to.writelines(dict.fromkeys(seen))
 
 

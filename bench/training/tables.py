@@ -94,7 +94,7 @@ def modern(examples: Sequence[Example], by_filter: Mapping[str, Sequence[float]]
 def household(judged: Mapping[str, Sequence[Judged]]) -> list[str]:
     """What became of one household's mail, by what judged it."""
     lines = [
-        "| judged by | ham marked or refused | ham refused | spam marked or refused | spam refused | AUC of the score |",
+        "| judged by | ham marked or refused | ham refused | spam marked or refused | spam refused | AUC of score |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name, every in judged.items():
