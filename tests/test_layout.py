@@ -71,6 +71,13 @@ def test_every_module_has_its_test_at_the_same_path():
     assert [test.relative_to(ROOT).as_posix() for test in wanted if not test.is_file()] == []
 
 
+def test_what_learns_and_measures_has_its_tests_too():
+    without = {"__init__.py", "wordings.py"}  # the second is words alone, which the letters are made of
+    modules = {path.name for path in (ROOT / "bench/training").glob("*.py")} - without
+    tests = {path.name for path in (ROOT / "tests/bench/training").glob("test_*.py")}
+    assert {f"test_{name}" for name in modules} == tests
+
+
 def test_modules_named_as_exceptions_exist():
     assert set(WITHOUT_A_TEST) <= {_name(path) for path in MODULES}
 

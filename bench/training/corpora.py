@@ -1,6 +1,7 @@
 """Labelled mail on disk -> messages with their traits; and which of them are near-copies of each other.
 
-DIR has DIR.tsv beside it: a line for each message, with tier, path in DIR, label, corpus, and more that is not read.
+DIR has DIR.tsv beside it: a line for each message, with tier, path in DIR, label, corpus, and where they are known the
+client's address, its HELO, and the sender of the envelope.
 Tier 1 is the sample that is measured; what is learned from is all of it.
 """
 
@@ -22,6 +23,8 @@ from gatekeeper.message.reading import read_message
 
 MADE = "letters"
 """The corpus that `bench/training/letters.py` makes."""
+WORTH_A_POOL = 500
+"""Messages from which on they are read by several processes."""
 DEFAULT = Path("../shared/detect/dev")
 ABSENT = """\
 {where} is not there. The model is learned from labelled mail that cannot be part of this repository. Fetch
@@ -37,7 +40,7 @@ Then: make model CORPORA=DIR"""
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled message: where it was, and what it looks like."""
+    """One labelled message: where it was, and what it looks like. `sender` is that of its envelope, "" if not known."""
 
     path: str
     corpus: str
@@ -45,6 +48,7 @@ class Example:
     measured: bool
     digest: str
     traits: Traits
+    sender: str = ""
 
 
 def examples(where: Path) -> list[Example]:
@@ -53,15 +57,20 @@ def examples(where: Path) -> list[Example]:
     if not table.is_file():
         sys.exit(ABSENT.format(where=table))
     rows = [line.rstrip("\n").split("\t") for line in table.open(encoding="utf-8")]
+    listed = [(where, row) for row in rows]
+    if len(listed) < WORTH_A_POOL:
+        return [*map(_read, listed)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(_read, [(where, row[0], row[1], row[2], row[3]) for row in rows], chunksize=64))
+        return list(pool.map(_read, listed, chunksize=64))
 
 
-def _read(row: tuple[Path, str, str, str, str]) -> Example:
-    where, tier, path, label, corpus = row
+def _read(listed: tuple[Path, list[str]]) -> Example:
+    where, (tier, path, label, corpus, *more) = listed
     octets = (where / path).read_bytes()
     digest = hashlib.sha256(octets).hexdigest()
-    return Example(path, corpus, label == "spam", tier == "1", digest, traits_of(read_message(octets)))
+    return Example(
+        path, corpus, label == "spam", tier == "1", digest, traits_of(read_message(octets)), "".join(more[2:3])
+    )
 
 
 ALIKE = 0.5

@@ -1,144 +1,134 @@
-"""`make detection`: how well is spam told from ham that the model has not seen? Writes the tables of docs/detection.md.
+"""`make detection`: how well is spam told from ham that was not learned from? Writes the tables of docs/detection.md.
 
 Two questions. Five folds: mail like what was learned, near-copies never on both sides. Each corpus left out: other
 people's mail, of another time, of which nothing was learned. SpamAssassin with Bayes answers both, in the same run.
+And a third to all of content as it is shipped: what of one household's wanted mail would it mark?
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import math
+import asyncio
+import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.training import corpora, learn, spamassassin
+from bench.training import corpora, household, learn, spamassassin, tables
 from bench.training.corpora import Example
+from bench.training.household import Judged
 
 PAGE = Path("docs/detection.md")
+KEPT = Path("run/detection")
 BEGIN, END = "<!-- made by make detection -->", "<!-- until here -->"
-MODERN_SPAM = ("foff_milter", "glitchyzorua")
 OURS, THEIRS = "gatekeeper", "SpamAssassin + Bayes"
+TITLES = {"folds": "Five folds, near-copies in one fold", "corpora": "Each corpus left out in turn"}
+SHIPPED, TAUGHT = "shipped model", f"after {household.LESSONS} of the site's own messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that was measured. `ours`: by scheme, the score of each message. `spent`: CPU seconds but SpamAssassin's."""
+
+    examples: Sequence[Example]
+    ours: dict[str, np.ndarray]
+    theirs: spamassassin.Scores | None
+    judged: dict[str, list[Judged]]
+    spent: float
 
 
 def main() -> None:
     told = argparse.ArgumentParser(prog="make detection", description=__doc__)
     told.add_argument("corpora", nargs="?", type=Path, default=corpora.DEFAULT)
-    told.add_argument("--all", action="store_true", help="learn from all messages, not from the measured sample alone")
-    told.add_argument("--spamassassin", type=Path, help="its scores, kept by an earlier run on the same mail")
+    told.add_argument("--kept", type=Path, default=KEPT, help="where SpamAssassin's scores stay, for the next run")
     told.add_argument("--ours-only", action="store_true", help="leave SpamAssassin out, which takes most of the time")
     told.add_argument("--page", type=Path, default=PAGE)
     given = told.parse_args()
-    found = [each for each in corpora.examples(given.corpora) if each.measured or given.all]
-    theirs = {} if given.ours_only else _theirs(found, given.corpora, given.spamassassin)
-    made = learn.design(found + corpora.made())
-    count = len(found)
-    ours = {"folds": learn.across_folds(made)[:count], "corpora": learn.across_corpora(made, _say)[:count]}
-    measured = np.array([each.measured for each in found])
-    said = (
-        f"{count} messages of {len({each.corpus for each in found})} corpora, {sum(measured)} of them measured. "
-        "In brackets: the 95% interval (Wilson), and counts."
-    )
-    text = [said]
-    titles = {"folds": "Five folds, near-copies in one fold", "corpora": "Each corpus left out in turn"}
-    for scheme, title in titles.items():
-        by_filter = {OURS: ours[scheme][measured]}
-        if theirs:
-            by_filter[THEIRS] = np.array([theirs[scheme][each.path] for each in found if each.measured])
-        text += ["", f"### {title}", "", *_tables([each for each in found if each.measured], by_filter)]
-    _write(given.page, "\n".join(text))
+    if not given.ours_only and not spamassassin.installed():
+        sys.exit(f"{spamassassin.ABSENT}\nWithout it: python -m bench.training.detection --ours-only --page FILE")
+    try:
+        write(given.page, text_of(measure(given.corpora, None if given.ours_only else given.kept)))
+    except spamassassin.Ended as ended:
+        sys.exit(f"{ended}\nWhat was done until then is kept: run it again, and it goes on.")
 
 
-def _theirs(found: Sequence[Example], where: Path, kept: Path | None) -> Mapping[str, Mapping[str, float]]:
-    if kept is not None and kept.is_file():
-        read: dict[str, dict[str, float]] = json.loads(kept.read_text())
-        return read
-    if not spamassassin.installed():
-        _say("SpamAssassin is not there: apt-get install spamassassin; its rows are left out")
-        return {}
-    schemes = {
-        "folds": corpora.folds_of(corpora.near_copies(found)),
-        "corpora": [each.corpus for each in found],
+def measure(where: Path, kept: Path | None) -> Result:
+    """Everything, on the mail in `where`; without `kept`, no SpamAssassin."""
+    before = _cpu_seconds()
+    examples = corpora.examples(where)
+    count = len(examples)
+    say(f"{count} messages read")
+    made = learn.design([*examples, *corpora.made()])
+    ours = {"folds": learn.across_folds(made)[:count], "corpora": learn.across_corpora(made, say)[:count]}
+    say("gatekeeper's model: both schemes scored")
+    of_one = [each for each in examples if each.corpus == household.HOUSEHOLD]
+    judged = {
+        SHIPPED: asyncio.run(household.judge(of_one, where)),
+        TAUGHT: asyncio.run(household.after_lessons(of_one, where)),
     }
-    made = spamassassin.scores(found, {each.path: where / each.path for each in found}, schemes, _say)
-    by_path = {name: {found[n].path: score for n, score in scored.items()} for name, scored in made.items()}
+    for name, each in judged.items():
+        say(name)
+        household.blamed(each, say)
+    spent = _cpu_seconds() - before
+    theirs = None
     if kept is not None:
-        kept.write_text(json.dumps(by_path))
-    return by_path
+        schemes: dict[str, spamassassin.Scheme] = {
+            "folds": made.folds[:count],
+            "corpora": [each.corpus for each in examples],
+        }
+        files = [where / each.path for each in examples]
+        theirs = spamassassin.Scorer(examples, files, kept, say).scores(schemes)
+    return Result(examples, ours, theirs, judged, spent)
 
 
-# -- tables
+def text_of(result: Result) -> str:
+    """What stands between the marks of the page."""
+    examples = result.examples
+    spam = sum(each.spam for each in examples)
+    even = [each for each in examples if each.measured]
+    took = f"All that is gatekeeper's took {result.spent / 60:.1f} minutes of one processor"
+    if result.theirs is not None:
+        took += f", SpamAssassin {result.theirs.named} {result.theirs.spent / 60:.1f}"
+    said = (
+        f"{len(examples)} messages of {len({each.corpus for each in examples})} corpora were learned from and judged: "
+        f"{spam} spam, {len(examples) - spam} ham. The even sample is {len(even)} of them, at most "
+        f"{_most_of_one(even)} of one corpus and kind: {sum(each.spam for each in even)} spam, "
+        f"{sum(not each.spam for each in even)} ham. {took}."
+    )
+    lines = [said, "", "Shares are in percent; in brackets the 95% interval, and counts."]
+    for scheme, title in TITLES.items():
+        by_filter: dict[str, Sequence[float]] = {OURS: list(result.ours[scheme])}
+        if result.theirs is not None:
+            by_filter[THEIRS] = result.theirs.by_scheme[scheme]
+        lines += ["", f"### {title}", "", *tables.caught(examples, by_filter)]
+        lines += ["", *tables.modern(examples, by_filter)]
+    lines += ["", "### Modern mail, judged by all of content", "", *tables.household(result.judged)]
+    return "\n".join(lines)
 
 
-def _tables(found: Sequence[Example], by_filter: Mapping[str, np.ndarray]) -> list[str]:
-    spam = np.array([each.spam for each in found])
-    corpus = np.array([each.corpus for each in found])
-    having = sorted(set(corpus[spam]))
-    lines = []
-    for rate in (0.005, 0.0):
-        allowed = int(rate * sum(~spam))
-        lines += [
-            f"Caught, % of spam, where {allowed} of {sum(~spam)} ham messages reach the threshold:",
-            "",
-            "| filter | mean | " + " | ".join(having) + " |",
-            "|---|---:" + "|---:" * len(having) + "|",
-        ]
-        for name, scored in by_filter.items():
-            limit = np.sort(scored[~spam])[::-1][allowed]
-            cells = [_share(scored[spam & (corpus == each)] > limit) for each in having]
-            mean = sum(share for share, _ in cells) / len(cells)
-            lines.append(f"| {name} | **{mean:.1f}** | " + " | ".join(text for _, text in cells) + " |")
-        lines.append("")
-    modern_ham = ~spam & (corpus == learn.MODERN_HAM)
-    lines += ["Modern spam against modern ham (AUC):", "", "| filter | AUC |", "|---|---:|"]
-    for name, scored in by_filter.items():
-        modern = area(scored[spam & np.isin(corpus, MODERN_SPAM)], scored[modern_ham])
-        low, high = _area_interval(modern, sum(spam & np.isin(corpus, MODERN_SPAM)), sum(modern_ham))
-        lines.append(f"| {name} | {modern:.3f} ({low:.3f} to {high:.3f}) |")
-    return lines
+def _most_of_one(examples: Sequence[Example]) -> int:
+    kinds = [(each.corpus, each.spam) for each in examples]
+    return max(map(kinds.count, set(kinds)), default=0)
 
 
-def _share(caught: np.ndarray) -> tuple[float, str]:
-    low, high = wilson(int(sum(caught)), len(caught))
-    share = 100 * sum(caught) / len(caught)
-    return share, f"{share:.1f} ({low:.0f} to {high:.0f}; {sum(caught)} of {len(caught)})"
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """The 95% interval of a share, in percent (Wilson's score)."""
-    z = 1.96
-    share = count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
-    return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
-
-
-def area(spam: Sequence[float], ham: Sequence[float]) -> float:
-    """The area under the curve: how often spam scores higher than ham; a tie is one half."""
-    ordered = np.sort(np.asarray(ham))
-    below = np.searchsorted(ordered, spam, "left") + np.searchsorted(ordered, spam, "right")
-    return float(below.mean() / (2 * len(ordered)))
-
-
-def _area_interval(share: float, spam: int, ham: int) -> tuple[float, float]:
-    """Hanley and McNeil's standard error."""
-    one, two = share / (2 - share), 2 * share * share / (1 + share)
-    error = (share * (1 - share) + (spam - 1) * (one - share**2) + (ham - 1) * (two - share**2)) / (spam * ham)
-    half = 1.96 * math.sqrt(error)
-    return max(0.0, share - half), min(1.0, share + half)
-
-
-def _write(page: Path, text: str) -> None:
+def write(page: Path, text: str) -> None:
+    """Put the text between the marks of the page; what stands around them stays."""
     whole = page.read_text(encoding="utf-8") if page.is_file() else f"# Detection\n\n{BEGIN}\n{END}\n"
     before, _, rest = whole.partition(BEGIN)
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
-    _say(f"{page} written")
+    say(f"{page} written")
 
 
-def _say(text: str) -> None:
+def _cpu_seconds() -> float:
+    """Of this process and of those that it has ended."""
+    used = [resource.getrusage(each) for each in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,11 +1,16 @@
 # SpamAssassin in one process, local rules and Bayes. Reads lines and answers each with one:
-#   learn spam|ham PATH, forget PATH   teach Bayes, or take it back
-#   rules PATH                         the score of all rules but Bayes'
-#   bayes PATH                         what Bayes adds to that
-#   close                              write all to disk
+#   learn spam|ham PATH   teach Bayes
+#   keep PATH             write what it has learned to a file, as sa-learn --backup does
+#   take PATH             replace what it has learned by such a file, as sa-learn --restore does
+#   rules PATH            the score of all rules but Bayes'
+#   bayes PATH            what Bayes adds to that
+#   whole PATH            the score as SpamAssassin itself adds it up, to check the two above
+#   named                 its version, and a digest of its rules' scores
+#   spent                 the CPU seconds of this process
 # The first argument is the directory of its Bayes files, which it makes.
 use strict;
 use warnings;
+use Digest::SHA;
 use Mail::SpamAssassin;
 use Mail::SpamAssassin::PerMsgStatus;
 
@@ -56,27 +61,46 @@ while (my $line = <STDIN>) {
     chomp $line;
     my ($what, $rest) = split / /, $line, 2;
     my $answer = "";
-    if ($what eq "close") {
-        stop_writing();
-    } elsif ($what eq "learn") {
+    if ($what eq "learn") {
         start_writing();
         my ($kind, $path) = split / /, $rest, 2;
         my $mail = mail_of($path);
         $filter->learn($mail, undef, $kind eq "spam" ? 1 : 0, 0)->finish();
         $mail->finish();
-    } elsif ($what eq "forget") {
-        start_writing();
-        my $mail = mail_of($rest);
-        $filter->learn($mail, undef, undef, 1)->finish();
-        $mail->finish();
+    } elsif ($what eq "keep") {
+        stop_writing();
+        open(my $out, ">", $rest) or die "$rest: $!";
+        my $before = select($out);
+        $bayes->{store}->backup_database() or die "nothing learned could be written";
+        select($before);
+        close($out) or die "$rest: $!";
+        $filter->finish_learner();
+    } elsif ($what eq "take") {
+        stop_writing();
+        $bayes->{store}->restore_database($rest, 0) or die "$rest could not be taken";
+        $filter->finish_learner();
+    } elsif ($what eq "named") {
+        my $all = join("\n", map { "$_ $scores->{$_}" } sort keys %$scores);
+        $answer = Mail::SpamAssassin::Version() . ", rules " . substr(Digest::SHA::sha256_hex($all), 0, 8);
+    } elsif ($what eq "spent") {
+        my ($user, $system) = times;
+        $answer = sprintf("%.2f", $user + $system);
     } elsif ($what eq "rules") {
         my $mail = mail_of($rest);
+        $filter->{conf}->set_score_set(2);  # which rules are looked for hangs on it too
         my $status = $filter->check($mail);
         my $score = 0;
         for my $rule (@{ $status->{test_names_hit} }) {
             $score += $scores->{$rule} // 0 unless $rule =~ /^BAYES_/;
         }
         $answer = sprintf("%.3f", $score);
+        $status->finish();
+        $mail->finish();
+    } elsif ($what eq "whole") {
+        stop_writing();
+        my $mail = mail_of($rest);
+        my $status = $filter->check($mail);
+        $answer = sprintf("%.3f", $status->get_score());
         $status->finish();
         $mail->finish();
     } elsif ($what eq "bayes") {

@@ -1,4 +1,3 @@
-from bench.training.corpora import folds_of, made, near_copies
 from bench.training.letters import letters
 from gatekeeper.classifier.traits import traits_of
 from gatekeeper.message.content import content_of
@@ -16,11 +15,3 @@ def test_letters_are_sound_mail():
         message = read_message(letter.octets)
         assert not content_of(message).mime.ambiguous
         assert len(traits_of(message).words) > 5
-
-
-def test_near_copies_are_in_one_group_and_one_fold():
-    few = made(4)
-    groups = near_copies([*few, *few])
-    assert groups[: len(few)] == groups[len(few) :]
-    folds = folds_of(groups)
-    assert folds[: len(few)] == folds[len(few) :]
