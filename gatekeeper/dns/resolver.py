@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from gatekeeper.dns.answer import Answer, Question, Resolver, Starts, Status
 from gatekeeper.dns.budget import Budget, BudgetedResolver
 from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
+from gatekeeper.dns.stub import CLOSED, LATE, ODD, Unanswered
 from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
 from gatekeeper.model import Duration, setting
 
@@ -29,6 +31,7 @@ __all__ = [  # whole in one place
 
 STALE_TTL: Final = 30.0
 """Seconds for which an answer past its time is given again before the servers are asked once more (RFC 8767 §5)."""
+_NOBODY: Final = Answer(Status.TIMEOUT)
 _Entry = tuple[float, Answer, float]
 """Until when an answer is good, the answer, and until when it may stand in where no server answers."""
 MOST: Final = 2 / 3
@@ -100,11 +103,12 @@ class AiodnsResolver:
         self._young: dict[Question, _Entry] = {}
         self._old: dict[Question, _Entry] = {}
         self._generation = settings.cache_size // 2
-        self._flights: dict[Question, asyncio.Task[Answer]] = {}
+        self._flights: dict[Question, asyncio.Future[Answer]] = {}
         self._servers: list[Nameserver] = [self._server(parse_nameserver(each)) for each in settings.nameservers]
         self._named_until = math.inf if self._servers else -math.inf
         self._turn = 0
         self._trials: set[asyncio.Task[Answer]] = set()
+        self._further: set[asyncio.Task[Answer]] = set()  # questions that had no plain answer
         self._closed = False
 
     def cached(self, name: str, rtype: str) -> Answer | None:
@@ -138,8 +142,7 @@ class AiodnsResolver:
             if self._closed:
                 return Answer(Status.TIMEOUT)
             _count_miss()
-            flight = asyncio.create_task(self._fetch(question), name="dns")
-            self._flights[question] = flight
+            flight = self._flights[question] = self._take_off(question)
         else:
             _count_joined()
         return flight
@@ -153,39 +156,111 @@ class AiodnsResolver:
         self._closed = True
         for server in self._servers:
             await server.close()
-        waiting = [*self._flights.values(), *self._trials]
+        waiting = [*self._flights.values(), *self._trials, *self._further]
         if waiting:
             await asyncio.wait(waiting)
 
-    async def _fetch(self, question: Question) -> Answer:
-        """Ask the nameservers, and keep what came of it."""
+    def _take_off(self, question: Question) -> asyncio.Future[Answer]:
+        """Ask plainly, which needs no task; in one where that cannot be."""
+        now = self._clock()
+        servers = None
+        if now < self._named_until and not self._places.locked():
+            servers = self._servers
+            if len(servers) > 1:
+                servers = self._in_turn(servers, question, now)
+            first = servers[0]
+            if first.stub is not None and not first.sick:
+                loop = asyncio.get_running_loop()
+                flight: asyncio.Future[Answer] = loop.create_future()
+                until = loop.time() + self._patience
+                if first.stub.ask(*question, partial(self._told, question, flight, servers, until)):
+                    _take(self._places)
+                    return flight
+        return asyncio.create_task(self._fetch(question, servers), name="dns")
+
+    def _told(
+        self,
+        question: Question,
+        flight: asyncio.Future[Answer],
+        servers: list[Nameserver],
+        until: float,
+        how: Answer | Unanswered,
+    ) -> None:
+        """What became of a plain question to the first of the servers; `until` (the loop's) it may be asked further."""
+        answer = how if isinstance(how, Answer) else Answer(Status.TIMEOUT)
+        if how is ODD or (how is LATE and self._settings.tries > 1):
+            further = self._race(servers, question, abreast=2 if how is LATE else 1)
+        else:
+            if how is not CLOSED:
+                servers[0].saw(answer.status, self._clock())
+            if answer.certain or len(servers) == 1 or not isinstance(how, Answer):
+                self._places.release()
+                del self._flights[question]
+                if not flight.done():
+                    flight.set_result(self._kept(question, answer))
+                return
+            further = self._race(servers[1:], question, worst=answer)
+        task = asyncio.create_task(self._ask_further(question, further, until), name="dns further")
+        self._further.add(task)
+        task.add_done_callback(partial(self._asked_further, flight))
+
+    async def _ask_further(self, question: Question, race: Coroutine[None, None, Answer], until: float) -> Answer:
+        try:
+            try:
+                async with asyncio.timeout_at(until):
+                    answer = await race
+            except TimeoutError:
+                answer = Answer(Status.TIMEOUT)
+            return self._kept(question, answer)
+        finally:
+            self._places.release()
+            del self._flights[question]
+
+    def _asked_further(self, flight: asyncio.Future[Answer], task: asyncio.Task[Answer]) -> None:
+        self._further.discard(task)
+        if flight.done():
+            return
+        if task.cancelled():
+            flight.cancel()
+        elif error := task.exception():
+            flight.set_exception(error)
+        else:
+            flight.set_result(task.result())
+
+    async def _fetch(self, question: Question, servers: list[Nameserver] | None) -> Answer:
+        """Ask the nameservers through c-ares, and keep what came of it."""
         try:
             try:
                 async with asyncio.timeout(self._patience), self._places:
-                    answer = await self._send(question)
+                    answer = await self._send(question, servers)
             except TimeoutError:
                 answer = Answer(Status.TIMEOUT)
-            DNS_QUESTIONS[answer.status.value].inc()
-            answer = Answer(answer.status, answer.records, self._lifetime(answer))
-            now = self._clock()
-            end = now + answer.ttl + (self._settings.stale_for if answer.certain else 0.0)
-            if not answer.certain and self._settings.stale_for:
-                answer, end = self._stale(question, now) or (answer, end)
-            if answer.ttl > 0:
-                self._keep(question, (now + answer.ttl, answer, end))
-            return answer
+            return self._kept(question, answer)
         finally:
             del self._flights[question]
 
-    async def _send(self, question: Question) -> Answer:
+    def _kept(self, question: Question, answer: Answer) -> Answer:
+        """The answer as it is given and remembered."""
+        DNS_QUESTIONS[answer.status.value].inc()
+        answer = Answer(answer.status, answer.records, self._lifetime(answer))
+        now = self._clock()
+        end = now + answer.ttl + (self._settings.stale_for if answer.certain else 0.0)
+        if not answer.certain and self._settings.stale_for:
+            answer, end = self._stale(question, now) or (answer, end)
+        if answer.ttl > 0:
+            self._keep(question, (now + answer.ttl, answer, end))
+        return answer
+
+    async def _send(self, question: Question, servers: list[Nameserver] | None) -> Answer:
         """The answer of the server whose turn it is; of others where it fails or is slow."""
         if self._closed:
             return Answer(Status.TIMEOUT)
-        now = self._clock()
-        servers = self._servers if now < self._named_until else await self._named()
-        if len(servers) == 1:
-            return await self._try(servers[0], question)
-        return await self._race(self._in_turn(servers, question, now), question)
+        if servers is None:
+            now = self._clock()
+            servers = self._servers if now < self._named_until else await self._named()
+            if len(servers) > 1:
+                servers = self._in_turn(servers, question, now)
+        return await self._race(servers, question)
 
     async def _try(self, server: Nameserver, question: Question) -> Answer:
         try:
@@ -196,14 +271,22 @@ class AiodnsResolver:
         server.saw(answer.status, self._clock())
         return answer
 
-    async def _race(self, servers: list[Nameserver], question: Question) -> Answer:
-        """One server after another; a slow one is waited for no longer than `timeout` before the next is asked too."""
-        worst = Answer(Status.TIMEOUT)
+    async def _race(
+        self, servers: list[Nameserver], question: Question, *, abreast: int = 1, worst: Answer = _NOBODY
+    ) -> Answer:
+        """One server after another; a slow one is waited for no longer than `timeout` before the next is asked too.
+
+        So many begin `abreast`. `worst` is what one said that was asked before.
+        """
+        if len(servers) == 1 and worst is _NOBODY:
+            return await self._try(servers[0], question)
+        servers = list(servers)
         running: set[asyncio.Task[Answer]] = set()
         try:
             while servers or running:
-                if servers:
+                for _ in range(min(abreast, len(servers))):
                     running.add(asyncio.create_task(self._try(servers.pop(0), question), name="dns server"))
+                abreast = 1
                 done, running = await asyncio.wait(
                     running,
                     timeout=self._settings.timeout if servers else None,
@@ -274,6 +357,15 @@ class AiodnsResolver:
             self._old = self._young
             self._young = {}
         self._young[question] = entry
+
+
+def _take(places: asyncio.Semaphore) -> None:
+    """A place of those that are not all taken; `acquire` does not wait then."""
+    try:
+        places.acquire().send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a place was to be had")  # pragma: no cover
 
 
 async def ask_all(

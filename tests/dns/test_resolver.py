@@ -15,6 +15,7 @@ from gatekeeper.dns.resolver import (
     Answer,
     Budget,
     BudgetedResolver,
+    Question,
     Settings,
     Status,
     ask_all,
@@ -141,7 +142,7 @@ async def test_what_does_not_fit_into_a_packet_is_fetched_over_tcp(lab):
     it = await lab(server=DnsServer({("big.test", "TXT"): [long]}, faults={"big.test": Fault.TRUNCATED}))
     answer = await it.ask("big.test", "TXT")
     assert [len(record) for record in answer.records] == [3200]
-    assert [asked.transport for asked in it.server.asked] == ["udp", "tcp"]
+    assert [asked.transport for asked in it.server.asked] == ["udp", "udp", "tcp"]  # plainly, and twice by c-ares
 
 
 # --- what is no answer -----------------------------------------------------------------------------------------------
@@ -608,3 +609,107 @@ async def test_whoever_leaves_in_a_hurry_takes_no_answer_from_the_others(lab):
         event.set()
     assert [answer.status for answer in (await staying).values()] == [Status.NXDOMAIN] * 2
     assert it.server.count("n0.test") == 1
+
+
+# --- plain questions and what becomes of the others ------------------------------------------------------------------
+
+
+def aiodns_only(resolver: AiodnsResolver) -> list[Question]:
+    """The questions that go through c-ares from now on."""
+    seen: list[Question] = []
+    for server in resolver._servers:
+        ask = server.ask
+
+        async def noting(name: str, rtype: str, now: float, ask=ask) -> Answer:
+            seen.append((name, rtype))
+            return await ask(name, rtype, now)
+
+        server.ask = noting
+    return seen
+
+
+async def test_a_plain_question_needs_no_task_and_no_c_ares(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    through_c_ares = aiodns_only(it.resolver)
+    before = asyncio.all_tasks()
+    flight = it.resolver.start("name.test", "A")
+    assert asyncio.all_tasks() == before
+    assert (await flight).records == ("192.0.2.1",)
+    assert through_c_ares == []
+
+
+async def test_what_gets_no_answer_in_time_is_asked_again_and_ends_in_time(lab):
+    it = await lab({("lost.test", "A"): ["192.0.2.1"]}, timeout=SOON, tries=10)
+    it.server.faults["lost.test"] = Fault.SILENCE
+    through_c_ares = aiodns_only(it.resolver)
+    waiting = asyncio.create_task(it.ask("lost.test"))
+    await it.server.arrival("lost.test")
+    del it.server.faults["lost.test"]
+    assert (await waiting).records == ("192.0.2.1",)
+    assert through_c_ares == [("lost.test", "A")]
+    assert it.resolver._further == set()
+
+
+async def test_of_one_try_there_is_no_second(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, timeout=SOON, tries=1)
+    assert (await it.ask("lost.test")).status is Status.TIMEOUT
+    assert it.server.count("lost.test") == 1
+    assert it.resolver._servers[0]._failures == 1
+
+
+async def test_a_question_of_two_tries_ends_when_both_are_over(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, timeout=SOON, tries=2)
+    assert (await it.ask("lost.test")).status is Status.TIMEOUT
+    assert it.server.count("lost.test") >= 2
+    assert it.resolver._servers[0]._failures == 1
+
+
+async def test_a_refusal_of_the_first_server_is_nothing_where_another_answers(lab):
+    refusing = await lab({("name.test", "A"): Fault.REFUSED})
+    good = await lab({("name.test", "A"): ["192.0.2.1"]})
+    # The turn of the second is the first one.
+    both = AiodnsResolver(Settings(nameservers=(good.server.address, refusing.server.address)))
+    assert (await both.ask("name.test", "A")).records == ("192.0.2.1",)
+    assert (refusing.server.count("name.test"), good.server.count("name.test")) == (1, 1)
+    assert [server._failures for server in both._servers] == [0, 1]
+    await both.close()
+
+
+async def test_each_question_keeps_its_place_until_it_has_ended_in_whatever_way(lab):
+    zone = {
+        ("ok.test", "A"): ["192.0.2.1"],
+        ("odd.test", "A"): Fault.GARBAGE,
+        ("no.test", "A"): Fault.REFUSED,
+        ("lost.test", "A"): Fault.SILENCE,
+    }
+    it = await lab(zone, timeout=SOON, tries=2, concurrency=1)
+    statuses = []
+    for name, _ in zone:
+        waiting = it.resolver.start(name, "A")
+        assert it.resolver._places.locked()
+        statuses.append((await waiting).status)
+        assert not it.resolver._places.locked()
+    assert statuses == [Status.OK, Status.NONSENSE, Status.REFUSED, Status.TIMEOUT]
+    assert it.resolver._flights == {}
+
+
+async def test_closing_ends_what_is_asked_further_too(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]}, timeout=SOON, tries=10)
+    it.server.hold("name.test")
+    waiting = asyncio.create_task(it.ask("name.test"))
+    while not it.resolver._further:
+        await asyncio.wait([waiting], timeout=SOON)
+    await it.resolver.close()
+    assert (await waiting).status is Status.TIMEOUT
+
+
+async def test_a_bug_in_what_is_asked_further_reaches_who_waits(lab):
+    it = await lab({("odd.test", "A"): Fault.GARBAGE}, tries=1)
+
+    async def broken(*_: object) -> Answer:
+        raise LookupError
+
+    it.resolver._servers[0].ask = broken
+    with pytest.raises(LookupError):
+        await it.ask("odd.test")
+    assert it.resolver._flights == {}
