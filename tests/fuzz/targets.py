@@ -19,6 +19,7 @@ import h11
 from gatekeeper.complaints.dmarc import Published, Row
 from gatekeeper.complaints.dmarc_deaths import Deaths
 from gatekeeper.dns import packets
+from gatekeeper.dns.answer import Status
 from gatekeeper.dns.lists import Codes, judge
 from gatekeeper.mailauth.arc import verify_arc
 from gatekeeper.mailauth.dkim import load_key, verify
@@ -99,7 +100,7 @@ def _dns_answer(octets: bytes) -> None:
     wire = _HEAD + octets[:6].ljust(6, b"\0") + _ASKED + octets[6:]
     for rtype in ("A", "TXT", "MX"):
         answer = packets.read(wire, _ASKED, "name.test", rtype)
-        assert answer is None or bool(answer.records) == (answer.status is packets.Status.OK)
+        assert answer is None or bool(answer.records) == (answer.status is Status.OK)
 
 
 # --- wire ------------------------------------------------------------------------------------------------------------
