@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
-from gatekeeper.dns.answer import Answer, Question, Resolver, Starts, Status
+from gatekeeper.dns.answer import Answer, Question, Resolver, Status, starts_of
 from gatekeeper.dns.budget import Budget, BudgetedResolver
 from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
+from gatekeeper.dns.places import Places
 from gatekeeper.dns.stub import CLOSED, LATE, ODD, Unanswered
 from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
 from gatekeeper.model import Duration, setting
@@ -98,7 +99,7 @@ class AiodnsResolver:
         self._settings = settings
         self._clock = clock
         self._patience = settings.timeout * settings.tries
-        self._places = asyncio.Semaphore(settings.concurrency)
+        self._places = Places(settings.concurrency, self._patience)
         # Two generations instead of a list by age: what was not asked for while one filled up goes with it.
         self._young: dict[Question, _Entry] = {}
         self._old: dict[Question, _Entry] = {}
@@ -142,7 +143,7 @@ class AiodnsResolver:
             if self._closed:
                 return Answer(Status.TIMEOUT)
             _count_miss()
-            flight = self._flights[question] = self._take_off(question)
+            flight = self._take_off(question)
         else:
             _count_joined()
         return flight
@@ -154,6 +155,7 @@ class AiodnsResolver:
     async def close(self) -> None:
         """Give up what is under way (TIMEOUT) and the sockets. Later questions get TIMEOUT. May be called twice."""
         self._closed = True
+        self._places.close()
         for server in self._servers:
             await server.close()
         waiting = [*self._flights.values(), *self._trials, *self._further]
@@ -161,22 +163,40 @@ class AiodnsResolver:
             await asyncio.wait(waiting)
 
     def _take_off(self, question: Question) -> asyncio.Future[Answer]:
-        """Ask plainly, which needs no task; in one where that cannot be."""
+        """Ask as soon as there is a place, for as long as anybody has patience."""
+        loop = asyncio.get_running_loop()
+        flight: asyncio.Future[Answer] = loop.create_future()
+        self._flights[question] = flight
+        until = loop.time() + self._patience
+        if self._places.take():
+            self._send(question, flight, until)
+        else:
+            self._places.wait(partial(self._turn_came, question, flight, until))
+        return flight
+
+    def _turn_came(self, question: Question, flight: asyncio.Future[Answer], until: float, got: bool) -> None:
+        if not got:
+            self._land(question, flight, Answer(Status.TIMEOUT))
+            return
+        # A stub waits for `timeout`, whoever it asks for: it would be too long where less is left.
+        left = until - asyncio.get_running_loop().time()
+        self._send(question, flight, until, plainly=left >= self._settings.timeout)
+
+    def _send(self, question: Question, flight: asyncio.Future[Answer], until: float, *, plainly: bool = True) -> None:
+        """Ask plainly, which needs no task; through c-ares where that cannot be. A place is taken."""
         now = self._clock()
-        servers = None
-        if now < self._named_until and not self._places.locked():
-            servers = self._servers
-            if len(servers) > 1:
-                servers = self._in_turn(servers, question, now)
-            first = servers[0]
-            if first.stub is not None and not first.sick:
-                loop = asyncio.get_running_loop()
-                flight: asyncio.Future[Answer] = loop.create_future()
-                until = loop.time() + self._patience
-                if first.stub.ask(*question, partial(self._told, question, flight, servers, until)):
-                    _take(self._places)
-                    return flight
-        return asyncio.create_task(self._fetch(question, servers), name="dns")
+        if self._closed:
+            self._land(question, flight, Answer(Status.TIMEOUT))
+            self._places.give_back()
+            return
+        if now >= self._named_until:
+            self._go_on(question, flight, until, self._ask_named(question))
+            return
+        servers = self._in_turn(self._servers, question, now)
+        first = servers[0]
+        stub = first.stub if plainly and not first.sick else None
+        if stub is None or not stub.ask(*question, partial(self._told, question, flight, servers, until)):
+            self._go_on(question, flight, until, self._race(servers, question))
 
     def _told(
         self,
@@ -190,54 +210,51 @@ class AiodnsResolver:
         answer = how if isinstance(how, Answer) else Answer(Status.TIMEOUT)
         if how is ODD or (how is LATE and self._settings.tries > 1):
             further = self._race(servers, question, abreast=2 if how is LATE else 1)
-        else:
-            if how is not CLOSED:
-                servers[0].saw(answer.status, self._clock())
-            if answer.certain or len(servers) == 1 or not isinstance(how, Answer):
-                self._places.release()
-                del self._flights[question]
-                if not flight.done():
-                    flight.set_result(self._kept(question, answer))
-                return
-            further = self._race(servers[1:], question, worst=answer)
-        task = asyncio.create_task(self._ask_further(question, further, until), name="dns further")
-        self._further.add(task)
-        task.add_done_callback(partial(self._asked_further, flight))
-
-    async def _ask_further(self, question: Question, race: Coroutine[None, None, Answer], until: float) -> Answer:
-        try:
-            try:
-                async with asyncio.timeout_at(until):
-                    answer = await race
-            except TimeoutError:
-                answer = Answer(Status.TIMEOUT)
-            return self._kept(question, answer)
-        finally:
-            self._places.release()
-            del self._flights[question]
-
-    def _asked_further(self, flight: asyncio.Future[Answer], task: asyncio.Task[Answer]) -> None:
-        self._further.discard(task)
-        if flight.done():
+            self._go_on(question, flight, until, further)
             return
-        if task.cancelled():
-            flight.cancel()
-        elif error := task.exception():
-            flight.set_exception(error)
-        else:
-            flight.set_result(task.result())
+        if how is not CLOSED:
+            servers[0].saw(answer.status, self._clock())
+        if isinstance(how, Answer) and not answer.certain and len(servers) > 1:
+            self._go_on(question, flight, until, self._race(servers[1:], question, worst=answer))
+            return
+        self._land(question, flight, answer)
+        self._places.give_back()
 
-    async def _fetch(self, question: Question, servers: list[Nameserver] | None) -> Answer:
-        """Ask the nameservers through c-ares, and keep what came of it."""
+    def _go_on(
+        self,
+        question: Question,
+        flight: asyncio.Future[Answer],
+        until: float,
+        further: Coroutine[None, None, Answer],
+    ) -> None:
+        task = asyncio.create_task(self._ask_further(further, until), name="dns further")
+        self._further.add(task)
+        task.add_done_callback(partial(self._asked_further, question, flight))
+
+    async def _ask_further(self, further: Coroutine[None, None, Answer], until: float) -> Answer:
         try:
-            try:
-                async with asyncio.timeout(self._patience), self._places:
-                    answer = await self._send(question, servers)
-            except TimeoutError:
-                answer = Answer(Status.TIMEOUT)
-            return self._kept(question, answer)
-        finally:
+            async with asyncio.timeout_at(until):
+                return await further
+        except TimeoutError:
+            return Answer(Status.TIMEOUT)
+
+    def _asked_further(self, question: Question, flight: asyncio.Future[Answer], task: asyncio.Task[Answer]) -> None:
+        self._further.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            self._land(question, flight, task.result())
+        else:
             del self._flights[question]
+            if not flight.done():
+                error = None if task.cancelled() else task.exception()
+                flight.set_exception(error) if error is not None else flight.cancel()
+        self._places.give_back()
+
+    def _land(self, question: Question, flight: asyncio.Future[Answer], answer: Answer) -> None:
+        """Its end, however it came."""
+        del self._flights[question]
+        answer = self._kept(question, answer)
+        if not flight.done():
+            flight.set_result(answer)
 
     def _kept(self, question: Question, answer: Answer) -> Answer:
         """The answer as it is given and remembered."""
@@ -251,16 +268,14 @@ class AiodnsResolver:
             self._keep(question, (now + answer.ttl, answer, end))
         return answer
 
-    async def _send(self, question: Question, servers: list[Nameserver] | None) -> Answer:
-        """The answer of the server whose turn it is; of others where it fails or is slow."""
-        if self._closed:
-            return Answer(Status.TIMEOUT)
-        if servers is None:
-            now = self._clock()
-            servers = self._servers if now < self._named_until else await self._named()
-            if len(servers) > 1:
-                servers = self._in_turn(servers, question, now)
-        return await self._race(servers, question)
+    async def _ask_named(self, question: Question) -> Answer:
+        """Ask the system's nameservers, once they are known."""
+        servers = await self._named()
+        return (
+            Answer(Status.TIMEOUT)
+            if self._closed
+            else await self._race(self._in_turn(servers, question, self._clock()), question)
+        )
 
     async def _try(self, server: Nameserver, question: Question) -> Answer:
         try:
@@ -305,6 +320,8 @@ class AiodnsResolver:
 
     def _in_turn(self, servers: list[Nameserver], question: Question, now: float) -> list[Nameserver]:
         """The healthy ones, a different one first each time; the sick ones last, and on trial now and then."""
+        if len(servers) == 1:
+            return servers
         self._turn += 1
         first = self._turn % len(servers)
         rotated = servers[first:] + servers[:first]
@@ -359,15 +376,6 @@ class AiodnsResolver:
         self._young[question] = entry
 
 
-def _take(places: asyncio.Semaphore) -> None:
-    """A place of those that are not all taken; `acquire` does not wait then."""
-    try:
-        places.acquire().send(None)
-    except StopIteration:
-        return
-    raise AssertionError("a place was to be had")  # pragma: no cover
-
-
 async def ask_all(
     resolver: Resolver,
     questions: Iterable[Question],
@@ -396,6 +404,17 @@ async def ask_all(
                 took(question[0])
     elif unknown and hurry is not None:
         answers.update(await _hurried(resolver, list(unknown), hurry, took))
+    elif unknown and (starting := starts_of(resolver)) is not None:
+        waiting: dict[Question, asyncio.Future[Answer]] = {}
+        for question in unknown:
+            started = starting.start(*question)
+            if isinstance(started, Answer):
+                answers[question] = started
+            else:
+                waiting[question] = started
+        if waiting:
+            await asyncio.wait(waiting.values())  # whoever gives up leaves them to the others
+        answers.update((question, future.result()) for question, future in waiting.items())
     elif unknown:
         async with asyncio.TaskGroup() as group:
             tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
@@ -411,10 +430,10 @@ async def _hurried(
     answers: dict[Question, Answer] = {}
     waiting: dict[Question, asyncio.Future[Answer]] = {}
     ours: list[asyncio.Task[Answer]] = []
-    starts = isinstance(resolver, Starts)
+    starts = starts_of(resolver)
     for question in questions:
-        if starts:  # no task of our own: the one that asks is shared by all who want that answer
-            started = cast("Starts", resolver).start(*question)
+        if starts is not None:  # no task of our own: the one that asks is shared by all who want that answer
+            started = starts.start(*question)
             if isinstance(started, Answer):
                 answers[question] = started
                 if took is not None:

@@ -229,7 +229,7 @@ async def test_an_unanswered_question_does_not_hold_up_another(lab):
 
 async def test_a_question_that_finds_no_place_in_time_is_a_timeout(lab):
     it = await lab({("a.test", "A"): ["192.0.2.1"]}, concurrency=1, timeout=SOON, tries=1)
-    await it.resolver._places.acquire()  # as a question does that takes longer than everybody's patience
+    assert it.resolver._places.take()  # as a question does that takes longer than everybody's patience
     assert (await it.ask("a.test")).status is Status.TIMEOUT
     assert it.server.asked == []
 
@@ -670,9 +670,10 @@ async def test_each_question_keeps_its_place_until_it_has_ended_in_whatever_way(
     statuses = []
     for name, _ in zone:
         waiting = it.resolver.start(name, "A")
-        assert it.resolver._places.locked()
+        assert not it.resolver._places.take()
         statuses.append((await waiting).status)
-        assert not it.resolver._places.locked()
+        assert it.resolver._places.take()
+        it.resolver._places.give_back()
     assert statuses == [Status.OK, Status.NONSENSE, Status.REFUSED, Status.TIMEOUT]
     assert it.resolver._flights == {}
 
@@ -697,3 +698,22 @@ async def test_a_bug_in_what_is_asked_further_reaches_who_waits(lab, monkeypatch
     with pytest.raises(LookupError):
         await it.ask("odd.test")
     assert it.resolver._flights == {}
+
+
+async def test_a_question_that_waited_for_its_place_ends_in_time_all_the_same(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, concurrency=1, timeout=10 * SOON, tries=1)
+    assert it.resolver._places.take()
+    flight = it.resolver.start("lost.test", "A")
+    await asyncio.wait([flight], timeout=5 * SOON)
+    it.resolver._places.give_back()
+    assert (await flight).status is Status.TIMEOUT
+    assert it.resolver._servers[0].stub._line is None  # which would wait for its whole time
+
+
+async def test_many_questions_wait_for_places_without_tasks(lab):
+    it = await lab({(f"n{number}.test", "A"): ["192.0.2.1"] for number in range(100)}, concurrency=10)
+    before = asyncio.all_tasks()
+    flights = [it.resolver.start(f"n{number}.test", "A") for number in range(100)]
+    assert asyncio.all_tasks() == before
+    assert {(await flight).status for flight in flights} == {Status.OK}
+    assert it.resolver._servers[0]._line is None
