@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import types
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final, Literal, Protocol, TypeVar, cast
@@ -171,6 +171,8 @@ NEIGHBOURS_WORTH: Final = 10
 """How many times more accepted than refused mail makes a client known by its network alone."""
 _POSTPONED: Final = "postponed"
 _AHEAD: Final = "ahead"
+_MOST_REMEMBERED: Final = 1000
+"""What lists found together, and what came of it."""
 _HISTORY_EVERY: Final = 1.0
 
 
@@ -207,6 +209,8 @@ class LiveGate:
         self._foreseeing: dict[str, Foresees] = {c.name: c for c in checks if isinstance(c, Foresees)}
         self._doubters = frozenset(c.name for c in checks if isinstance(c, OnlyInDoubt))
         self._ahead = [c for wave in table.get(Stage.HELO, ()) for c in wave if isinstance(c, RunsAhead) and c.ahead]
+        self._narrowing: dict[str, Narrows] = {c.name: c for c in checks if isinstance(c, Narrows)}
+        self._refusals_for_all: dict[Hashable, bool] = {}
         self._glancing: list[Glances] = [c for c in checks if isinstance(c, Glances)]
         self._rules_of: dict[str, tuple[str, ...]] = {c.name: tuple(r.name for r in c.rules()) for c in checks}
         metrics.CHECK_FAILURES.declare(self._rules_of)
@@ -336,14 +340,32 @@ class LiveGate:
         """
         if self._settings.gather == "all":
             return False
-        done = self._ahead if mail.session.memo.get(_AHEAD) else []
-        left = dict.fromkeys(c for waves in self._table.values() for wave in waves for c in wave if c not in done)
-        return self._policy.refused_anyway(
-            _findings(mail, None),
-            thresholds=self._policy.mildest,
-            missing=_missing(mail, None),
-            remaining=[rule for check in left for rule in self._possible(check)],
+        findings = _findings(mail, None)
+        if not findings:
+            return False
+        missing = _missing(mail, None)
+        ahead = bool(mail.session.memo.get(_AHEAD))
+        # The policy looks at names alone, and zombies are on the same lists: it is asked once for each set of them.
+        key: Hashable = (
+            ahead,
+            frozenset([finding.rule for finding in findings]),
+            tuple([each.rules for each in missing]),
+            tuple([tuple(check.possible()) for check in self._narrowing.values()]),
         )
+        known = self._refusals_for_all.get(key)
+        if known is None:
+            done = self._ahead if ahead else []
+            left = dict.fromkeys(c for waves in self._table.values() for wave in waves for c in wave if c not in done)
+            known = self._policy.refused_anyway(
+                findings,
+                thresholds=self._policy.mildest,
+                missing=missing,
+                remaining=[rule for check in left for rule in self._possible(check)],
+            )
+            if len(self._refusals_for_all) >= _MOST_REMEMBERED:
+                self._refusals_for_all.clear()
+            self._refusals_for_all[key] = known
+        return known
 
     def _due(self, stage: Stage, mail: Mail) -> list[list[Row]]:
         """The waves still to run for this stage and those a server skipped; equal waves of several stages together."""
@@ -495,7 +517,8 @@ class LiveGate:
         return self._rules_of[check.name] if foresees is None else foresees.foresee(mail)
 
     def _possible(self, check: Check) -> Sequence[str]:
-        return check.possible() if isinstance(check, Narrows) else self._rules_of[check.name]
+        narrows = self._narrowing.get(check.name)
+        return self._rules_of[check.name] if narrows is None else narrows.possible()
 
     def _decide(self, stage: Stage, mail: Mail) -> Verdict:
         if stage == Stage.MESSAGE or (stage == Stage.DATA and not mail.session.shows_messages):

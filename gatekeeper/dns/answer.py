@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, cast, runtime_checkable
 
 
 class Status(enum.Enum):
@@ -36,10 +37,8 @@ class Answer:
     @property
     def certain(self) -> bool:
         """Whether this is an answer at all, be it yes or no."""
-        return self.status in _CERTAIN
-
-
-_CERTAIN = frozenset({Status.OK, Status.NODATA, Status.NXDOMAIN})
+        status = self.status
+        return status is Status.OK or status is Status.NXDOMAIN or status is Status.NODATA
 
 
 Question = tuple[str, str]
@@ -65,3 +64,13 @@ class Starts(Protocol):
     def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
         """The answer if there is one by now, or who will have it: shared, so it is not to be cancelled."""
         ...
+
+
+@cache
+def _can_start(kind: type) -> bool:
+    return issubclass(kind, Starts)  # a protocol is dear to ask
+
+
+def starts_of(resolver: Resolver) -> Starts | None:
+    """The same resolver, if it can begin a question without anybody waiting."""
+    return cast("Starts", resolver) if _can_start(type(resolver)) else None

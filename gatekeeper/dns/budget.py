@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gatekeeper.dns.answer import Answer, Resolver, Starts, Status
+from gatekeeper.dns.answer import Answer, Resolver, Status, starts_of
 
 PER: Final = 60.0
 """Seconds in which a client's allowance fills up again."""
@@ -87,10 +87,11 @@ class _OfClient:
 class BudgetedResolver:
     """A resolver that answers BUDGET once an allowance is spent. What is in the cache costs nothing."""
 
-    __slots__ = ("_allowances", "_resolver")
+    __slots__ = ("_allowances", "_resolver", "_starts")
 
     def __init__(self, resolver: Resolver, *allowances: Allowance) -> None:
         self._resolver = resolver
+        self._starts = starts_of(resolver)
         self._allowances = allowances
 
     def cached(self, name: str, rtype: str) -> Answer | None:
@@ -104,8 +105,8 @@ class BudgetedResolver:
         refused = self._paid(name, rtype)
         if refused is not None:
             return refused
-        if isinstance(self._resolver, Starts):
-            return self._resolver.start(name, rtype)
+        if self._starts is not None:
+            return self._starts.start(name, rtype)
         return asyncio.ensure_future(self._resolver.ask(name, rtype))
 
     def _paid(self, name: str, rtype: str) -> Answer | None:

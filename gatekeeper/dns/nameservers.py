@@ -19,6 +19,7 @@ from aiodns import error
 
 from gatekeeper import log
 from gatekeeper.dns.answer import Answer, Status
+from gatekeeper.dns.stub import Stub
 from gatekeeper.metrics import DNS_NAMESERVER_UP
 
 SICK_AFTER: Final = 5
@@ -45,6 +46,8 @@ class Nameserver:
         self._rest = FIRST_REST
         self._due = 0.0  # when a sick one is tried again
         self.sick = False
+        # The plain way to it; an address of one link alone, or that c-ares finds by itself, has none.
+        self.stub = Stub(*host_and_port(address), wait=timeout) if address and "%" not in address else None
         DNS_NAMESERVER_UP.declare([self.shown])
         DNS_NAMESERVER_UP[self.shown].set(1)
 
@@ -96,6 +99,8 @@ class Nameserver:
 
     async def close(self) -> None:
         """What is under way ends with TIMEOUT. May be called twice."""
+        if self.stub is not None:
+            self.stub.close()
         if self._line is not None:
             await self._retire(self._line)
             self._line = None

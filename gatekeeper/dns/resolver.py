@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final, cast
+from functools import partial
+from typing import Final
 
-from gatekeeper.dns.answer import Answer, Question, Resolver, Starts, Status
+from gatekeeper.dns.answer import Answer, Question, Resolver, Status, starts_of
 from gatekeeper.dns.budget import Budget, BudgetedResolver
 from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
+from gatekeeper.dns.places import Places
+from gatekeeper.dns.stub import CLOSED, LATE, ODD, Unanswered
 from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
 from gatekeeper.model import Duration, setting
 
@@ -29,6 +32,7 @@ __all__ = [  # whole in one place
 
 STALE_TTL: Final = 30.0
 """Seconds for which an answer past its time is given again before the servers are asked once more (RFC 8767 §5)."""
+_NOBODY: Final = Answer(Status.TIMEOUT)
 _Entry = tuple[float, Answer, float]
 """Until when an answer is good, the answer, and until when it may stand in where no server answers."""
 MOST: Final = 2 / 3
@@ -95,16 +99,17 @@ class AiodnsResolver:
         self._settings = settings
         self._clock = clock
         self._patience = settings.timeout * settings.tries
-        self._places = asyncio.Semaphore(settings.concurrency)
+        self._places = Places(settings.concurrency, self._patience)
         # Two generations instead of a list by age: what was not asked for while one filled up goes with it.
         self._young: dict[Question, _Entry] = {}
         self._old: dict[Question, _Entry] = {}
         self._generation = settings.cache_size // 2
-        self._flights: dict[Question, asyncio.Task[Answer]] = {}
+        self._flights: dict[Question, asyncio.Future[Answer]] = {}
         self._servers: list[Nameserver] = [self._server(parse_nameserver(each)) for each in settings.nameservers]
         self._named_until = math.inf if self._servers else -math.inf
         self._turn = 0
         self._trials: set[asyncio.Task[Answer]] = set()
+        self._further: set[asyncio.Task[Answer]] = set()  # questions that had no plain answer
         self._closed = False
 
     def cached(self, name: str, rtype: str) -> Answer | None:
@@ -138,8 +143,7 @@ class AiodnsResolver:
             if self._closed:
                 return Answer(Status.TIMEOUT)
             _count_miss()
-            flight = asyncio.create_task(self._fetch(question), name="dns")
-            self._flights[question] = flight
+            flight = self._take_off(question)
         else:
             _count_joined()
         return flight
@@ -151,41 +155,127 @@ class AiodnsResolver:
     async def close(self) -> None:
         """Give up what is under way (TIMEOUT) and the sockets. Later questions get TIMEOUT. May be called twice."""
         self._closed = True
+        self._places.close()
         for server in self._servers:
             await server.close()
-        waiting = [*self._flights.values(), *self._trials]
+        waiting = [*self._flights.values(), *self._trials, *self._further]
         if waiting:
             await asyncio.wait(waiting)
 
-    async def _fetch(self, question: Question) -> Answer:
-        """Ask the nameservers, and keep what came of it."""
-        try:
-            try:
-                async with asyncio.timeout(self._patience), self._places:
-                    answer = await self._send(question)
-            except TimeoutError:
-                answer = Answer(Status.TIMEOUT)
-            DNS_QUESTIONS[answer.status.value].inc()
-            answer = Answer(answer.status, answer.records, self._lifetime(answer))
-            now = self._clock()
-            end = now + answer.ttl + (self._settings.stale_for if answer.certain else 0.0)
-            if not answer.certain and self._settings.stale_for:
-                answer, end = self._stale(question, now) or (answer, end)
-            if answer.ttl > 0:
-                self._keep(question, (now + answer.ttl, answer, end))
-            return answer
-        finally:
-            del self._flights[question]
+    def _take_off(self, question: Question) -> asyncio.Future[Answer]:
+        """Ask as soon as there is a place, for as long as anybody has patience."""
+        loop = asyncio.get_running_loop()
+        flight: asyncio.Future[Answer] = loop.create_future()
+        self._flights[question] = flight
+        until = loop.time() + self._patience
+        if self._places.take():
+            self._send(question, flight, until)
+        else:
+            self._places.wait(partial(self._turn_came, question, flight, until))
+        return flight
 
-    async def _send(self, question: Question) -> Answer:
-        """The answer of the server whose turn it is; of others where it fails or is slow."""
-        if self._closed:
-            return Answer(Status.TIMEOUT)
+    def _turn_came(self, question: Question, flight: asyncio.Future[Answer], until: float, got: bool) -> None:
+        if not got:
+            self._land(question, flight, Answer(Status.TIMEOUT))
+            return
+        # A stub waits for `timeout`, whoever it asks for: it would be too long where less is left.
+        left = until - asyncio.get_running_loop().time()
+        self._send(question, flight, until, plainly=left >= self._settings.timeout)
+
+    def _send(self, question: Question, flight: asyncio.Future[Answer], until: float, *, plainly: bool = True) -> None:
+        """Ask plainly, which needs no task; through c-ares where that cannot be. A place is taken."""
         now = self._clock()
-        servers = self._servers if now < self._named_until else await self._named()
-        if len(servers) == 1:
-            return await self._try(servers[0], question)
-        return await self._race(self._in_turn(servers, question, now), question)
+        if self._closed:
+            self._land(question, flight, Answer(Status.TIMEOUT))
+            self._places.give_back()
+            return
+        if now >= self._named_until:
+            self._go_on(question, flight, until, self._ask_named(question))
+            return
+        servers = self._in_turn(self._servers, question, now)
+        first = servers[0]
+        stub = first.stub if plainly and not first.sick else None
+        if stub is None or not stub.ask(*question, partial(self._told, question, flight, servers, until)):
+            self._go_on(question, flight, until, self._race(servers, question))
+
+    def _told(
+        self,
+        question: Question,
+        flight: asyncio.Future[Answer],
+        servers: list[Nameserver],
+        until: float,
+        how: Answer | Unanswered,
+    ) -> None:
+        """What became of a plain question to the first of the servers; `until` (the loop's) it may be asked further."""
+        answer = how if isinstance(how, Answer) else Answer(Status.TIMEOUT)
+        if how is ODD or (how is LATE and self._settings.tries > 1):
+            further = self._race(servers, question, abreast=2 if how is LATE else 1)
+            self._go_on(question, flight, until, further)
+            return
+        if how is not CLOSED:
+            servers[0].saw(answer.status, self._clock())
+        if isinstance(how, Answer) and not answer.certain and len(servers) > 1:
+            self._go_on(question, flight, until, self._race(servers[1:], question, worst=answer))
+            return
+        self._land(question, flight, answer)
+        self._places.give_back()
+
+    def _go_on(
+        self,
+        question: Question,
+        flight: asyncio.Future[Answer],
+        until: float,
+        further: Coroutine[None, None, Answer],
+    ) -> None:
+        task = asyncio.create_task(self._ask_further(further, until), name="dns further")
+        self._further.add(task)
+        task.add_done_callback(partial(self._asked_further, question, flight))
+
+    async def _ask_further(self, further: Coroutine[None, None, Answer], until: float) -> Answer:
+        try:
+            async with asyncio.timeout_at(until):
+                return await further
+        except TimeoutError:
+            return Answer(Status.TIMEOUT)
+
+    def _asked_further(self, question: Question, flight: asyncio.Future[Answer], task: asyncio.Task[Answer]) -> None:
+        self._further.discard(task)
+        if not task.cancelled() and task.exception() is None:
+            self._land(question, flight, task.result())
+        else:
+            del self._flights[question]
+            if not flight.done():
+                error = None if task.cancelled() else task.exception()
+                flight.set_exception(error) if error is not None else flight.cancel()
+        self._places.give_back()
+
+    def _land(self, question: Question, flight: asyncio.Future[Answer], answer: Answer) -> None:
+        """Its end, however it came."""
+        del self._flights[question]
+        answer = self._kept(question, answer)
+        if not flight.done():
+            flight.set_result(answer)
+
+    def _kept(self, question: Question, answer: Answer) -> Answer:
+        """The answer as it is given and remembered."""
+        DNS_QUESTIONS[answer.status.value].inc()
+        answer = Answer(answer.status, answer.records, self._lifetime(answer))
+        now = self._clock()
+        end = now + answer.ttl + (self._settings.stale_for if answer.certain else 0.0)
+        if not answer.certain and self._settings.stale_for:
+            answer, end = self._stale(question, now) or (answer, end)
+        if answer.ttl > 0:
+            self._keep(question, (now + answer.ttl, answer, end))
+        return answer
+
+    async def _ask_named(self, question: Question) -> Answer:
+        """Ask the system's nameservers, once they are known."""
+        servers = await self._named()
+        return (
+            Answer(Status.TIMEOUT)
+            if self._closed
+            else await self._race(self._in_turn(servers, question, self._clock()), question)
+        )
 
     async def _try(self, server: Nameserver, question: Question) -> Answer:
         try:
@@ -196,14 +286,22 @@ class AiodnsResolver:
         server.saw(answer.status, self._clock())
         return answer
 
-    async def _race(self, servers: list[Nameserver], question: Question) -> Answer:
-        """One server after another; a slow one is waited for no longer than `timeout` before the next is asked too."""
-        worst = Answer(Status.TIMEOUT)
+    async def _race(
+        self, servers: list[Nameserver], question: Question, *, abreast: int = 1, worst: Answer = _NOBODY
+    ) -> Answer:
+        """One server after another; a slow one is waited for no longer than `timeout` before the next is asked too.
+
+        So many begin `abreast`. `worst` is what one said that was asked before.
+        """
+        if len(servers) == 1 and worst is _NOBODY:
+            return await self._try(servers[0], question)
+        servers = list(servers)
         running: set[asyncio.Task[Answer]] = set()
         try:
             while servers or running:
-                if servers:
+                for _ in range(min(abreast, len(servers))):
                     running.add(asyncio.create_task(self._try(servers.pop(0), question), name="dns server"))
+                abreast = 1
                 done, running = await asyncio.wait(
                     running,
                     timeout=self._settings.timeout if servers else None,
@@ -222,6 +320,8 @@ class AiodnsResolver:
 
     def _in_turn(self, servers: list[Nameserver], question: Question, now: float) -> list[Nameserver]:
         """The healthy ones, a different one first each time; the sick ones last, and on trial now and then."""
+        if len(servers) == 1:
+            return servers
         self._turn += 1
         first = self._turn % len(servers)
         rotated = servers[first:] + servers[:first]
@@ -304,6 +404,17 @@ async def ask_all(
                 took(question[0])
     elif unknown and hurry is not None:
         answers.update(await _hurried(resolver, list(unknown), hurry, took))
+    elif unknown and (starting := starts_of(resolver)) is not None:
+        waiting: dict[Question, asyncio.Future[Answer]] = {}
+        for question in unknown:
+            started = starting.start(*question)
+            if isinstance(started, Answer):
+                answers[question] = started
+            else:
+                waiting[question] = started
+        if waiting:
+            await asyncio.wait(waiting.values())  # whoever gives up leaves them to the others
+        answers.update((question, future.result()) for question, future in waiting.items())
     elif unknown:
         async with asyncio.TaskGroup() as group:
             tasks = {question: group.create_task(resolver.ask(*question)) for question in unknown}
@@ -319,10 +430,10 @@ async def _hurried(
     answers: dict[Question, Answer] = {}
     waiting: dict[Question, asyncio.Future[Answer]] = {}
     ours: list[asyncio.Task[Answer]] = []
-    starts = isinstance(resolver, Starts)
+    starts = starts_of(resolver)
     for question in questions:
-        if starts:  # no task of our own: the one that asks is shared by all who want that answer
-            started = cast("Starts", resolver).start(*question)
+        if starts is not None:  # no task of our own: the one that asks is shared by all who want that answer
+            started = starts.start(*question)
             if isinstance(started, Answer):
                 answers[question] = started
                 if took is not None:

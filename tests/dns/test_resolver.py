@@ -141,7 +141,7 @@ async def test_what_does_not_fit_into_a_packet_is_fetched_over_tcp(lab):
     it = await lab(server=DnsServer({("big.test", "TXT"): [long]}, faults={"big.test": Fault.TRUNCATED}))
     answer = await it.ask("big.test", "TXT")
     assert [len(record) for record in answer.records] == [3200]
-    assert [asked.transport for asked in it.server.asked] == ["udp", "tcp"]
+    assert [asked.transport for asked in it.server.asked] == ["udp", "udp", "tcp"]  # plainly, and twice by c-ares
 
 
 # --- what is no answer -----------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ async def test_an_unanswered_question_does_not_hold_up_another(lab):
 
 async def test_a_question_that_finds_no_place_in_time_is_a_timeout(lab):
     it = await lab({("a.test", "A"): ["192.0.2.1"]}, concurrency=1, timeout=SOON, tries=1)
-    await it.resolver._places.acquire()  # as a question does that takes longer than everybody's patience
+    assert it.resolver._places.take()  # as a question does that takes longer than everybody's patience
     assert (await it.ask("a.test")).status is Status.TIMEOUT
     assert it.server.asked == []
 
@@ -608,3 +608,112 @@ async def test_whoever_leaves_in_a_hurry_takes_no_answer_from_the_others(lab):
         event.set()
     assert [answer.status for answer in (await staying).values()] == [Status.NXDOMAIN] * 2
     assert it.server.count("n0.test") == 1
+
+
+# --- plain questions and what becomes of the others ------------------------------------------------------------------
+
+
+async def test_a_plain_question_needs_no_task_and_no_c_ares(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]})
+    before = asyncio.all_tasks()
+    flight = it.resolver.start("name.test", "A")
+    assert asyncio.all_tasks() == before
+    assert (await flight).records == ("192.0.2.1",)
+    assert it.resolver._servers[0]._line is None
+
+
+async def test_what_gets_no_answer_in_time_is_asked_again_and_ends_in_time(lab):
+    it = await lab({("lost.test", "A"): ["192.0.2.1"]}, timeout=SOON, tries=10)
+    it.server.faults["lost.test"] = Fault.SILENCE
+    waiting = asyncio.create_task(it.ask("lost.test"))
+    await it.server.arrival("lost.test")
+    del it.server.faults["lost.test"]
+    assert (await waiting).records == ("192.0.2.1",)
+    assert it.server.count("lost.test") >= 2
+    assert it.resolver._servers[0]._line is not None
+    assert it.resolver._further == set()
+
+
+async def test_of_one_try_there_is_no_second(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, timeout=SOON, tries=1)
+    assert (await it.ask("lost.test")).status is Status.TIMEOUT
+    assert it.server.count("lost.test") == 1
+    assert it.resolver._servers[0]._failures == 1
+
+
+async def test_a_question_of_two_tries_ends_when_both_are_over(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, timeout=SOON, tries=2)
+    assert (await it.ask("lost.test")).status is Status.TIMEOUT
+    assert it.server.count("lost.test") >= 2
+    assert it.resolver._servers[0]._failures == 1
+
+
+async def test_a_refusal_of_the_first_server_is_nothing_where_another_answers(lab):
+    refusing = await lab({("name.test", "A"): Fault.REFUSED})
+    good = await lab({("name.test", "A"): ["192.0.2.1"]})
+    # The turn of the second is the first one.
+    both = AiodnsResolver(Settings(nameservers=(good.server.address, refusing.server.address)))
+    assert (await both.ask("name.test", "A")).records == ("192.0.2.1",)
+    assert (refusing.server.count("name.test"), good.server.count("name.test")) == (1, 1)
+    assert [server._failures for server in both._servers] == [0, 1]
+    await both.close()
+
+
+async def test_each_question_keeps_its_place_until_it_has_ended_in_whatever_way(lab):
+    zone = {
+        ("ok.test", "A"): ["192.0.2.1"],
+        ("odd.test", "A"): Fault.GARBAGE,
+        ("no.test", "A"): Fault.REFUSED,
+        ("lost.test", "A"): Fault.SILENCE,
+    }
+    it = await lab(zone, timeout=SOON, tries=2, concurrency=1)
+    statuses = []
+    for name, _ in zone:
+        waiting = it.resolver.start(name, "A")
+        assert not it.resolver._places.take()
+        statuses.append((await waiting).status)
+        assert it.resolver._places.take()
+        it.resolver._places.give_back()
+    assert statuses == [Status.OK, Status.NONSENSE, Status.REFUSED, Status.TIMEOUT]
+    assert it.resolver._flights == {}
+
+
+async def test_closing_ends_what_is_asked_further_too(lab):
+    it = await lab({("name.test", "A"): ["192.0.2.1"]}, timeout=SOON, tries=10)
+    it.server.hold("name.test")
+    waiting = asyncio.create_task(it.ask("name.test"))
+    while not it.resolver._further:
+        await asyncio.wait([waiting], timeout=SOON)
+    await it.resolver.close()
+    assert (await waiting).status is Status.TIMEOUT
+
+
+async def test_a_bug_in_what_is_asked_further_reaches_who_waits(lab, monkeypatch):
+    it = await lab({("odd.test", "A"): Fault.GARBAGE}, tries=1)
+
+    async def broken(*_: object) -> Answer:
+        raise LookupError
+
+    monkeypatch.setattr(it.resolver._servers[0], "ask", broken)
+    with pytest.raises(LookupError):
+        await it.ask("odd.test")
+    assert it.resolver._flights == {}
+
+
+async def test_a_question_that_waited_for_its_place_ends_in_time_all_the_same(lab):
+    it = await lab({("lost.test", "A"): Fault.SILENCE}, concurrency=1, timeout=10 * SOON, tries=1)
+    assert it.resolver._places.take()
+    flight = it.resolver.start("lost.test", "A")
+    await asyncio.wait([flight], timeout=5 * SOON)
+    it.resolver._places.give_back()
+    assert (await flight).status is Status.TIMEOUT
+    assert it.resolver._servers[0].stub._line is None  # which would wait for its whole time
+
+
+async def test_many_questions_wait_for_places_without_tasks(lab):
+    it = await lab({(f"n{number}.test", "A"): ["192.0.2.1"] for number in range(100)}, concurrency=10)
+    before = asyncio.all_tasks()
+    flights = [it.resolver.start(f"n{number}.test", "A") for number in range(100)]
+    assert asyncio.all_tasks() == before
+    assert {(await flight).status for flight in flights} == {Status.OK}
+    assert it.resolver._servers[0]._line is None

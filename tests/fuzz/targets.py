@@ -18,6 +18,8 @@ import h11
 
 from gatekeeper.complaints.dmarc import Published, Row
 from gatekeeper.complaints.dmarc_deaths import Deaths
+from gatekeeper.dns import packets
+from gatekeeper.dns.answer import Status
 from gatekeeper.dns.lists import Codes, judge
 from gatekeeper.mailauth.arc import verify_arc
 from gatekeeper.mailauth.dkim import load_key, verify
@@ -85,6 +87,20 @@ def _pieces(octets: bytes) -> Iterator[bytes]:
         size = 1 + octets[place] % 64 if place < 256 else 4096
         yield octets[place : place + size]
         place += size
+
+
+# --- DNS -------------------------------------------------------------------------------------------------------------
+
+_ASKED = cast("bytes", packets.question("name.test", "TXT"))
+_HEAD = b"id\x80\x80\0\1"
+
+
+def _dns_answer(octets: bytes) -> None:
+    """What follows the question; the counts of its records are the first octets'."""
+    wire = _HEAD + octets[:6].ljust(6, b"\0") + _ASKED + octets[6:]
+    for rtype in ("A", "TXT", "MX"):
+        answer = packets.read(wire, _ASKED, "name.test", rtype)
+        assert answer is None or bool(answer.records) == (answer.status is Status.OK)
 
 
 # --- wire ------------------------------------------------------------------------------------------------------------
@@ -351,6 +367,14 @@ PAGE = (
 )
 
 TARGETS: dict[str, Target] = {
+    "dns_answer": Target(
+        _dns_answer,
+        (
+            b"\0\1\0\0\0\0\xc0\x0c\0\x10\0\1\0\0\1\x2c\0\4\3abc",
+            b"\0\2\0\0\0\0\xc0\x0c\0\5\0\1\0\0\1\x2c\0\4\1b\xc0\x11\xc0\x27\0\x0f\0\1\0\0\1\x2c\0\4\0\5\xc0\x0c",
+        ),
+        most=4096,
+    ),
     "commands": Target(
         _commands, (b"MAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\n", b'RCPT TO:<@x:"a b"@[::1]>'), 8192
     ),
