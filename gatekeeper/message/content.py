@@ -106,13 +106,17 @@ def _worth_reading(header: Header, beginning: bytes) -> int:
     A body that is one text is read up to its budget, and of a single file nobody looks at more than the head, unless
     there is something inside.
     """
-    for part in parse_mime(header, beginning).parts:
+    for part in parse_mime(header, beginning, _OUTERMOST).parts:
         if part.container or part.number:
             return LIMITS.body
         head = part.decoded(ISO_HEAD)
         if type_of(head[:HEAD]).opens or type_of(head).opens:
             return LIMITS.body
     return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST
+
+
+_OUTERMOST = replace(LIMITS, depth=0)
+"""What a message is by its own header; whatever is a container is not opened for that."""
 
 
 def _parse_large(message: Message, body: bytes, *, cut: bool) -> tuple[Mime, Content]:

@@ -11,6 +11,7 @@ from html.entities import html5
 _LEADING_ZEROS = re.compile(r"&#([xX]?)0++(?=[0-9a-fA-F])")
 _REFERENCE = re.compile(r"&(?:#[0-9]++;?|#[xX][0-9a-fA-F]++;?|[^\t\n\f <&#;]{1,32};?)")
 _SHORT = max(len(name) for name in html5 if not name.endswith(";"))
+_BEGIN = frozenset(name[:2] for name in html5)
 _TOO_LARGE = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{7,}+);?")
 
 
@@ -24,7 +25,10 @@ def undo_entities(text: str) -> str:
 
 
 def _undone(match: re.Match[str]) -> str:
-    return _one(match[0])
+    reference = match[0]
+    if reference[1:3] not in _BEGIN and reference[1] != "#":
+        return reference  # no name begins like that, and nobody has to remember it
+    return _one(reference)
 
 
 @lru_cache(maxsize=2048)

@@ -90,9 +90,9 @@ class Room:
 
 
 _START = re.compile(r"<(?=[a-zA-Z/!?])")
+_STARTS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/!?")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
-_BETWEEN = re.compile(r"[\s/]*+")
-_LOOSE = re.compile(r"(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|=)")
+_LOOSE = re.compile(r"[\s/]*+(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|(=)|)")
 _COMMENT_END = re.compile(r"--!?>")
 _CONDITION = re.compile(r"<!--\s{0,20}\[if\s", re.IGNORECASE)
 _CONDITION_OPENS = re.compile(r"<!(?:--)?\s{0,20}\[if[^\]>]{0,200}\]\s{0,20}(?:--)?>(?:\s{0,20}<!-->)?", re.IGNORECASE)
@@ -224,6 +224,9 @@ class _Scanner:
                 elif kind != tags.STANDS:
                     self._begin(tag)
                 append = self._out.append
+            elif kind == tags.MALFORMED and piece[:1] not in _STARTS:  # a "<" that begins none
+                count -= 1
+                words = "<" + piece
             else:
                 here = len(pieces) - length_hint(coming) - 1
                 place += sum(map(len, pieces[passed:here])) + here - passed
@@ -304,27 +307,28 @@ class _Scanner:
             self._out.append("<")  # "</" at the end of the text
             return opens + 1
         self._tags += 1
-        self._room.tags -= LOOSE_TAG - 1
+        room, end = self._room, len(text)
+        room.tags -= LOOSE_TAG - 1
         closing, name, position = match[1], match[2].lower(), match.end()
         given: dict[str, str] = {}
         steps = 0
-        while position < len(text) and text[position] != ">":
+        while position < end and text[position] != ">":
             steps += 1
-            self._room.loose -= 1
-            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing too
+            room.loose -= 1
             step = _LOOSE.match(text, position)
-            if step is None:  # the end of the text, or of the tag behind blanks and slashes
+            attribute, equals, _ = step.groups()  # type: ignore[union-attr]  # it matches nothing too
+            position = step.end()  # type: ignore[union-attr]
+            if step.lastindex is None:  # type: ignore[union-attr]  # the end of the text, or of the tag
                 break
-            position = step.end()
             value = ""
-            if step[2] is not None:
+            if equals is not None:
                 value, position = self._value(position)
-            if step[1]:
-                given.setdefault(step[1].lower(), value)
-            if steps > ATTRIBUTES or self._room.loose < 0:
+            if attribute:
+                given.setdefault(attribute.lower(), value)
+            if steps > ATTRIBUTES or room.loose < 0:
                 self._left_out["attributes"] = None
                 position = text.find(">", position)
-                position = len(text) if position < 0 else position
+                position = end if position < 0 else position
         if position >= len(text):
             self._broken += 1
         if name in tags.BLOCKS:

@@ -95,11 +95,16 @@ def _without(text: str, taken: list[tuple[int, int]], dots: int) -> tuple[dict[s
         if not (text[position + 1 : position + 2].isalnum() and text[position - 1 : position].isalnum()):
             position = text.find(".", position + 1)
             continue
-        floor = max(0, position - _BEFORE, taken[index - 1][1] if index else 0)
-        before = _WORD_BACKWARDS.match(text[floor:position][::-1])
-        start = position - before.end() if before is not None else position
         match = _WORD_AFTER.match(text, position, position + LONGEST)
         end = match.end() if match is not None else position + 1
+        floor = max(0, position - _BEFORE, taken[index - 1][1] if index else 0)
+        if (end == position + 1 and "." not in text[floor:position]) or (
+            not text[position - 1].isascii() and "@" not in text[position:end]
+        ):  # nothing that is a name or an address can have this dot in it
+            position = text.find(".", end)
+            continue
+        before = _WORD_BACKWARDS.match(text[floor:position][::-1])
+        start = position - before.end() if before is not None else position
         word = text[start:end].rstrip(_TRAILING + "-")
         _sort_in(word, bare, addresses)
         position = text.find(".", max(end, position + 1))

@@ -81,7 +81,7 @@ class _Known(dict[str, Tag]):
 
     def __missing__(self, text: str) -> Tag:
         tag = read_tag(text)
-        if len(text) <= LONGEST:
+        if len(text) <= LONGEST and tag is not NO_TAG:
             if len(self) >= KNOWN:
                 self.clear()
             self[text] = tag

@@ -153,6 +153,11 @@ def test_the_short_ways_read_what_the_long_one_reads(page, window):
         assert read_html(page, Room(tags=10 * TAGS)) == short
 
 
+@given(st.text(max_size=30) | st.text(alphabet="ab \t\n\xa0\u200b\x0b\x1c", max_size=12))
+def test_blanks_of_every_kind_are_one_each(text):
+    assert html._in_one_line(text) == html._BLANKS.sub(" ", text).strip()
+
+
 @given(st.lists(WRITTEN_WELL | PIECES, max_size=60).map("".join), st.integers(-1, 40), st.integers(0, 4))
 def test_where_budgets_end_does_not_depend_on_how_a_page_is_cut(page, most, links):
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.message import linkify
 from gatekeeper.message.linkify import FOUND, links_in
 from tests.support.cost import costs_of
 
@@ -38,6 +41,36 @@ def test_what_is_beyond_the_budget_is_counted():
 def test_anything_is_read(text):
     found = links_in(text)
     assert all("://" in link for link in found.links)
+
+
+def around_each_dot(text: str) -> tuple[dict[str, None], dict[str, None]]:
+    """What stands alone, sign by sign."""
+    bare: dict[str, None] = {}
+    addresses: dict[str, None] = {}
+    position = text.find(".")
+    while position >= 0:
+        end = position + 1
+        if text[position - 1 : position].isalnum() and text[end : end + 1].isalnum():
+            start = position
+            while start > max(0, position - 100) and re.match(r"[\w@.+%=~-]", text[start - 1], re.ASCII):
+                start -= 1
+            behind = re.compile(r"[\w.-]*(?:/[^\s<>\"`{}|^]*)?", re.ASCII).match(text, position)
+            end = max(end, behind.end() if behind else end)
+            linkify._sort_in(text[start:end].rstrip(linkify._TRAILING + "-"), bare, addresses)
+        position = text.find(".", end)
+    return bare, addresses
+
+
+SIGNS = st.sampled_from(
+    [*".@/-_ aé%+)=~A", ".com", "www.", "x.org", "co.uk", "a@b.de", "Foo.Bar", "..", "@c.net", "a" * 60, "ß.", ".ß"]
+)
+
+
+@given(st.lists(SIGNS, max_size=20).map("".join))
+def test_dots_are_passed_over_only_where_there_is_nothing(text):
+    bare, addresses = around_each_dot(text)
+    found = links_in(text)
+    assert (found.bare, found.addresses) == (tuple(bare), tuple(addresses))
 
 
 @pytest.mark.slow

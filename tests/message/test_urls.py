@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.message import urls
 from gatekeeper.message.urls import parse_bare, parse_url
 from tests.support.cost import costs_of
 
@@ -100,3 +101,13 @@ def test_anything_is_read_and_a_host_can_be_asked_for(text, scheme):
 def test_cost_does_not_grow_beyond_what_is_read(piece):
     small, large = costs_of(lambda n: parse_url("http://" + piece * n), 10_000, 40_000)
     assert large < 8 * small + 0.05
+
+
+@given(
+    st.text(alphabet="htps:/\\.@%0x1[]a#?é\t\u200b ", max_size=40).map("http://".__add__),
+    st.sampled_from("\t\r\n\0\u200b"),
+)
+def test_an_address_is_the_same_kept_or_not_and_whatever_is_strewn_into_it(text, sign):
+    read = urls._parse(text)
+    assert parse_url(text) == parse_url(text) == read
+    assert urls._parse(sign.join(text)) == read
