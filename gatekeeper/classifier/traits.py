@@ -13,16 +13,14 @@ from itertools import chain, repeat
 from zlib import crc32
 
 from gatekeeper.classifier import fields, structure
-from gatekeeper.classifier.words import words_among, words_of
+from gatekeeper.classifier.words import words_of
 from gatekeeper.message.content import content_of
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
-from gatekeeper.message.tokens import MOST as SPLIT
-from gatekeeper.message.tokens import tokens_of
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import decode_words
 
-TEXT = SPLIT
+TEXT = 16_000
 """Characters of the text that people see, and of that they do not, which are read for words."""
 SUBJECT = 500
 MOST = 4096
@@ -115,9 +113,7 @@ def _names(message: Message) -> tuple[list[_Group], list[str]]:
     subject = decode_words(subject_field.text)[:SUBJECT] if subject_field is not None else ""
     seen = _joined(text.seen for text in content.texts)
     hidden = _joined(text.hidden for text in content.texts)
-    tokens = tokens_of(message)  # of no more characters than are read here
-    in_text = words_of(seen) if tokens is None else words_among(each.different for each in tokens)
-    in_subject, in_hidden = words_of(subject), words_of(hidden)
+    in_subject, in_text, in_hidden = words_of(subject), words_of(seen), words_of(hidden)
     anchors = words_of(" ".join([link.text for link in content.links][:100]))
     author = author_of(message)
     domain = registered_domain(author.domain or (author.domains[0] if author.domains else ""))

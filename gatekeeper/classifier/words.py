@@ -62,7 +62,8 @@ def words_of(text: str) -> Words:
     if text.isascii():
         if not text:
             return _NONE
-        return _of_ascii(text.encode("ascii"))
+        kept, long = _kept(dict.fromkeys(text.encode("ascii").translate(_ASCII).split()))
+        return Words(tuple(kept[:MOST]), long=long)
     signs, unseen = foreign(text), 0
     if not _HAS_UNSEEN.isdisjoint(signs):
         text, unseen = _UNSEEN.subn("", text)
@@ -74,19 +75,6 @@ def words_of(text: str) -> Words:
     words, long = _of_any_script(_split(read.lower()))
     styled = text != read and _STYLED.search("".join(signs)) is not None
     return Words(tuple(words)[:MOST], unseen, styled, long)
-
-
-def words_among(tokens: Iterable[Mapping[bytes, None]]) -> Words:
-    """The words of ASCII texts, of each of which there is what stands between blanks, as keys."""
-    all_: dict[bytes, None] = {}
-    for each in tokens:
-        all_ |= each
-    return _of_ascii(b" ".join(all_))
-
-
-def _of_ascii(octets: bytes) -> Words:
-    kept, long = _kept(dict.fromkeys(octets.translate(_ASCII).split()))
-    return Words(tuple(kept[:MOST]), long=long)
 
 
 def _kept(words: dict[bytes, None]) -> tuple[list[bytes], int]:

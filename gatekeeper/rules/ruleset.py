@@ -11,7 +11,6 @@ from gatekeeper.message.content import Content
 from gatekeeper.message.domains import registered_domain
 from gatekeeper.message.header import author_of, header_of
 from gatekeeper.message.links import Place
-from gatekeeper.message.tokens import Tokens, tokens_of
 from gatekeeper.model import Mail, Message
 from gatekeeper.rules import automaton
 from gatekeeper.rules.automaton import Automaton, PatternError, cache_directory
@@ -100,11 +99,7 @@ class Ruleset:
 
     def matches(self, mail: Mail, message: Message, content: Content, around: Surroundings) -> list[Match]:
         """Every rule that the message meets. In time linear in what is looked at, which is bounded."""
-        tokens = tokens_of(message)
-        if tokens is None:
-            seen, words, seen_parts = _texts([(text.part.number, text.seen) for text in content.texts])
-        else:
-            seen, words, seen_parts = _lines([text.part.number for text in content.texts], tokens)
+        seen, words, seen_parts = _texts([(text.part.number, text.seen) for text in content.texts])
         hidden, hidden_words, hidden_parts = _texts(
             [(text.part.number, text.hidden) for text in content.texts if text.hidden]
         )
@@ -201,13 +196,6 @@ def _texts(texts: Iterable[tuple[str, str]]) -> tuple[bytes, int, tuple[str, ...
             numbers.append(number)
     octets = b"\n".join(lines)
     return octets, octets.count(b" ") + 1 if octets else 0, tuple(numbers)
-
-
-def _lines(numbers: Sequence[str], tokens: Sequence[Tokens]) -> tuple[bytes, int, tuple[str, ...]]:
-    """The same of texts that have been split."""
-    told = [(number, each) for number, each in zip(numbers, tokens, strict=True) if each.many]
-    words = sum([each.many - 1 for _, each in told]) + 1 if told else 0  # the end of a line is no blank
-    return b"\n".join([each.line for _, each in told]), words, tuple([number for number, _ in told])
 
 
 class _Hit(NamedTuple):

@@ -11,11 +11,14 @@ import unicodedata
 from functools import lru_cache
 
 from gatekeeper.message.lookalike import drawn_in_ascii
-from gatekeeper.message.tokens import LOWER
 
 _ASCII = bytes(range(128))
 _FEW = 12
 """Different characters up to which replacing one after the other is faster than a table."""
+_ONE_OCTET = bytes([0x20 if sign < 0x20 or sign == 0x7F else sign for sign in range(128)]).lower() + bytes(
+    range(128, 256)
+)
+"""What becomes of an octet: of ASCII by itself; others are parts of characters."""
 _BLANKS = re.compile(rb"  +")
 _DASHES = frozenset("‐‑‒–—―−﹘﹣－")
 _SINGLE = frozenset("‘’‚‛′´ʼ＇")
@@ -39,7 +42,7 @@ def normal_octets(text: str) -> bytes:
                 text = text.replace(sign, plain or "")
         else:
             text = unicodedata.normalize("NFC", _plain(unicodedata.normalize("NFC", text.lower())))
-    return _BLANKS.sub(b" ", text.encode("utf-8", "replace").translate(LOWER)).strip(b" ")
+    return _BLANKS.sub(b" ", text.encode("utf-8", "replace").translate(_ONE_OCTET)).strip(b" ")
 
 
 def normal_sign(sign: str) -> str:

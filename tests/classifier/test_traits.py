@@ -1,6 +1,5 @@
 from zlib import crc32
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,11 +92,3 @@ def test_strangers_fill_what_is_kept_of_names_up_to_its_end(monkeypatch):
     for name in ("a", "b", "c", "d\ud800", "a", "a"):
         assert numbers[name] == crc32(name.encode("utf-8", "replace"))
         assert len(numbers) <= 3
-
-
-@given(st.text(st.characters(max_codepoint=127) | st.sampled_from("é€"), max_size=200))
-def test_a_text_that_is_split_once_for_all_has_the_same_traits(text):
-    fast = traits_of(message_of(f"Subject: x\n\n{text}"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "tokens_of", lambda _message: None)
-        assert traits_of(message_of(f"Subject: x\n\n{text}")) == fast

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.classifier import words
-from gatekeeper.classifier.words import LONGEST, MOST, words_among, words_of
+from gatekeeper.classifier.words import LONGEST, MOST, words_of
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,3 @@ def test_words_are_looked_at_together_as_they_are_one_by_one(text: str):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "_spaced", words._one_by_one)
         assert words_of(text) == fast
-
-
-@given(st.lists(st.text(st.characters(max_codepoint=127), max_size=90), max_size=3))
-def test_texts_that_are_split_at_blanks_have_the_same_words(texts: list[str]):
-    among = words_among([dict.fromkeys(text.lower().encode().split()) for text in texts])
-    assert among == words_of("\n".join(texts))

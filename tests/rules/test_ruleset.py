@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from gatekeeper.message.content import content_of
 from gatekeeper.model import Envelope, Mail, Session
 from gatekeeper.rules import automaton
-from gatekeeper.rules import ruleset as module
 from gatekeeper.rules.facts import Surroundings
 from gatekeeper.rules.rule import RulesUnusable
 from gatekeeper.rules.ruleset import SEEN_MOST, Match, Ruleset, ruleset
@@ -174,17 +173,3 @@ def test_files_that_have_not_changed_are_read_once(tmp_path):
     assert ruleset((str(file),), shipped=False) is first
     file.write_text(RULES + "\n# changed\n")
     assert ruleset((str(file),), shipped=False) is not first
-
-
-@settings(max_examples=50)
-@given(
-    st.lists(
-        st.sampled_from(["gift card", " GIFT\r\ncards ", "\n\n", "paypal", "x", "é", "\t", "<b>hi</b>"]), max_size=12
-    )
-)
-def test_texts_that_are_split_once_for_all_meet_the_same_rules(rules, texts):
-    raw = f"Subject: x\nContent-Type: text/html\n\n{' '.join(texts)}"
-    fast = met(rules, raw)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "tokens_of", lambda _message: None)
-        assert met(rules, raw) == fast

@@ -53,13 +53,3 @@ def test_texts_of_few_foreign_signs_are_spelt_as_those_of_many_are(written: str)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text, "_FEW", -1)
         assert normalise(written) == fast
-
-
-@given(
-    st.lists(st.sampled_from(["a", " ", "  ", "\n", "\r\n", " " * 9, " " * 100, "\u00e9"]), max_size=30).map("".join)
-)
-def test_blanks_are_one_however_many_there_were(written: str):
-    fast = normalise(written)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_HALVINGS", 0)
-        assert normalise(written) == fast
