@@ -89,9 +89,9 @@ def text_of(result: Result) -> str:
     examples = result.examples
     spam = sum(each.spam for each in examples)
     even = [each for each in examples if each.measured]
-    took = f"All that is gatekeeper's took {result.spent / 60:.1f} minutes of one processor"
+    took = f"gatekeeper's part took {result.spent / 60:.1f} CPU minutes"
     if result.theirs is not None:
-        took += f", SpamAssassin {result.theirs.named} {result.theirs.spent / 60:.1f}"
+        took += f", that of SpamAssassin ({result.theirs.named}) {result.theirs.spent / 60:.1f}"
     said = (
         f"{len(examples)} messages of {len({each.corpus for each in examples})} corpora were learned from and judged: "
         f"{spam} spam, {len(examples) - spam} ham. The even sample is {len(even)} of them, at most "

@@ -56,7 +56,7 @@ def test_one_run_measures_both_filters_under_the_same_folds_and_writes_the_page(
     assert "what was there" not in text
     count = 2 * EACH * len(CORPORA)
     assert f"{count} messages of {len(CORPORA)} corpora" in text
-    assert "SpamAssassin 0.0, rules fake" in text
+    assert "SpamAssassin (0.0, rules fake)" in text
     for title in detection.TITLES.values():
         assert f"### {title}" in text
     # Two samples at two rates under two schemes, and the area under two; and the household twice.
