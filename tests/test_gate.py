@@ -854,11 +854,16 @@ class Narrowing(Fake):
 
 
 async def test_what_lists_decide_together_is_asked_once_and_anew_where_something_else_can_be_found(monkeypatch):
-    lists, narrowing = check("list", LISTED, kind=Ahead), check("operators", ALLOW, found=[], kind=Narrowing)
+    lists, narrowing = check("list", LISTED, kind=Ahead), Narrowing("operators", lambda _: (), (ALLOW,))
     live = gate({Stage.HELO: [[lists, narrowing]]}, settings=Settings(drop_listed=True))
-    asked = []
+    asked: list[bool] = []
     decide = live._policy.refused_anyway
-    monkeypatch.setattr(live._policy, "refused_anyway", lambda *a, **k: asked.append(1) or decide(*a, **k))
+
+    def noting(*given: Any, **more: Any) -> bool:
+        asked.append(decide(*given, **more))
+        return asked[-1]
+
+    monkeypatch.setattr(live._policy, "refused_anyway", noting)
 
     async def dropped() -> bool:
         return (await live.judge(Stage.CONNECT, stranger(live))).action is Action.DROP
