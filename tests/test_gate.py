@@ -844,6 +844,48 @@ async def test_who_is_refused_for_most_is_not_dropped_at_the_greeting(reject, ac
     assert (await live.judge(Stage.CONNECT, stranger(live))).action is action
 
 
+class Narrowing(Fake):
+    """Its rules can be found or not, as an operator's list has entries or not."""
+
+    can = False
+
+    def possible(self) -> list[str]:
+        return [ALLOW.name] if self.can else []
+
+
+async def test_what_lists_decide_together_is_asked_once_and_anew_where_something_else_can_be_found(monkeypatch):
+    lists, narrowing = check("list", LISTED, kind=Ahead), Narrowing("operators", lambda _: (), (ALLOW,))
+    live = gate({Stage.HELO: [[lists, narrowing]]}, settings=Settings(drop_listed=True))
+    asked: list[bool] = []
+    decide = live._policy.refused_anyway
+
+    def noting(*given: Any, **more: Any) -> bool:
+        asked.append(decide(*given, **more))
+        return asked[-1]
+
+    monkeypatch.setattr(live._policy, "refused_anyway", noting)
+
+    async def dropped() -> bool:
+        return (await live.judge(Stage.CONNECT, stranger(live))).action is Action.DROP
+
+    assert [await dropped(), await dropped(), len(asked)] == [True, True, 1]
+    narrowing.can = True
+    assert [await dropped(), await dropped(), len(asked)] == [False, False, 2]
+    narrowing.can = False
+    assert [await dropped(), len(asked)] == [True, 2]
+
+
+async def test_no_more_is_remembered_of_what_lists_decide_than_a_thousand_sets(monkeypatch):
+    monkeypatch.setattr("gatekeeper.gate._MOST_REMEMBERED", 2)
+    found: list[Finding] = []
+    lists = check("list", LISTED, SMALL, found=lambda _: tuple(found), kind=Ahead)
+    live = gate({Stage.HELO: [[lists]]}, settings=Settings(drop_listed=True))
+    for rules in ([LISTED], [SMALL], [LISTED, SMALL]):
+        found[:] = [Finding(rule.name) for rule in rules]
+        await live.judge(Stage.CONNECT, stranger(live))
+        assert 1 <= len(live._refusals_for_all) <= 2
+
+
 async def test_what_a_client_is_exempt_from_does_not_end_the_asking():
     """A block that does not count must not keep its mail from being looked at."""
     connect = check("c", DROP, EXEMPTING)

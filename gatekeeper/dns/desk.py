@@ -20,7 +20,7 @@ from gatekeeper.dns.answer import Answer, Resolver, Status
 from gatekeeper.dns.breaker import Breaker
 from gatekeeper.dns.health import Health, State, key_of
 from gatekeeper.dns.lists import DnsList, Family, Listing, judge
-from gatekeeper.dns.resolver import ask_all
+from gatekeeper.dns.together import ask_unknown
 from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, LIST_TRIPS
 
 TOGETHER: Final = 0.02
@@ -155,7 +155,8 @@ class Desk:
             def took(name: str) -> None:
                 ended[name] = self._clock() - began
 
-            answers = await ask_all(resolver, questions, hurry=self._hurry, took=took)
+            different = list(dict.fromkeys(questions))
+            answers = await ask_unknown(resolver, different, hurry=self._hurry, took=took)
             waited = self._clock() - began
             for number, question in zip(unknown, questions, strict=True):
                 answer = answers[question]

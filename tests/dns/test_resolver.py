@@ -399,12 +399,6 @@ async def test_many_questions_are_asked_at_once_each_once(lab):
     assert len(it.server.asked) == 3
 
 
-async def test_a_single_open_question_among_many_needs_no_company():
-    fake = FakeResolver({("a.test", "A"): ["192.0.2.1"]})
-    assert (await ask_all(fake, [("a.test", "A")]))["a.test", "A"].records == ("192.0.2.1",)
-    assert await ask_all(fake, []) == {}
-
-
 # --- closing, counting -----------------------------------------------------------------------------------------------
 
 
