@@ -91,6 +91,18 @@ def gatekeeper(
             yield Gatekeeper(port, milter, policy, process.pid, pids["worker"][0], pids["controller"][0])
 
 
+_LIMITS = "".join(
+    f'[[checks.rates.limits]]\nwhat = "{what}"\nper = {per}\n{most}\nwithin = "1h"\n'
+    for what, per, most in (
+        ("messages", '["address"]', "most = 10000000"),
+        ("messages", '["network", "sender"]', "most = 10000000"),
+        ("messages", '["recipient"]', "most = 10000000"),
+        ("bytes", '["authenticated_domain"]', 'size = "10TiB"'),
+    )
+)
+"""As many as ship, counted alike, and never reached: here all mail goes to one recipient, within minutes."""
+
+
 def _settings(
     directory: Path,
     *,
@@ -129,6 +141,7 @@ drain = "{drain}"
 """
     if checks:
         text += "[gate]\ndrop_listed = true\n"  # as postscreen does; it changes nothing for those on no list
+        text += _LIMITS
         lists = (
             f'[[checks.dnsbl.lists]]\nzone = "{zone}"\nname = "L{n}"\nscore = 4.0\n' for n, zone in enumerate(LISTS)
         )
