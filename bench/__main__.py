@@ -25,6 +25,9 @@ from gatekeeper.bench import load, zone
 from gatekeeper.bench.letters import Letter, Talk, Writer, key_record, new_key
 
 BARE, PASS, WARM, COLD = "bare", "pass-through", "checks, warm", "checks, cold"
+PROVEN = "no content, warm"
+CONTENT = ("links", "uribl", "mime", "rules", "classifier", "attachments", "fuzzy", "arc", "rates", "greylist")
+"""Off in `PROVEN`, which looks at who it is: lists, SPF, DKIM, DMARC, names, probing, and the form of the header."""
 MILTER, POLICY = "milter, no checks", "policy, no checks"
 MILTER_ALONE, POLICY_ALONE = "milter alone", "policy alone"
 SIZE, OTHER_SIZES = 10_000, (2_000, 100_000)
@@ -65,6 +68,7 @@ class Bench:
         names: int,
         off: Gatekeeper,
         on: Gatekeeper,
+        proven: Gatekeeper,
         milter: Gatekeeper,
         policy: Gatekeeper,
         alone: Mapping[str, Alone],
@@ -73,7 +77,7 @@ class Bench:
         self.results: dict[Cell, list[Run]] = {}
         self._sink_port, self._sink_pid = sink
         self._names_pid = names
-        self._instances = {PASS: off, WARM: on, COLD: on, MILTER: milter, POLICY: policy}
+        self._instances = {PASS: off, PROVEN: proven, WARM: on, COLD: on, MILTER: milter, POLICY: policy}
         self._alone = alone
         self._strangers = FAMILIAR
 
@@ -88,7 +92,7 @@ class Bench:
         talk = self._talk(cell.what, there)
         if cell.what in self._alone:
             _run(load.send(letters[:50], talk=self._talk(cell.what, there), sessions=10, seconds=30.0))
-        if cell.what == WARM:
+        if cell.what in {PROVEN, WARM}:
             _run(load.send(familiar, talk=talk, sessions=10, seconds=30.0))
         before = self._spent(cell.what)
         outcome = _run(load.send(letters, talk=talk, sessions=cell.sessions, seconds=self.plan.seconds))
@@ -143,11 +147,19 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
         names, nameserver = zone.start(key_record(key))
         stack.callback(names.terminate)
         sink_port, sink_pid, sink_name = stack.enter_context(processes.sink())
-        off, on, milter, policy = (
+        off, proven, on, milter, policy = (
             stack.enter_context(
-                processes.gatekeeper(directory / name, next_hop=sink_port, nameserver=nameserver, checks=checks)
+                processes.gatekeeper(
+                    directory / name, next_hop=sink_port, nameserver=nameserver, checks=checks, without=without
+                )
             )
-            for name, checks in (("off", False), ("on", True), ("milter", False), ("policy", False))
+            for name, checks, without in (
+                ("off", False, ()),
+                ("proven", True, CONTENT),
+                ("on", True, ()),
+                ("milter", False, ()),
+                ("policy", False, ()),
+            )
         )
         alone = {
             row: stack.enter_context(processes.alone(directory, what))
@@ -160,6 +172,7 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
             names=names.pid or 0,
             off=off,
             on=on,
+            proven=proven,
             milter=milter,
             policy=policy,
             alone=alone,
@@ -174,7 +187,7 @@ def _bench(plan: Plan, directory: Path, console: Console) -> None:
         for letters in familiar.values():  # what is loaded on first use is loaded now
             for talk in (load.smtp(off.port, named=True), asking.milter(milter.milter), asking.policy(policy.policy)):
                 _run(load.send(letters[:50], talk=talk, sessions=10, seconds=30.0))
-        cells = [Cell(what, SIZE, n) for what in (BARE, PASS, WARM, COLD) for n in SESSIONS]
+        cells = [Cell(what, SIZE, n) for what in (BARE, PASS, PROVEN, WARM, COLD) for n in SESSIONS]
         cells += [Cell(what, octets, n) for octets in OTHER_SIZES for what in (BARE, PASS, WARM) for n in FEW]
         cells += [Cell(what, ASKED_SIZE, n) for what in (MILTER, MILTER_ALONE, POLICY, POLICY_ALONE) for n in FEW]
         for turn in range(plan.rounds):
