@@ -9,6 +9,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -117,6 +118,8 @@ postlog unix-dgram n - n - 1 postlogd
             time.sleep(0.1)
         yield Postscreen(port, process.pid)
     finally:
+        with contextlib.suppress(OSError, ValueError):  # it is a child of the command's, which would leave it behind
+            os.kill(int((directory / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)
         process.terminate()
         try:
             process.wait(STOP_SECONDS)
