@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 
 class Status(enum.Enum):
@@ -64,6 +65,20 @@ class Starts(Protocol):
     def start(self, name: str, rtype: str) -> Answer | asyncio.Future[Answer]:
         """The answer if there is one by now, or who will have it: shared, so it is not to be cancelled."""
         ...
+
+
+MOST_ALIASES: Final = 16
+
+
+def end_of_aliases(name: str, aliases: Mapping[str, tuple[str, int]]) -> tuple[str, list[int]] | None:
+    """Where a chain of aliases (each with its TTL) leads, and the TTLs on the way; None for a loop, or near enough."""
+    ttls: list[int] = []
+    for _ in range(MOST_ALIASES):
+        if name not in aliases:
+            return name, ttls
+        name, ttl = aliases[name]
+        ttls.append(ttl)
+    return None
 
 
 @cache

@@ -18,7 +18,7 @@ import pycares
 from aiodns import error
 
 from gatekeeper import log
-from gatekeeper.dns.answer import Answer, Status
+from gatekeeper.dns.answer import Answer, Status, end_of_aliases
 from gatekeeper.dns.stub import Stub
 from gatekeeper.metrics import DNS_NAMESERVER_UP
 
@@ -250,7 +250,6 @@ _TYPES: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "NS": (pycares.QUERY_TYPE_NS, lambda data: _name(data.nsdname)),
     "CNAME": (pycares.QUERY_TYPE_CNAME, lambda data: _name(data.cname)),
 }
-_MOST_ALIASES = 16
 
 
 def read(name: str, rtype: str, result: pycares.DNSResult) -> Answer:
@@ -266,15 +265,10 @@ def read(name: str, rtype: str, result: pycares.DNSResult) -> Answer:
             for record in result.answer
             if isinstance(record.data, pycares.CNAMERecordData)
         }
-    ttls = []
-    owner = name
-    for _ in range(_MOST_ALIASES):
-        if owner not in aliases:
-            break
-        owner, ttl = aliases[owner]
-        ttls.append(ttl)
-    else:
-        return Answer(Status.NONSENSE)  # a loop, or near enough
+    end = end_of_aliases(name, aliases)
+    if end is None:
+        return Answer(Status.NONSENSE)
+    owner, ttls = end
     found = [record for record in result.answer if record.type == number and _name(record.name) == owner]
     ttls += (record.ttl for record in found)
     if found:

@@ -10,13 +10,12 @@ import struct
 from socket import AF_INET6, inet_ntoa, inet_ntop
 from typing import Any, Final
 
-from gatekeeper.dns.answer import Answer, Status
+from gatekeeper.dns.answer import Answer, Status, end_of_aliases
 
 PAYLOAD: Final = 1232
 """Octets of an answer that we take by UDP: what passes everywhere without being taken apart on the way."""
 MOST_LABELS: Final = 400
 """Of all names of one answer that have to be read, those that pointers lead to each time anew."""
-MOST_ALIASES: Final = 16
 
 _HEAD: Final = b"\x01\x00\0\1\0\0\0\0\0\1"  # recursion desired; one question, one additional record
 _OPT: Final = struct.pack(">BHHIH", 0, 41, PAYLOAD, 0, 0)
@@ -123,15 +122,10 @@ def _read(wire: bytes, at: int, code: int, name: str, wanted: int) -> Answer:
         return Answer(Status.NXDOMAIN)
     if not answers:
         return Answer(Status.NODATA)
-    ttls = []
-    owner = name
-    for _ in range(MOST_ALIASES):
-        if owner not in aliases:
-            break
-        owner, ttl = aliases[owner]
-        ttls.append(ttl)
-    else:
-        return Answer(Status.NONSENSE)  # a loop, or near enough
+    end = end_of_aliases(name, aliases)
+    if end is None:
+        return Answer(Status.NONSENSE)
+    owner, ttls = end
     records = []
     for one, ttl, start, length in found:
         if one == owner:
