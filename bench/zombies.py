@@ -137,15 +137,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.zombies", description=__doc__, allow_abbrev=False)
     parser.add_argument("--count", type=int, default=3000, help="zombies of each kind in a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--waiting", type=int, default=1000, help="listed ones that wait at the same time")
     parser.add_argument("--silent", type=int, default=10_000, help="connections that say nothing")
     given = parser.parse_args()
     _more_files()
     console = Console(width=110)
     with tempfile.TemporaryDirectory(prefix="gatekeeper-bench-") as directory:
-        _bench(console, Path(directory), given.count, given.rounds, given.silent)
+        _bench(console, Path(directory), given)
 
 
-def _bench(console: Console, directory: Path, count: int, rounds: int, quiet: int) -> None:
+def _bench(console: Console, directory: Path, given: argparse.Namespace) -> None:
     run = _runner()
     with contextlib.ExitStack() as stack:
         names, nameserver = zone.start(key_record(new_key()), NAMESERVER)
@@ -171,8 +172,8 @@ def _bench(console: Console, directory: Path, count: int, rounds: int, quiet: in
             )
         numbers = itertools.count()
         results: dict[tuple[str, str], list[Result]] = collections.defaultdict(list)
-        for _ in range(rounds):
-            for kind, at_once in (("early", 100), ("listed, waits", 200)):
+        for _ in range(given.rounds):
+            for kind, at_once in (("early", 100), ("listed, waits", given.waiting)):
                 for who in ("gatekeeper", "postscreen"):
                     if who == "postscreen" and theirs is None:
                         continue
@@ -184,10 +185,10 @@ def _bench(console: Console, directory: Path, count: int, rounds: int, quiet: in
                         return sum(processes.cpu(pid) for pid in (ours.supervisor, ours.worker, ours.controller))
 
                     before, began = spent(), time.perf_counter()
-                    ends = run(attack(port, numbers, count=count, at_once=at_once, early=kind == "early"))
+                    ends = run(attack(port, numbers, count=given.count, at_once=at_once, early=kind == "early"))
                     took = time.perf_counter() - began
                     time.sleep(0.5)  # what is written afterwards belongs to it
-                    results[kind, who].append(Result((spent() - before) * 1000 / count, count / took, ends))
+                    results[kind, who].append(Result((spent() - before) * 1000 / given.count, given.count / took, ends))
         table = Table("zombies", "", "ms CPU, each round", "least", "a second", "how it ended")
         for (kind, who), each in sorted(results.items()):
             every = " ".join(f"{one.cpu:.2f}" for one in each)
@@ -198,7 +199,7 @@ def _bench(console: Console, directory: Path, count: int, rounds: int, quiet: in
             )
         console.print(table)
         for what, seconds in (("in the pause of the greeting", 0.0), ("greeted, in a session", WAIT + 1.0)):
-            there, octets = run(silent(proxied, quiet, ours.worker, seconds=seconds))
+            there, octets = run(silent(proxied, given.silent, ours.worker, seconds=seconds))
             console.print(
                 f"{there} silent connections {what}: {octets / max(1, there) / 1000:.1f} kB of the worker each"
             )
