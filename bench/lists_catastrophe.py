@@ -30,6 +30,8 @@ from multiprocessing import Array, Process
 from pathlib import Path
 from typing import Any, Final
 
+from bench.rspamd import rspamd
+
 INSIDE: Final = "GATEKEEPER_BENCH_INSIDE"
 UNWANTED: Final = [f"bl{n}.test" for n in range(9)]
 ZONES: Final = [*UNWANTED, "wl.test"]
@@ -151,54 +153,38 @@ def _gatekeeper(directory: Path) -> Iterator[Peer]:
 
 @contextlib.contextmanager
 def _rspamd(directory: Path) -> Iterator[Peer | None]:
-    if shutil.which("rspamd") is None:
-        yield None
-        return
-    local, db = directory / "rspamd", directory / "rspamd-db"
-    for path in (local / "override.d", local / "local.d", db):
-        path.mkdir(parents=True)
-    user = pwd.getpwnam("_rspamd")
-    os.chown(db, user.pw_uid, user.pw_gid)
-    override = {
-        # Its own list of top-level domains takes minutes to compile on a busy machine.
-        "options.inc": 'dns { nameserver = ["127.0.0.1:53"]; timeout = 1s; retransmits = 2; }\n'
-        f'url_tld = "{local}/tld.dat"; disable_hyperscan = true;\n',
-        "logging.inc": 'type = "console"; level = "notice";\n',
-        "worker-normal.inc": 'bind_socket = "127.0.0.1:11333"; count = 1;\n',
-        "worker-controller.inc": 'bind_socket = "127.0.0.1:11334"; count = 1;\n',
-        "worker-proxy.inc": "enabled = false;\n",
-        "worker-fuzzy.inc": "enabled = false;\n",
-        "actions.conf": "reject = 10; add_header = 5; greylist = null;\n",
-    }
-    off = (
-        "fuzzy_check",
-        "asn",
-        "greylist",
-        "rspamd_update",
-        "mx_check",
-        "neural",
-        "phishing",
-        "hfilter",
-        "once_received",
-    )
-    override |= {f"{module}.conf": "enabled = false;\n" for module in off}
-    (local / "tld.dat").write_text("org\nnet\ntest\n")
-    for name, text in override.items():
-        (local / "override.d" / name).write_text(text)
     rbls = "".join(
         f'"l{n}" {{ symbol = "L{n}"; rbl = "{zone}"; ipv4 = true; ipv6 = false; checks = ["from"]; }}\n'
         for n, zone in enumerate(ZONES)
     )
     stock = ("spamhaus", "mailspike", "senderscore", "sem", "semIPv6", "dnswl", "virusfree", "blocklistde")
     rbls += "".join(f'"{name}" {{ enabled = false; }}\n' for name in stock)
-    (local / "local.d" / "rbl.conf").write_text(f"rbls {{\n{rbls}}}\n")
     scores = "".join(f'"L{n}" {{ weight = {4.0 if zone in UNWANTED else -5.0}; }}\n' for n, zone in enumerate(ZONES))
-    (local / "local.d" / "rbl_group.conf").write_text(f"symbols {{\n{scores}}}\n")
-    variables = (f"--var=LOCAL_CONFDIR={local}", f"--var=DBDIR={db}", f"--var=RUNDIR={db}", f"--var=LOGDIR={db}")
-    command = ("rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", *variables, "-c", "/etc/rspamd/rspamd.conf")
-    with _running(directory, *command):
-        _wait_for(11333, directory / "rspamd.log")
-        yield Peer("rspamd", lambda address: _asked(11333, address))
+    with rspamd(
+        directory,
+        options='dns { nameserver = ["127.0.0.1:53"]; timeout = 1s; retransmits = 2; }\ndisable_hyperscan = true;\n',
+        off=OFF,
+        local={"rbl.conf": f"rbls {{\n{rbls}}}\n", "rbl_group.conf": f"symbols {{\n{scores}}}\n"},
+        override={"actions.conf": "reject = 10; add_header = 5; greylist = null;\n"},
+    ) as there:
+        if there is None:
+            yield None
+            return
+        port = there.port
+        yield Peer("rspamd", lambda address: _asked(port, address))
+
+
+OFF: Final = (
+    "fuzzy_check",
+    "asn",
+    "greylist",
+    "rspamd_update",
+    "mx_check",
+    "neural",
+    "phishing",
+    "hfilter",
+    "once_received",
+)
 
 
 def _asked(port: int, address: str) -> str:

@@ -18,8 +18,8 @@ from gatekeeper.message.style import WHITE, Sheet, alike
 from gatekeeper.message.tags import ATTRIBUTES, TAGS_KNOWN, Tag, Use, begin_tag
 
 CHARACTERS = 2_000_000
-TAGS = 20_000
-LINKS = 2000
+TAGS = 6_000
+LINKS = 1000
 LOOSE_TAG = 4
 """What a tag that is not written as it should be counts for, since it costs more."""
 LOOSE = 5_000

@@ -106,6 +106,7 @@ def colour_of(text: str) -> int | None:
     return _NAMED.get(word[0]) if word else None
 
 
+@lru_cache(maxsize=1024)
 def alike(one: int, other: int) -> bool:
     """Whether people cannot tell two colours apart: no channel differs by more than 12 of 255."""
     return all(abs((one >> shift & 255) - (other >> shift & 255)) <= 12 for shift in (16, 8, 0))

@@ -109,7 +109,7 @@ def _uuencode(octets: bytes) -> Decoded:
         if line.startswith(b"end") or n > UU_LINES:
             break
         try:
-            found.append(binascii.a2b_uu(line))
+            found.append(binascii.a2b_uu(line)[: len(line)])  # it would make zeros of what a short line lacks
         except binascii.Error:
             broken = True
     return Decoded(b"".join(found), broken) if inside else Decoded(octets, broken=True)

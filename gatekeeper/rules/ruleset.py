@@ -23,7 +23,7 @@ from gatekeeper.rules.rule import BRAND, HEADER, Compiled, ContentRule, Expressi
 from gatekeeper.rules.text import normal_octets
 from gatekeeper.wire.headers import decode_words
 
-SEEN_MOST: Final = 192 * 1024
+SEEN_MOST: Final = 96 * 1024
 """Characters of a message's text that are looked at, of each kind; of more, the beginning and the end."""
 RAW_MOST: Final = 64 * 1024
 FIELD_MOST: Final = 4000

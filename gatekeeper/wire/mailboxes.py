@@ -58,7 +58,7 @@ class AddressList:
 
 LIMIT = 65_536
 """Octets of one field that are read; a longer one is `TOO_LONG` and has no mailboxes."""
-MOST = 1000
+MOST = 500
 """Entries of one field that are read, empty ones too; one with more is `TOO_LONG`, and the rest of it is left out."""
 
 _COMMON = re.compile(

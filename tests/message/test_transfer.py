@@ -70,6 +70,11 @@ def test_uuencode_is_read():
     assert undo(b"no such thing", Encoding.UUENCODE).broken
 
 
+def test_lines_of_uuencode_that_promise_more_than_they_hold_make_no_more_of_it():
+    bomb = b"begin 644 f\r\n" + b"M\r\n" * 1000
+    assert len(undo(bomb, Encoding.UUENCODE).octets) <= len(bomb)
+
+
 @given(st.binary(max_size=300))
 def test_what_was_encoded_comes_back(octets):
     assert undo(base64.encodebytes(octets), Encoding.BASE64).octets == octets
