@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -221,11 +222,13 @@ async def _steady(there: Gatekeeper, writer: Writer, given: argparse.Namespace) 
     part = max(1, given.messages // 100)
     new = itertools.count(SOME)
     failed = 0
-    for _ in range(100):
+    for hundredth in range(1, 101):
         letters = [known[n % SOME] if n % 10 else writer.letter(next(new)) for n in range(part)]
         outcome = await load.send(letters, talk=talk, sessions=10, seconds=3600)
         failed += sum(outcome.failures.values())
         seen.append(processes.rss(there.worker))
+        print(f"\rsteady: {hundredth} %, memory {seen[-1] / 1e6:.1f} MB ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
     second, last = statistics.median(seen[10:20]), statistics.median(seen[90:])
     print(
         f"steady: {100 * part} messages, {failed} not accepted; memory of the second tenth {second / 1e6:.1f} MB,"
