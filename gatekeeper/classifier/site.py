@@ -3,8 +3,9 @@
 Naive Bayes with few assumptions, so that it is understood, taken back exactly, and of use from the first few lessons.
 For each class every trait is as likely as it was among all traits of that class' lessons (so that a class of long
 messages does not have all the words), joined by one lesson that nobody gave, in which words are rare and other traits
-are not. The sum over all traits is divided by the root of their number, since
-they do not speak independently of each other, and made log-odds by a slope that was fitted on mail of several sites.
+are not. The sum over all traits is divided by the root of their number, since they do not speak independently of each
+other, and made log-odds by a slope that was fitted on mail of several sites
+(docs/decisions/lessons-are-counted-not-trained.md).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WORD, OTHER = 0.02, 0.2
 """In how many of all messages a trait is, as far as nobody has seen."""
 TYPICAL = 240
 """Traits of the one lesson that nobody gave."""
-SLOPE = 0.3
+SLOPE = 0.6
 BOTH = 10
 """Lessons of both classes from which on a trait that was in none says nothing. Before, it is a sign that the message
 is unlike the few that were learned: with lessons of one class only, there is nothing else to go by."""
