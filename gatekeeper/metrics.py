@@ -402,6 +402,16 @@ DNS_QUESTIONS = Children(
     ),
     ("ok", "nodata", "nxdomain", "refused", "timeout", "nonsense"),
 )
+DNS_FURTHER = Children(
+    Counter(
+        "gatekeeper_dns_further",
+        "Questions that one packet each way did not settle and that were asked further (again, by TCP, of the next "
+        "nameserver), by why: none came in time, it was no plain answer (cut off, or perhaps forged), or an error.",
+        ["why"],
+        registry=REGISTRY,
+    ),
+    ("late", "odd", "error"),
+)
 DNS_CACHE = Children(
     Counter(
         "gatekeeper_dns_cache",

@@ -16,7 +16,7 @@ from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver,
 from gatekeeper.dns.places import Places
 from gatekeeper.dns.stub import CLOSED, LATE, ODD, Unanswered
 from gatekeeper.dns.together import ask_all
-from gatekeeper.metrics import DNS_CACHE, DNS_QUESTIONS
+from gatekeeper.metrics import DNS_CACHE, DNS_FURTHER, DNS_QUESTIONS
 from gatekeeper.model import Duration, setting
 
 __all__ = [  # whole in one place
@@ -209,11 +209,13 @@ class AiodnsResolver:
         answer = how if isinstance(how, Answer) else Answer(Status.TIMEOUT)
         if how is ODD or (how is LATE and self._settings.tries > 1):
             further = self._race(servers, question, abreast=2 if how is LATE else 1)
+            DNS_FURTHER["late" if how is LATE else "odd"].inc()
             self._go_on(question, flight, until, further)
             return
         if how is not CLOSED:
             servers[0].saw(answer.status, self._clock())
         if isinstance(how, Answer) and not answer.certain and len(servers) > 1:
+            DNS_FURTHER["error"].inc()
             self._go_on(question, flight, until, self._race(servers[1:], question, worst=answer))
             return
         self._land(question, flight, answer)

@@ -19,7 +19,7 @@ from gatekeeper.dns.resolver import (
     Status,
     ask_all,
 )
-from gatekeeper.metrics import DNS_QUESTIONS
+from gatekeeper.metrics import DNS_FURTHER, DNS_QUESTIONS
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.fake_resolver import FakeResolver
 
@@ -423,6 +423,28 @@ async def test_questions_that_were_sent_are_counted_by_their_end(lab):
     await it.ask("name.test")
     await it.ask("name.test")
     assert DNS_QUESTIONS["ok"]._value.get() == before + 1
+
+
+@pytest.mark.parametrize(("fault", "why"), [(Fault.TRUNCATED, "odd"), (Fault.SILENCE, "late")])
+async def test_questions_that_one_packet_does_not_settle_are_counted(lab, fault, why):
+    it = await lab(server=DnsServer({("name.test", "A"): ["192.0.2.1"]}, faults={"name.test": fault}), timeout=SOON)
+    before = {each: counter._value.get() for each, counter in DNS_FURTHER._children.items()}
+    await it.ask("name.test")
+    after = {each: counter._value.get() for each, counter in DNS_FURTHER._children.items()}
+    assert {each for each in after if after[each] > before[each]} == {why}
+
+
+async def test_an_error_of_one_nameserver_is_asked_of_the_next_and_counted(lab):
+    names = ("a.test", "b.test")  # each nameserver is the first for one of them
+    good = await lab({(name, "A"): ["192.0.2.1"] for name in names})
+    bad = await lab({(name, "A"): Fault.SERVFAIL for name in names})
+    before = DNS_FURTHER["error"]._value.get()
+    both = AiodnsResolver(Settings(nameservers=(bad.server.address, good.server.address)))
+    try:
+        assert [(await both.ask(name, "A")).status for name in names] == [Status.OK, Status.OK]
+    finally:
+        await both.close()
+    assert DNS_FURTHER["error"]._value.get() == before + 1
 
 
 def test_every_status_that_a_question_can_end_with_has_its_counter():
