@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from gatekeeper.classifier.traits import Traits
 from gatekeeper.message.as_received import message_of
@@ -29,5 +30,5 @@ def message(words: str, number: int) -> Message:
     return message_of(mail(words, number))
 
 
-def traits(words: range, others: range = range(9_000, 9_010)) -> Traits:
+def traits(words: Iterable[int], others: Iterable[int] = range(9_000, 9_010)) -> Traits:
     return Traits(tuple(words), tuple(others))
