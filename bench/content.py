@@ -46,25 +46,7 @@ HEAD = (
     b"From: Ann <ann@example.net>\r\nTo: bob@example.org\r\nSubject: Figures\r\n"
     b"Date: Mon, 2 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@example.net>\r\nMIME-Version: 1.0\r\n"
 )
-WORDS = (
-    *[
-        "the",
-        "message",
-        "that",
-        "came",
-        "this",
-        "morning",
-        "was",
-        "about",
-        "our",
-        "meeting",
-        "and",
-        "figures",
-        "for",
-        "Berlin",
-    ],
-    *["see", "https://example.net/x", "or", "call", "555-1234"],
-)
+TEXT = "the message that came this morning was about our meeting, see https://example.net/x or call 555-1234"
 ROW = (
     '<tr><td style="padding:4px;color:#333333;font-family:Arial,sans-serif" align="left"><a '
     'href="https://shop.example.net/p/%d?utm=mail" style="text-decoration:none;color:#0055aa">Item %d for the garden'
@@ -90,7 +72,7 @@ def shapes() -> Iterator[tuple[str, bytes]]:
         + b"--mm--\r\n",
     )
     dice = random.Random(2)
-    lines = [" ".join(dice.choice(WORDS) for _ in range(12)) for _ in range(13_500)]
+    lines = [" ".join(dice.choices(TEXT.split(), k=12)) for _ in range(13_500)]
     yield "plain text, 1 MB", HEAD + b"Content-Type: text/plain\r\n\r\n" + "\r\n".join(lines).encode()[:1_000_000]
     rows = "".join(ROW % (number % 400, number) for number in range(4500)).encode()
     yield "a page of links, 1 MB", HEAD + b"Content-Type: text/html\r\n\r\n<html><table>" + rows + b"</table></html>"
