@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.processes import START_SECONDS, STOP_SECONDS, cpu, free_port, tree
+from bench.processes import START_SECONDS, STOP_SECONDS, cpu, free_port, open_to_others, tree
 
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
 
@@ -49,9 +49,7 @@ def postscreen(
     etc, data = directory / "etc", directory / "data"
     for path in (etc, data, directory / "queue"):
         path.mkdir(parents=True)
-    for path in (directory, *directory.parents):
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(0o755)
+    open_to_others(directory)
     os.chown(data, pwd.getpwnam("postfix").pw_uid, -1)
     (etc / "resolv.conf").write_text(f"nameserver {nameserver}\n")
     (etc / "main.cf").write_text(

@@ -48,6 +48,13 @@ class Alone:
     pid: int
 
 
+def open_to_others(directory: Path) -> None:
+    """For a program that gives up root: it has to get to its files, and temporary directories are their owner's."""
+    for path in (directory, *directory.parents):
+        if path.is_relative_to("/tmp") and path != Path("/tmp"):
+            path.chmod(0o755)
+
+
 @contextlib.contextmanager
 def gatekeeper(
     directory: Path,

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.processes import STOP_SECONDS, cpu, free_port, tree
+from bench.processes import STOP_SECONDS, cpu, free_port, open_to_others, tree
 
 START_SECONDS = 180.0
 """It compiles its patterns first, on a machine that may be busy."""
@@ -54,9 +54,7 @@ def rspamd(
         path.mkdir(parents=True)
     as_user: tuple[str, ...] = ()
     if os.geteuid() == 0:
-        for path in (directory, *directory.parents):
-            if path.is_relative_to("/tmp") and path != Path("/tmp"):
-                path.chmod(0o755)
+        open_to_others(directory)
         user = pwd.getpwnam("_rspamd")
         os.chown(data, user.pw_uid, user.pw_gid)
         as_user = ("-u", "_rspamd", "-g", "_rspamd")
