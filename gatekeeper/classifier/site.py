@@ -28,7 +28,7 @@ WORD, OTHER = 0.02, 0.2
 """In how many of all messages a trait is, as far as nobody has seen."""
 TYPICAL = 240
 """Traits of the one lesson that nobody gave."""
-SLOPE = 0.6
+SLOPE = 0.3
 BOTH = 10
 """Lessons of both classes from which on a trait that was in none says nothing. Before, it is a sign that the message
 is unlike the few that were learned: with lessons of one class only, there is nothing else to go by."""

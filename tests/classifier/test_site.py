@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.classifier.opinion import MOST, Opinion, combine
+from gatekeeper.classifier.opinion import MOST
 from gatekeeper.classifier.site import ENOUGH, chosen, opinion, together
 from gatekeeper.classifier.traits import Traits
 from gatekeeper.store.base import MOST_TRAITS, Learned
@@ -56,15 +56,6 @@ def test_of_words_it_has_not_met_it_is_trusted_less():
     assert most is not None
     assert most.known < 0.1
     assert most.trust < half.trust / 4
-
-
-def test_a_site_that_agrees_takes_nothing_of_what_the_shipped_model_was_sure_of():
-    sure = Opinion(4.6, trust=1.0, known=1.0)
-    site = opinion(traits([*range(100, 108), *range(200, 230)]), learned(50, 50))  # a fifth of it is spam's alone
-    both = combine(sure, site)
-    assert site is not None
-    assert both is not None
-    assert both.log_odds >= sure.log_odds
 
 
 def test_long_mail_of_one_class_does_not_claim_all_words():
