@@ -257,7 +257,7 @@ class _Reader:
             return
         if part.encoding is not Encoding.AS_IS:
             self.noted[Ambiguity.ENCODED_MULTIPART] = None
-            room = self.limits.text - self.undone
+            room = self.limits.undone - self.undone
             if room <= 0:
                 self.left_out[LeftOut.BODY] = None
                 return

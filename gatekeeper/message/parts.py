@@ -50,7 +50,8 @@ class Limits:
     header: int = 65_536  # octets of one part's header
     headers: int = 1_048_576  # octets of all parts' headers
     body: int = 64 * 1_048_576  # octets of the message that are looked at
-    text: int = 262_144  # decoded octets of text, and of containers that are encoded
+    text: int = 262_144  # decoded octets of text
+    undone: int = 1_048_576  # decoded octets of containers that are encoded, with all that they hold
     delimiters: int = 5_000  # lines that begin with two hyphens
     readings: int = 4  # of one part
 

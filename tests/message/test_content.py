@@ -75,9 +75,16 @@ def test_the_texts_of_a_message_share_a_budget_of_places_where_links_may_be():
 
 
 def test_encoded_containers_share_a_budget():
-    inner = base64.encodebytes(b"--c\r\n\r\n" + b"x" * LIMITS.text + b"\r\n--c--\r\n").decode()
+    inner = base64.encodebytes(b"--c\r\n\r\n" + b"x" * LIMITS.undone + b"\r\n--c--\r\n").decode()
     part = "Content-Type: multipart/mixed; boundary=c\nContent-Transfer-Encoding: base64\n\n" + inner
     assert LeftOut.BODY in content_of(message_of(multipart(part, part))).left_out
+
+
+def test_behind_more_text_than_is_read_an_encoded_container_still_shows_its_files():
+    behind = b"\r\n--c\r\nContent-Type: application/octet-stream; name=a.exe\r\n\r\nMZ\r\n--c--\r\n"
+    inner = base64.encodebytes(b"--c\r\n\r\n" + b"x" * 2 * LIMITS.text + behind).decode()
+    part = "Content-Type: multipart/mixed; boundary=c\nContent-Transfer-Encoding: base64\n\n" + inner
+    assert ("a.exe",) in [each.names for each in content_of(message_of(multipart(part))).mime.leaves]
 
 
 class Counted:
