@@ -289,14 +289,13 @@ def _running(directory: Path, *command: str) -> Iterator[None]:
             process.kill()
 
 
-def _wait_for(port: int, log: Path | None = None) -> None:
+def _wait_for(port: int) -> None:
     until = time.monotonic() + 120
     while time.monotonic() < until:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
             return
         time.sleep(0.2)
-    said = log.read_text(errors="replace")[-1500:] if log and log.exists() else ""
-    raise RuntimeError(f"nobody listens on port {port}\n{said}")
+    raise RuntimeError(f"nobody listens on port {port}")
 
 
 if __name__ == "__main__":

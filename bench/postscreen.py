@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.processes import START_SECONDS, STOP_SECONDS, cpu, free_port, open_to_others, tree
+from bench.processes import START_SECONDS, STOP_SECONDS, Program, free_port, open_to_others
 
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
 
@@ -29,22 +29,13 @@ def unfit() -> str:
     return f"not here: {', '.join(absent)} (install postfix)" if absent else ""
 
 
-class Postscreen:
-    """`port` takes a PROXY header first. `cpu` is what all its processes have used, in seconds."""
-
-    def __init__(self, port: int, master: int) -> None:
-        self.port = port
-        self._master = master
-
-    def cpu(self) -> float:
-        return sum(cpu(pid) for pid in tree(self._master))
-
-
 @contextlib.contextmanager
 def postscreen(
     directory: Path, *, nameserver: str, wait: float, lists: Sequence[str], more: str = ""
-) -> Iterator[Postscreen]:
-    """Ready, and ended on leaving. `nameserver` is an address; every client that is on one of `lists` is dropped."""
+) -> Iterator[Program]:
+    """Its port takes a PROXY header first; ended on leaving. `nameserver` is an address; who is on one of `lists` is
+    dropped.
+    """
     port = free_port()
     etc, data = directory / "etc", directory / "data"
     for path in (etc, data, directory / "queue"):
@@ -114,7 +105,7 @@ postlog unix-dgram n - n - 1 postlogd
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"postscreen did not start: {(directory / 'out').read_text()[-500:]}")
             time.sleep(0.1)
-        yield Postscreen(port, process.pid)
+        yield Program(port, process.pid)
     finally:
         with contextlib.suppress(OSError, ValueError):  # it is a child of the command's, which would leave it behind
             os.kill(int((directory / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)

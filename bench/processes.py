@@ -48,6 +48,17 @@ class Alone:
     pid: int
 
 
+class Program:
+    """Somebody else's. `port` takes its connections; `cpu` is what all its processes have used, in seconds."""
+
+    def __init__(self, port: int, main: int) -> None:
+        self.port = port
+        self._main = main
+
+    def cpu(self) -> float:
+        return sum(cpu(pid) for pid in tree(self._main))
+
+
 def open_to_others(directory: Path) -> None:
     """For a program that gives up root: it has to get to its files, and temporary directories are their owner's."""
     for path in (directory, *directory.parents):

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench.processes import STOP_SECONDS, cpu, free_port, open_to_others, tree
+from bench.processes import Program, free_port, open_to_others, running
 
 START_SECONDS = 180.0
 """It compiles its patterns first, on a machine that may be busy."""
@@ -21,15 +21,8 @@ IDLE = 0.05
 """Seconds of CPU in two that it takes when it has nothing to do."""
 
 
-class Rspamd:
-    """`port` takes its HTTP protocol. `cpu` is what all its processes have used, in seconds."""
-
-    def __init__(self, port: int, main: int) -> None:
-        self.port = port
-        self._main = main
-
-    def cpu(self) -> float:
-        return sum(cpu(pid) for pid in tree(self._main))
+class Rspamd(Program):
+    """Its port takes HTTP."""
 
     def wait_until_idle(self) -> None:
         """It goes on compiling patterns when it answers already, and takes the slow way meanwhile."""
@@ -72,23 +65,10 @@ def rspamd(
         for name, text in texts.items():
             (settings / place / name).write_text(text)
     places = (f"--var={name}={path}" for name, path in _places(settings, data))
-    with (directory / "rspamd.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["rspamd", "-f", *as_user, *places, "-c", "/etc/rspamd/rspamd.conf"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
+    command = ["rspamd", "-f", *as_user, *places, "-c", "/etc/rspamd/rspamd.conf"]
+    with (directory / "rspamd.log").open("ab") as log, running(command, log) as process:
         _wait_for(port, process, directory / "rspamd.log")
         yield Rspamd(port, process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _places(settings: Path, data: Path) -> Iterator[tuple[str, Path]]:
