@@ -15,6 +15,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import random
@@ -167,10 +168,12 @@ async def run(
     sessions: int = 20,
     seed: int = 1,
     harm: Harm | None = None,
+    least: int = 1,
     next_hop: int = 0,
 ) -> Ledger:
     """Hand over that many messages while, about every `every` seconds, something of gatekeeper's is killed, or `harm`
-    is done. Without `next_hop` there is a sink, and its copies are in the ledger. Bounded by an hour.
+    is done; and more of them until that was done `least` times, for a fast machine is through before the first.
+    Without `next_hop` there is a sink, and its copies are in the ledger. Bounded by an hour.
     """
     ledger, dice = Ledger(), random.Random(seed)
     loop = asyncio.get_running_loop()
@@ -181,7 +184,9 @@ async def run(
             await _answering(victim)
             over = asyncio.Event()
             work = _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every, over)
-            numbers = iter(range(messages))
+            numbers = itertools.takewhile(
+                lambda n: n < messages or len(ledger.kills) + len(ledger.harms) < least, itertools.count()
+            )
             async with asyncio.TaskGroup() as whole:  # what goes wrong with the killing ends the clients too
                 killer = whole.create_task(work)
                 async with asyncio.TaskGroup() as group:

@@ -265,13 +265,14 @@ postlog unix-dgram n - n - 1 postlogd
 
     def start(self) -> None:
         done = self._postfix("start")
-        assert done.returncode == 0, done.stderr + done.stdout
+        assert done.returncode == 0, done.stderr + done.stdout + self.log()[-1000:]
         wait_until("Postfix", lambda: listens(self.port))
 
     def stop(self) -> None:
         """At once: connections are cut, as when the machine goes down."""
         self._postfix("abort")
-        wait_until("Postfix to end", lambda: not listens(self.port))
+        # Its port is closed a moment before its lock is given up, and a start in between is refused.
+        wait_until("Postfix to end", lambda: not listens(self.port) and self._postfix("status").returncode != 0)
 
     def delivered(self, user: str) -> list[Path]:
         new = self.boxes / user / "new"
