@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Iterator
 from functools import cache
 from ipaddress import IPv4Address
 from typing import Any, cast
@@ -52,18 +51,11 @@ from gatekeeper.wire.policy_request import PolicyError, RequestReader
 from gatekeeper.wire.proxy import ProxyError, ProxyReader
 from gatekeeper.wire.replies import ReplyError, ReplyReader, encode
 from gatekeeper.wire.stuffing import Stuffer
+from tests.fuzz.files import FILES
+from tests.fuzz.target import Target
 from tests.support.fake_resolver import FakeResolver
 
 NOW = 1_790_000_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """`run` takes any octets; `seeds` are some that get deep into it. `most`: as long as a stranger may make it."""
-
-    run: Callable[[bytes], object]
-    seeds: tuple[bytes, ...] = field(default=(b"",))
-    most: int = 1 << 16
 
 
 def text_of(octets: bytes) -> str:
@@ -464,5 +456,6 @@ TARGETS: dict[str, Target] = {
             b"PING RSPAMC/1.2\r\n\r\n",
         ),
     ),
+    **FILES,
 }
 """By the name under which it is run and its found cases are kept."""

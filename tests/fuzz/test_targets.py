@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.engine import Watched, blindly, keep
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Target
+from tests.fuzz.targets import TARGETS
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*"))
 """Inputs that once raised something or were slow, each named TARGET-DIGEST."""
