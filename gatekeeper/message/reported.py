@@ -88,15 +88,18 @@ _SUBJECTS = frozenset(
     ).split()
 )
 _ADDRESS = re.compile(r"[^\s<>@\"\[\]():,;]{1,64}@[^\s<>@\"\]]{1,255}")
+_NEWLINES = re.compile(r"\n*+")
 FIELDS = 8
+FIELDS_LENGTH = 4096
+"""Characters under a mark among which its fields are: a text may be made of marks."""
 
 
 def _quoted(text: str) -> Message | None:
     """The message under the first mark that is followed by the fields of one."""
     for mark in _MARK.finditer(text):
-        lines = text[mark.end() :].lstrip("\n").split("\n")
+        start = _NEWLINES.match(text, mark.end()).end()  # type: ignore[union-attr]  # it may be empty
         sender, subject, end = "", "", 0
-        for number, line in enumerate(lines[: 2 * FIELDS]):
+        for number, line in enumerate(text[start : start + FIELDS_LENGTH].split("\n")[: 2 * FIELDS]):
             found = _FIELD.match(line.rstrip())
             if found is None:
                 if line.strip(" \t>") and number:
@@ -111,7 +114,7 @@ def _quoted(text: str) -> Message | None:
             if found[1].strip().lower() in _SUBJECTS:
                 subject = found[2].replace("\r", " ").strip()
         if sender and end >= 2:
-            return _message(sender, subject, lines[end:])
+            return _message(sender, subject, text[start:].split("\n")[end:])
     return None
 
 
