@@ -30,7 +30,10 @@ async def found(check: Classifier, store: FakeStore, what: Message, domain: str 
 
 
 def score(finding: Finding) -> float:
-    return next(rule.score for rule in Classifier().rules() if rule.name == finding.rule)
+    """Its own, and that of CLASSIFIER_TAUGHT where it comes along."""
+    scores = {rule.name: rule.score for rule in Classifier().rules()}
+    assert isinstance(finding.evidence, ClassifierEvidence)
+    return scores[finding.rule] + scores["CLASSIFIER_TAUGHT"] * ((finding.evidence.site or 0.0) >= 3.5)
 
 
 async def test_twenty_lessons_mark_the_next_alike_and_nothing_else():
@@ -38,7 +41,7 @@ async def test_twenty_lessons_mark_the_next_alike_and_nothing_else():
     before = score(await found(Classifier(), store, message(OFFER, 99)))
     await taught(store, OFFER, spam=True)
     spam = await found(check, store, message(OFFER, 99))
-    assert score(spam) > 5.5 > before
+    assert before < 5.0 <= score(spam) < 7.0  # marked, and by itself far from refused
     assert spam.text.endswith("likely spam, by what was taught here")
     assert score(await found(check, store, message(PLAIN, 99))) < 2  # it has the salutation, and its form
 
@@ -64,7 +67,7 @@ async def test_the_reason_is_named_and_adds_up():
 async def test_what_is_taught_for_a_domain_counts_there():
     store, check = FakeStore(), Classifier()
     await taught(store, OFFER, spam=True, domain="example.org")
-    assert score(await found(check, store, message(OFFER, 99))) > 5.5
+    assert score(await found(check, store, message(OFFER, 99))) >= 5.0
     assert (await found(check, store, message(OFFER, 99), "example.net")).evidence.site is None
 
 

@@ -37,7 +37,7 @@ async def test_where_nothing_was_learned_the_store_is_asked_once_a_second():
     assert await knowledge.opinion(SPAM, ["example.org"], store, now=NOW + 0.5) is None
     found = await knowledge.opinion(SPAM, ["example.org"], store, now=NOW + LOOK_EVERY)
     assert found is not None
-    assert found.log_odds > 5
+    assert found.log_odds > 4
 
 
 async def test_what_was_learned_costs_one_question():
@@ -58,7 +58,7 @@ async def test_what_is_learned_meanwhile_counts_within_a_second_beside_what_was_
     await teach(store, spam=True)
     after = await knowledge.opinion(SPAM, [], store, now=NOW + LOOK_EVERY)
     assert after is not None
-    assert after.log_odds > 5 > before
+    assert after.log_odds > 4 > before
     again = await Knowledge().opinion(SPAM, [], store, now=NOW)
     assert again == after
 
@@ -76,10 +76,10 @@ async def test_a_domain_has_its_own_opinion_and_that_of_all():
     store, knowledge = FakeStore(), Knowledge()
     await teach(store, "example.org")
     await teach(store, spam=False)
-    assert await said(knowledge, SPAM, ["example.org"], store) > 5
+    assert await said(knowledge, SPAM, ["example.org"], store) > 4
     assert await knowledge.opinion(SPAM, ["example.net"], store, now=NOW) is None
     for domains in (["example.org"], ["example.net"], []):
-        assert await said(knowledge, HAM, domains, store) < -5
+        assert await said(knowledge, HAM, domains, store) < -4
 
 
 async def test_recipients_of_several_domains_get_the_mildest():
@@ -95,7 +95,7 @@ async def test_of_very_many_domains_each_is_asked_for(monkeypatch: pytest.Monkey
     store, knowledge = FakeStore(), Knowledge()
     for domain in ("a.example", "b.example", "c.example"):
         await teach(store, domain)
-    assert await said(knowledge, SPAM, ["c.example"], store) > 5
+    assert await said(knowledge, SPAM, ["c.example"], store) > 4
     assert await knowledge.opinion(SPAM, ["d.example"], store, now=NOW) is None
 
 
