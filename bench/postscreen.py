@@ -6,27 +6,16 @@ Its DNS questions go to port 53 of whatever resolv.conf names, so it runs in a m
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.processes import START_SECONDS, STOP_SECONDS, Program, free_port, open_to_others
-
-SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
+from bench import postfix
+from bench.processes import Program, free_port
 
 
 def unfit() -> str:
     """Why it cannot run here; "" where it can."""
-    if os.geteuid() != 0:
-        return "it needs root"
-    absent = [name for name in ("postfix", "postscreen", "unshare") if shutil.which(name, path=SBIN) is None]
-    return f"not here: {', '.join(absent)} (install postfix)" if absent else ""
+    return postfix.unfit("postscreen", "unshare")
 
 
 @contextlib.contextmanager
@@ -37,32 +26,18 @@ def postscreen(
     dropped.
     """
     port = free_port()
-    etc, data = directory / "etc", directory / "data"
-    for path in (etc, data, directory / "queue"):
-        path.mkdir(parents=True)
-    open_to_others(directory)
-    os.chown(data, pwd.getpwnam("postfix").pw_uid, -1)
-    (etc / "resolv.conf").write_text(f"nameserver {nameserver}\n")
-    (etc / "main.cf").write_text(
-        f"""compatibility_level = 3.6
-myhostname = mx.example
-mydestination =
-local_recipient_maps =
-alias_maps =
-queue_directory = {directory}/queue
-data_directory = {data}
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relay_domains = mx.example
-relay_transport = discard:
-default_transport = discard:
-smtpd_relay_restrictions = reject_unauth_destination
-smtpd_client_connection_count_limit = 0
-default_process_limit = 200
-max_use = 100000
-maillog_file = {directory}/maillog
-maillog_file_prefixes = {directory}
-postscreen_upstream_proxy_protocol = haproxy
+    directory.mkdir(parents=True)
+    resolv = directory / "resolv.conf"
+    resolv.write_text(f"nameserver {nameserver}\n")
+    script = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+    with postfix.postfix(
+        directory,
+        port=port,
+        services=f"""127.0.0.1:{port} inet n - n - 1 postscreen
+smtpd pass - - n - - smtpd
+dnsblog unix - - n - 0 dnsblog
+tlsproxy unix - - n - 0 tlsproxy""",
+        settings=f"""postscreen_upstream_proxy_protocol = haproxy
 postscreen_access_list =
 postscreen_dnsbl_sites = {" ".join(f"{each}*1" for each in lists)}
 postscreen_dnsbl_threshold = 1
@@ -73,45 +48,7 @@ postscreen_cache_map =
 postscreen_client_connection_count_limit = 20000
 postscreen_pre_queue_limit = 20000
 postscreen_post_queue_limit = 500
-{more}
-"""
-    )
-    (etc / "master.cf").write_text(
-        f"""127.0.0.1:{port} inet n - n - 1 postscreen
-smtpd pass - - n - - smtpd
-dnsblog unix - - n - 0 dnsblog
-tlsproxy unix - - n - 0 tlsproxy
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
-    )
-    script = 'mount --bind "$1/resolv.conf" /etc/resolv.conf && exec postfix -c "$1" start-fg'
-    command = ("unshare", "--mount", "sh", "-c", script, "sh", str(etc))
-    with (directory / "out").open("wb") as out:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "PATH": SBIN}
-        )
-    try:
-        until = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-                break
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"postscreen did not start: {(directory / 'out').read_text()[-500:]}")
-            time.sleep(0.1)
-        yield Program(port, process.pid)
-    finally:
-        with contextlib.suppress(OSError, ValueError):  # it is a child of the command's, which would leave it behind
-            os.kill(int((directory / "queue" / "pid" / "master.pid").read_text()), signal.SIGTERM)
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+{more}""",
+        behind=("unshare", "--mount", "sh", "-c", script, "sh", str(resolv)),
+    ) as there:
+        yield there
