@@ -104,8 +104,11 @@ async def _paced(letters: Sequence[Letter], talk: Talk, *, pace: float) -> load.
     began = time.perf_counter()
 
     async def one(letter: Letter, due: float) -> None:
-        async with places, asyncio.timeout(load.SESSION_SECONDS):
-            why = await talk(letter)
+        try:
+            async with places, asyncio.timeout(load.SESSION_SECONDS):
+                why = await talk(letter)
+        except (OSError, EOFError, TimeoutError) as error:
+            why = type(error).__name__
         if why:
             outcome.failures[why] += 1
         outcome.latencies.append(time.perf_counter() - due)
