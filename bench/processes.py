@@ -6,7 +6,7 @@ import contextlib
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ __all__ = ["START_SECONDS", "STOP_SECONDS", "cpu", "free_port", "machine_cpu", "
 
 @dataclass(frozen=True, slots=True)
 class Gatekeeper:
-    """A running gatekeeper with one worker: its port, its sockets, and the pids of its processes."""
+    """A running gatekeeper: its port, its sockets, and the pids of its processes; `worker` is the first worker."""
 
     port: int
     milter: Path
@@ -38,6 +38,15 @@ class Gatekeeper:
     supervisor: int
     worker: int
     controller: int
+    workers: Sequence[int]
+
+    def cpu(self) -> Mapping[str, float]:
+        """Seconds that its processes have used so far."""
+        return {
+            "worker": sum(map(cpu, self.workers)),
+            "controller": cpu(self.controller),
+            "supervisor": cpu(self.supervisor),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,25 @@ class Program:
 
     def cpu(self) -> float:
         return sum(cpu(pid) for pid in tree(self._main))
+
+    def cpu_by_process(self) -> Mapping[str, float]:
+        """The same by what its processes are called."""
+        found: dict[str, float] = {}
+        for pid in tree(self._main):
+            name = called(pid)
+            found[name] = found.get(name, 0.0) + cpu(pid)
+        return found
+
+
+def called(pid: int) -> str:
+    """What a process is: those of rspamd's say so themselves ("rspamd: normal process"), others go by their file."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        file = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "gone"
+    program, found, itself = title.partition(": ")
+    return itself.split()[0] if found and itself.strip() and "/" not in program else file
 
 
 def open_to_others(directory: Path) -> None:
@@ -78,10 +106,11 @@ def gatekeeper(
     smtp: str = "",
     proxied: int = 0,
     drain: str = "1s",
+    workers: int = 1,
 ) -> Iterator[Gatekeeper]:
     """`gatekeeper run` with all checks on, or all off; ready, and ended on leaving. `only` is the section of the one
-    check that is on all the same, `without` are those that are off where all others are on, `smtp` are further
-    settings of the SMTP server; at the port `proxied` a PROXY header is required.
+    check that is on all the same, or what is added to those of all, `without` are those that are off where all others
+    are on, `smtp` are further settings of the SMTP server; at the port `proxied` a PROXY header is required.
     """
     directory.mkdir()
     port, http = free_port(), free_port()
@@ -99,16 +128,18 @@ def gatekeeper(
             without=without,
             smtp=entrance + smtp,
             drain=drain,
+            workers=workers,
         )
     )
     with (directory / "log").open("wb") as log:
         command = (sys.executable, "-m", "gatekeeper", "run", "-c", str(config))
         with running(command, log) as process:
-            pids = roles(process, directory / "log")
+            pids = roles(process, directory / "log", workers=workers)
             with socket.create_connection(("127.0.0.1", port), START_SECONDS) as client:
                 client.recv(100)  # the greeting: the worker works
             milter, policy = directory / "milter", directory / "policy"
-            yield Gatekeeper(port, milter, policy, process.pid, pids["worker"][0], pids["controller"][0])
+            first, controller = pids["worker"][0], pids["controller"][0]
+            yield Gatekeeper(port, milter, policy, process.pid, first, controller, pids["worker"])
 
 
 _LIMITS = "".join(
@@ -135,6 +166,7 @@ def _settings(
     without: Collection[str],
     smtp: str,
     drain: str,
+    workers: int,
 ) -> str:
     text = f"""hostname = "mx.example"
 relay_domains = ["{RECIPIENT.partition("@")[2]}"]
@@ -157,7 +189,7 @@ nameservers = ["{nameserver}"]
 [store]
 url = "sqlite:{directory}/state.db"
 [supervisor]
-workers = 1
+workers = {workers}
 drain = "{drain}"
 """
     if checks:
