@@ -264,6 +264,8 @@ class _Reader:
             made = part.decoded(room).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
             self.undone += len(made)
             self._inside_of(part, at._replace(source=_Source(made, self), start=0, end=len(made)))
+            if part.media in _MESSAGES:  # which most programs decode; over multiparts they are divided
+                at = at._replace(reading=at.reading + 1)
         self._inside_of(part, at)
 
     def _inside_of(self, part: Part, at: _Section) -> None:
