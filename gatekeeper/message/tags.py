@@ -55,7 +55,7 @@ ENDS_ANCHOR: Final = 3
 ANCHOR: Final = 4  # one begins, and nothing but its target is of interest
 BEARS: Final = 5  # an element begins that may have a link, or changes the looks
 RAW: Final = 6  # what follows is no HTML: a script, a sheet, a title
-MALFORMED: Final = 7  # not written as it should be
+MALFORMED: Final = 7  # not written as it should be, or with more attributes than are read
 
 
 class Tag(NamedTuple):
@@ -104,7 +104,8 @@ def read_tag(text: str) -> Tag:
     if not attributes:
         return begin_tag(name, None)
     if name in _BEARING or _STYLED.search(attributes):
-        return begin_tag(name, _attributes(attributes))
+        given = _attributes(attributes)
+        return NO_TAG if given is None else begin_tag(name, given)
     return begin_tag(name, _NONE)
 
 
@@ -128,13 +129,16 @@ def begin_tag(name: str, given: Mapping[str, str] | None) -> Tag:
     return Tag(BEGINS, breaks, name, _NONE, looks, names)
 
 
-def _attributes(text: str) -> dict[str, str]:
-    """The attributes of a well-formed tag; of two of one name the first counts (§13.2.5.33)."""
+def _attributes(text: str) -> dict[str, str] | None:
+    """The attributes of a well-formed tag; of two of one name the first counts (§13.2.5.33). None where there are more
+    than are read: then whoever reads loosely says so.
+    """
     found: dict[str, str] = {}
-    for match in islice(_ATTRIBUTE.finditer(text), ATTRIBUTES):
+    matches = _ATTRIBUTE.finditer(text)
+    for match in islice(matches, ATTRIBUTES):
         name, double, single, bare = match.groups("")
         found.setdefault(name.lower(), double or single or bare)
-    return found
+    return found if next(matches, None) is None else None
 
 
 def _looks(given: Mapping[str, str]) -> Looks:

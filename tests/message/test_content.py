@@ -5,10 +5,13 @@ import pytest
 
 from gatekeeper.message import content
 from gatekeeper.message.content import AT_ONCE, content_of, read_content
+from gatekeeper.message.header import author_of, date_of, header_of
 from gatekeeper.message.html import LOOSE_TAG, REFERENCES, TAGS
 from gatekeeper.message.linkify import DOTS
-from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
+from gatekeeper.message.links import MOST
+from gatekeeper.message.parts import LIMITS, LONGEST, Ambiguity, LeftOut
 from gatekeeper.message.reading import read_message
+from gatekeeper.wire.headers import MOST_FIELDS
 from tests.support.corpora import corpora
 from tests.support.cost import costs_of
 from tests.support.mail import message_of
@@ -176,6 +179,58 @@ def test_real_mail_is_read_within_its_budgets_and_hardly_any_of_it_is_ambiguous(
         assert len(content.mime.parts) <= LIMITS.parts
     assert len(paths) > 300
     assert ambiguous < 0.02 * len(paths)
+
+
+@pytest.mark.parametrize(
+    ("page", "left_out", "tags"),
+    [
+        ("<div>" * 200_000, {LeftOut.TEXT, LeftOut.HTML}, TAGS + 1),
+        ("<a " + " ".join(f"a{n}=1" for n in range(50_000)) + " href=x>", {LeftOut.TEXT}, 1),
+    ],
+)
+async def test_of_a_page_made_to_be_costly_the_budget_is_read_and_what_is_left_out_is_said(page, left_out, tags):
+    message = message_of("Content-Type: text/html\n\n")
+    message.body = body = InPieces(page.encode())
+    content = await read_content(message)
+    assert body.read <= LONGEST * LIMITS.text + InPieces.PIECE
+    assert set(content.left_out) == left_out
+    assert content.links.left_out == 1  # a page that was not read to its end
+    assert [text.page and text.page.tags for text in content.texts] == [tags]
+
+
+class InPieces:
+    """A body that tells how much of it was read."""
+
+    PIECE = 65_536
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets, self.size, self.read = octets, len(octets), 0
+
+    def chunks(self):
+        while self.read < self.size:
+            chunk = self.octets[self.read : self.read + self.PIECE]
+            self.read += len(chunk)
+            yield chunk
+
+
+def test_mail_that_breaks_the_reader_of_python_is_read_within_its_budgets():
+    folder = corpora("corpora")
+    listed = folder / "python311_email_exceptions.tsv"
+    if not listed.is_file():
+        pytest.skip(f"test data not here: {listed} (set GATEKEEPER_CORPORA)")
+    paths = [line.partition("\t")[0] for line in listed.read_text().splitlines()]
+    assert len(set(paths)) >= 78
+    for number, path in enumerate(paths):  # by number: mail of others is not quoted where a test fails
+        message = read_message((folder / path).read_bytes())
+        content, author, header = content_of(message), author_of(message), header_of(message)
+        date_of(message)
+        assert 1 <= len(content.mime.parts) <= LIMITS.parts, number
+        assert sum(len(text.seen) + len(text.hidden) for text in content.texts) <= 3 * message.size + 100, number
+        assert sum(text.page.tags for text in content.texts if text.page) <= TAGS + 1, number
+        assert len(content.links) <= MOST, number
+        assert 1 <= len(header.fields) <= MOST_FIELDS + 1, number
+        assert all(len(field.text) <= len(field.raw) for field in header.fields), number
+        assert len(author.mailboxes) <= len(message.header), number
 
 
 async def test_of_many_large_bodies_only_a_few_are_read_at_once(monkeypatch: pytest.MonkeyPatch):

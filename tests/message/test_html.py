@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.message import html
-from gatekeeper.message.html import LINKS, TAGS, HtmlLink, Room, read_html
+from gatekeeper.message.html import LINKS, LOOSE, TAGS, HtmlLink, Room, read_html
 from gatekeeper.message.tags import ATTRIBUTES, NO_TAG, Tag, Use
 from tests.support.cost import costs_of
 
@@ -202,6 +202,23 @@ def test_cost_grows_with_the_size_alone(bomb, begins):
     assert large < 8 * small + 0.05
 
 
-@pytest.mark.parametrize("page", ["<div>" * 200_000, "<a " + " ".join(f"a{n}=1" for n in range(50_000)) + " href=x>"])
-def test_the_bombs_of_the_field_are_read(page):
-    assert read_html(page).tags > 0
+@pytest.mark.parametrize(
+    ("page", "tags", "left_out"),
+    [
+        ("<div>" * 200_000, TAGS + 1, "tags"),
+        ("<a " + " ".join(f"a{n}=1" for n in range(50_000)) + " href=x>", 1, "attributes"),
+    ],
+)
+def test_the_bombs_of_the_field_are_read_up_to_their_budgets(page, tags, left_out):
+    room = Room()
+    read = read_html(page, room)
+    assert (read.tags, read.left_out) == (tags, (left_out,))
+    assert LOOSE - room.loose <= ATTRIBUTES + 1
+    assert len(read.seen) <= TAGS + 1
+
+
+@pytest.mark.parametrize("name", ["a", "img", "div class=x"])
+def test_an_attribute_behind_more_than_are_read_is_said_to_be_left_out(name):
+    assert read_html(f"<{name} {'b=1 ' * (ATTRIBUTES - 2)}>").left_out == ()
+    many = read_html(f"<{name} {'b=1 ' * ATTRIBUTES} href=x src=x>y")
+    assert (many.tags, many.left_out, many.seen.strip()) == (1, ("attributes",), "y")
