@@ -63,6 +63,10 @@ def multipart(part: bytes, count: int) -> bytes:
     return b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part * count + b"--b--\r\n"
 
 
+def page(html: bytes) -> bytes:
+    return b"Content-Type: text/html\r\n\r\n" + html + b"\r\n"
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "20,000 parts": lambda: multipart(b"--b\r\n\r\nx\r\n", 20_000),
     "20,000 parts that are files": lambda: multipart(
@@ -81,6 +85,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         b"--b\r\n" + attached(zipped({str(n): zipped({"a.exe": b"MZ"}) for n in range(40)})), 100
     ),
     "200 pages": lambda: multipart(b"--b\r\n" + attached(b"<html><a " * 20_000, "a.html"), 200),
+    "200,000 nested tags": lambda: page(b"<div>" * 200_000),
+    "50,000 attributes": lambda: page(b"<a " + b" ".join(b"a%d=1" % n for n in range(50_000)) + b" href=x>"),
 }
 
 
