@@ -1,3 +1,4 @@
+import json
 import random
 
 import pytest
@@ -86,6 +87,54 @@ async def test_the_last_word_of_a_message_counts_and_once():
     assert await say(True) == 0  # somebody wants it
     assert await say(None, key="m2", with_digest=False) == 1
     assert await say(True, key="m3", with_digest=False) == 1  # without a digest there is nothing to learn
+
+
+async def test_what_is_taken_back_is_taken_from_the_sample_for_which_it_was_counted():
+    store = MemoryStore()
+    await fuzzy.report(store, digest(1), NOW)
+    between = digest(1, changed=3)
+    await fuzzy.teach(store, "m1", between, spam=True, source="ann", now=NOW)
+    nearer = [  # as if it had become a sample later
+        Note(fuzzy.SAMPLE, between.name, f'{{"digest": "{between}", "first": {NOW}}}', NOW + KEPT),
+        *(Note(fuzzy.BAND, band, between.name, NOW + KEPT) for band in between.bands()),
+    ]
+    await store.put_notes(nearer)
+    await fuzzy.report(store, between, NOW)
+    await fuzzy.teach(store, "m1", None, spam=None, source="", now=NOW)
+    found = [await fuzzy.find(store, each, NOW) for each in (digest(1), between)]
+    assert [near and (near.count, near.sources) for near in found] == [(1, 0), (1, 0)]
+
+
+async def test_one_user_is_one_source_however_the_name_is_written():
+    store = MemoryStore()
+    for n, name in enumerate(("ann", "Ann", "ANN")):
+        await fuzzy.teach(store, f"m{n}", digest(1), spam=True, source=name, now=NOW)
+    near = await fuzzy.find(store, digest(1), NOW)
+    assert near is not None
+    assert (near.count, near.sources) == (3, 1)
+
+
+async def test_wanted_mail_that_spared_nothing_takes_nothing_back():
+    store = MemoryStore()
+    await fuzzy.teach(store, "m1", digest(1), spam=False, source="ann", now=NOW)
+    await fuzzy.report(store, digest(1), NOW)
+    await fuzzy.teach(store, "m1", None, spam=None, source="", now=NOW)
+    await fuzzy.teach(store, "m2", digest(1), spam=False, source="ann", now=NOW)
+    assert await fuzzy.find(store, digest(1), NOW) is None
+
+
+async def test_what_an_earlier_version_noted_can_be_taken_back():
+    store = MemoryStore()
+    for spam in (True, False):
+        await fuzzy.report(store, digest(1), NOW)
+        if not spam:
+            await fuzzy.spare(store, digest(1), NOW)
+        said = json.dumps({"digest": str(digest(1)), "spam": spam, "at": NOW})
+        await store.put_notes([Note(fuzzy.TAUGHT, "m1", said, NOW + KEPT)])
+        await fuzzy.teach(store, "m1", None, spam=spam, source="ann", now=NOW)  # as before
+        await fuzzy.teach(store, "m1", None, spam=None, source="", now=NOW)
+        near = await fuzzy.find(store, digest(1), NOW)
+        assert (near and near.count) == (None if spam else 1)
 
 
 async def test_samples_of_another_version_are_passed_over():

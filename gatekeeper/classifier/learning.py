@@ -213,6 +213,10 @@ class Lessons:
                     yield _read(lesson)
                 after = page[-1].key
 
+    async def one(self, taught: Taught) -> Taught | None:
+        """That lesson as it stands now; None where it was taken back."""
+        return next((_read(lesson) for lesson in await self._store.lessons(taught.kind, [taught.id])), None)
+
     async def undo(self, taught: Taught, *, by: str | None = None, since: float = 0.0) -> bool:
         """Take back what `by` (None: anybody) said of it at `since` or later; whether there was anything to take back.
 

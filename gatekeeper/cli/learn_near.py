@@ -22,7 +22,9 @@ async def undo(store: Store, lessons: Lessons, taught: Taught, *, by: str | None
     """Take back what `by` said of it since then; what others said counts again. Raises StoreAway."""
     if not await lessons.undo(taught, by=by, since=since):
         return False
-    left = await store.lessons(taught.kind, [taught.id])
-    spam = left[0].spam if left else None
-    await fuzzy.teach(store, f"{taught.kind}:{taught.id}", None, spam=spam, source="", now=time.time())
+    left = await lessons.one(taught)
+    spam = None if left is None else left.spam
+    # The report is from now on that of somebody whose word stands.
+    source = "" if left is None else next((act.by for act in left.acts if act.spam == spam), "")
+    await fuzzy.teach(store, f"{taught.kind}:{taught.id}", None, spam=spam, source=source, now=time.time())
     return True

@@ -32,6 +32,7 @@ from gatekeeper.store.redis import LOOK_EVERY, RedisStore
 from gatekeeper.store.redis_place import Place
 from gatekeeper.store.sqlite import SqliteStore
 from tests.checks.test_fuzzy import World, mail_of, rules, trapped
+from tests.cli.test_learn_near import sources_follow_what_stands
 from tests.peers.conftest import need
 from tests.peers.redis_servers import RedisCluster, RedisServer, RedisWatched
 from tests.store.test_contract import (  # noqa: F401  # the contract: collected here for this backend
@@ -115,6 +116,10 @@ async def test_a_near_copy_of_what_came_to_a_trap_at_one_machine_is_found_at_ano
     assert await rules(other, meeting, mail_of(1)) == ["FUZZY_OFTEN"]
     assert await rules(other, meeting, mail_of(2)) == []
     await meeting.tools.store.close()
+
+
+async def test_who_took_back_a_report_of_a_near_copy_is_no_source_of_it_any_more(store: RedisStore):
+    await sources_follow_what_stands(store)
 
 
 async def test_an_emptied_redis_is_noticed(store: RedisStore, alone: RedisServer, request: pytest.FixtureRequest):
