@@ -26,8 +26,6 @@ AT_ONCE = 100
 IN_A_ROW = 10
 """Documents made before others have a turn on the loop; one takes some 50 µs."""
 MOST_FOLDS = 5_000
-MANY = 10_000
-"""So many records gone at once mean that more of them are due."""
 SHOWN = 5
 """Recipients and replies that a log line shows."""
 
@@ -148,11 +146,11 @@ class Recorder:
         if now >= self._expire_at:
             self._expire_at = now + self._settings.expire_every
             try:
-                gone = await self._store.expire(now=now, records_before=now - self._settings.keep)
+                forgotten = await self._store.expire(now=now, records_before=now - self._settings.keep)
             except StoreAway:
                 return  # the next time will do
-            if gone >= MANY:
-                self._expire_at = now + self._settings.write_every  # more came than a portion takes
+            if forgotten.more:
+                self._expire_at = now + self._settings.write_every
 
     async def flush(self) -> None:
         """Write everything, folds too. What the store does not take is lost, and said to be. May be called twice."""

@@ -23,7 +23,16 @@ DISTINCT_MOST = 2048
 NOTE_MOST = 65_536
 """Characters of one note's text."""
 MOST_ROWS = 2_000_000
-"""Sightings, notes and tallies that are kept, of each; of more than that, those that would end first go."""
+"""Buckets, histories, sightings, notes and tallies that are kept, of each; in Redis of each kind of notes and tallies.
+
+Of more than that those that would end first go; of histories first those of whom nothing was ever accepted, since
+anybody can have as many of them as there are names to say in HELO; of notes and tallies those of the kind that has
+most, so that what strangers cause does not push out what an operator has entered.
+"""
+MOST_BLOCKS = 100_000
+"""Blocks that are kept; of more than that, those that would end first are lifted."""
+MOST_RECORDS = 10_000_000
+"""Records that are kept, some 30 GB; of more than that, the oldest go."""
 MOST_LESSONS = 5_000
 """Lessons of one kind and class that are kept; of more than that, those that would end first go."""
 LESSONS, TRAITS = -1, -2
@@ -259,6 +268,14 @@ class RecordQuery:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What a call of `expire` came to: how many records went, and whether more of anything is due than it took."""
+
+    records: int = 0
+    more: bool = False
+
+
 class Store(Protocol):
     """What every backend offers. Safe for many tasks at once; `close` may be called twice."""
 
@@ -367,10 +384,12 @@ class Store(Protocol):
         """Raises ValueError, with a sentence, for an `address` that is none."""
         ...
 
-    async def expire(self, *, now: float, records_before: float) -> int:
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
         """Forget ended blocks, sightings, notes, tallies and lessons, drained buckets, clients not seen for
-        `HISTORY_KEPT`, and old records; how many records went. Works in bounded portions: what is left over goes next
-        time.
+        `HISTORY_KEPT`, and old records; then what is beyond `MOST_ROWS`, `MOST_BLOCKS`, `MOST_LESSONS` and
+        `MOST_RECORDS`. Works in bounded portions: what is left over goes next time, and `more` says that there is some.
+
+        Memory has smaller bounds of its own, and keeps them at every change.
         """
         ...
 

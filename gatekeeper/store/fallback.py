@@ -20,6 +20,7 @@ from gatekeeper import log, metrics
 from gatekeeper.store.base import (
     Block,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -195,7 +196,7 @@ class Fallback:
                 metrics.STORE_ERRORS["find_records"].inc()
         return await self._memory.find_records(query)
 
-    async def expire(self, *, now: float, records_before: float) -> int:
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
         await self._make_up()
         await self._memory.expire(now=now, records_before=records_before)
         return await self._ask("expire", lambda store: store.expire(now=now, records_before=records_before))

@@ -17,6 +17,7 @@ from gatekeeper.store.base import (
     Block,
     Bucket,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -245,7 +246,7 @@ class MemoryStore:
         found = (record for record in self._records.values() if search.matches(record, query))
         return heapq.nlargest(search.most(query), found, key=search.newest_first)
 
-    async def expire(self, *, now: float, records_before: float) -> int:
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
         for key in [key for key, block in self._blocks.items() if block.until <= now]:
             del self._blocks[key]
         for key in [key for key, bucket in self._buckets.items() if bucket.drained(now)]:
@@ -275,7 +276,7 @@ class MemoryStore:
         old = [record.id for record in self._records.values() if record.time < records_before]
         for gone in old:
             del self._records[gone]
-        return len(old)
+        return Forgotten(len(old))
 
     async def close(self) -> None:
         """Nothing to let go; what is kept stays until the object goes."""

@@ -18,11 +18,14 @@ from gatekeeper.store import redis_scripts as scripts
 from gatekeeper.store.base import (
     HISTORY_KEPT,
     LESSONS,
+    MOST_BLOCKS,
     MOST_LESSONS,
+    MOST_RECORDS,
     MOST_ROWS,
     TRAITS,
     Block,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -41,7 +44,6 @@ LOOK_EVERY = 0.5
 """Seconds until a block made by another process counts here."""
 FIND_WITHIN = 10.0
 """Seconds for a search of the records: only people wait for it."""
-MOST_BLOCKS = 100_000
 PORTION = 500
 PORTIONS = 40
 _LESSONS_TOGETHER = 20
@@ -51,6 +53,9 @@ ROOT = "gatekeeper"
 _BLOCK_KEYS = [f"{{{ROOT}:block}}:{part}" for part in ("change", "ends", "changes", "since", "reason", "record")]
 _RECORDS = f"{{{ROOT}:record}}:"
 _HISTORIES = f"{{{ROOT}:history}}:"
+_KNOWN, _REFUSED = f"{_HISTORIES}last", f"{_HISTORIES}refused"
+_BUCKET_ENDS = f"{{{ROOT}:bucket}}ends"
+_SEEN_ENDS = f"{{{ROOT}:seen}}ends"
 _KINDS = f"{{{ROOT}:kinds}}"
 
 
@@ -70,7 +75,7 @@ class RedisStore:
         if not charges:
             return []
         arguments = [value for charge in charges for value in (repr(float(charge.cost)), repr(charge.per_second))]
-        keys = [_bucket(charge.key) for charge in charges]
+        keys = [*(_bucket(charge.key) for charge in charges), _BUCKET_ENDS]
         levels = await self._client.script(scripts.SPEND, keys, [repr(now), *arguments])
         return [float(level) for level in levels]
 
@@ -78,7 +83,7 @@ class RedisStore:
         if not limits:
             return []
         numbers = [repr(float(n)) for limit in limits for n in (limit.cost, limit.burst, limit.per_second)]
-        keys = [_bucket(limit.key) for limit in limits]
+        keys = [*(_bucket(limit.key) for limit in limits), _BUCKET_ENDS]
         return [float(wait) for wait in await self._client.script(scripts.TAKE, keys, [repr(now), *numbers])]
 
     async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
@@ -87,7 +92,7 @@ class RedisStore:
         arguments: list[Any] = [repr(now)]
         for sighting in sightings:
             arguments += [sighting.digest if sighting.member else b"", repr(sighting.window)]
-        keys = [f"{{{ROOT}:seen}}:{_text(sighting.key)}" for sighting in sightings]
+        keys = [*(_set(sighting.key) for sighting in sightings), _SEEN_ENDS]
         return [int(count) for count in await self._client.script(scripts.DISTINCT, keys, arguments)]
 
     async def put_notes(self, notes: Sequence[Note]) -> None:
@@ -155,7 +160,8 @@ class RedisStore:
     async def remember(self, key: str, *, accepted: int, refused: int, now: float) -> History:
         name = _text(key)
         arguments = [name, accepted, refused, repr(now)]
-        found = await self._client.script(scripts.REMEMBER, [f"{_HISTORIES}h:{name}", f"{_HISTORIES}last"], arguments)
+        keys = [f"{_HISTORIES}h:{name}", _KNOWN, _REFUSED]
+        found = await self._client.script(scripts.REMEMBER, keys, arguments)
         return _history(found)
 
     async def history(self, keys: Sequence[str]) -> list[History]:
@@ -224,43 +230,54 @@ class RedisStore:
                 raise StoreAway(f"the search took longer than {FIND_WITHIN:g} s: ask for a shorter time")
         return found[:wanted]
 
-    async def expire(self, *, now: float, records_before: float) -> int:
-        await self._portions(scripts.FORGET_BLOCKS, _BLOCK_KEYS, [repr(now), self._told, PORTION])
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
+        went = [await self._portions(scripts.FORGET_BLOCKS, _BLOCK_KEYS, [repr(now), self._told, PORTION])]
         self._told = self._change
         self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
-        last = [f"{_HISTORIES}last"]
-        await self._portions(scripts.FORGET_HISTORIES, last, [repr(now - HISTORY_KEPT), PORTION, f"{_HISTORIES}h:"])
+        went += [await self._portions(scripts.LIFT_BEYOND, _BLOCK_KEYS, [PORTION, MOST_BLOCKS])]
+        ended = [repr(now), PORTION, MOST_ROWS]
+        went += [await self._portions(scripts.FORGET_BUCKETS, [_BUCKET_ENDS], ended)]
+        went += [await self._portions(scripts.FORGET_SIGHTINGS, [_SEEN_ENDS], ended)]
+        unseen = [repr(now - HISTORY_KEPT), PORTION, MOST_ROWS, f"{_HISTORIES}h:"]
+        went += [await self._portions(scripts.FORGET_HISTORIES, [_KNOWN], unseen)]
+        went += [await self._portions(scripts.FORGET_HISTORIES, [_REFUSED, _KNOWN], unseen)]
+        lessons = False
         for name in await self._client.command("SMEMBERS", _KINDS):
             what, _, kind = name.decode().partition(":")
             if what == "lesson":
-                await self._forget_lessons(kind, now)
-                continue
-            await self._portions(scripts.FORGET_ENDED, _family_keys(what, kind), [repr(now), PORTION, MOST_ROWS])
-        return await self._portions(scripts.FORGET_RECORDS, [_RECORDS], [repr(records_before), PORTION])
+                lessons |= await self._forget_lessons(kind, now)
+            else:
+                went += [await self._portions(scripts.FORGET_ENDED, _family_keys(what, kind), ended)]
+        old = [repr(records_before), PORTION, MOST_RECORDS]
+        records = await self._portions(scripts.FORGET_RECORDS, [_RECORDS], old)
+        return Forgotten(records, more=lessons or max(records, *went) >= PORTION * PORTIONS)
 
     async def close(self) -> None:
         await self._client.close()
 
     async def empty(self) -> bool:
         """Whether nothing of ours is there yet; `gatekeeper store migrate` writes to no other."""
-        known = [f"{_RECORDS}time", f"{_HISTORIES}last", _BLOCK_KEYS[0], _KINDS]
+        known = [f"{_RECORDS}time", _KNOWN, _REFUSED, _BLOCK_KEYS[0], _KINDS]
         return not any([await self._client.command("EXISTS", key) for key in known])
 
     async def put_sightings(self, rows: Sequence[tuple[str, bytes, float]], *, now: float) -> None:
         """Take over (key, digest, until) from another store."""
         for key, digest, until in rows:
-            name = f"{{{ROOT}:seen}}:{_text(key)}"
-            await self._client.script(scripts.DISTINCT, [name], [repr(now), digest, repr(until - now)])
+            arguments = [repr(now), digest, repr(until - now)]
+            await self._client.script(scripts.DISTINCT, [_set(key), _SEEN_ENDS], arguments)
 
-    async def _forget_lessons(self, kind: str, now: float) -> None:
-        """Take back those that have ended, and those beyond `MOST_LESSONS` of a class; a portion."""
+    async def _forget_lessons(self, kind: str, now: float) -> bool:
+        """Take back those that have ended, and those beyond `MOST_LESSONS` of a class. Whether there was a portion."""
         _, ham, spam, _, _ = redis_lessons.keys_of(ROOT, kind)
+        full = False
         for ends in (ham, spam):
             ending = await self._client.script(scripts.ENDING_LESSONS, [ends], [repr(now), PORTION, MOST_LESSONS])
+            full |= len(ending) >= PORTION
             for first in range(0, len(ending), _LESSONS_TOGETHER):
                 some = [key.decode() for key in ending[first : first + _LESSONS_TOGETHER]]
                 for lesson in await self.lessons(kind, some):
                     await self.learn(kind, lesson.key, old=lesson, new=None)
+        return full
 
     async def _portions(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> int:
         total = 0
@@ -327,6 +344,10 @@ def _text(text: str) -> str:
 
 def _bucket(key: str) -> str:
     return f"{{{ROOT}:bucket}}:{_text(key)}"
+
+
+def _set(key: str) -> str:
+    return f"{{{ROOT}:seen}}:{_text(key)}"
 
 
 def _family_keys(what: str, kind: str) -> list[str]:

@@ -12,6 +12,16 @@ _EXACT = """
 local function exact(n) return string.format('%.17g', n) end
 """
 
+# Those that have ended, and those beyond so many, are both the lowest of an order by their end.
+_LOWEST = """
+local function lowest(index, before, portion, most)
+  local n = math.max(redis.call('ZCOUNT', index, '-inf', before), redis.call('ZCARD', index) - most)
+  n = math.min(n, tonumber(portion))
+  return n > 0 and redis.call('ZRANGE', index, 0, n - 1) or {}
+end
+"""
+
+# A bucket is a hash; an index has the ends of all of them.
 _BUCKET = (
     _EXACT
     + """
@@ -21,12 +31,14 @@ local function leaked(key, rate, now)
   if before > 0 and level <= before * (now - at) then level = 0 end -- it may have gone by now
   return math.max(0, level - rate * math.max(0, now - at)), at
 end
+local ends = KEYS[#KEYS]
 local function keep(key, level, at, rate, now)
   at = math.max(at, now)
   redis.call('HSET', key, 'l', exact(level), 'a', exact(at), 'r', exact(rate))
   local seconds = UNLEAKING
   if rate > 0 then seconds = math.min(seconds * 100, level / rate + at - now) end
   redis.call('EXPIRE', key, math.ceil(seconds) + 1)
+  redis.call('ZADD', ends, exact(now + seconds), key)
 end
 """.replace("UNLEAKING", str(int(UNLEAKING_KEPT)))
 )
@@ -35,7 +47,8 @@ SPEND = (
     _BUCKET
     + """
 local now, out = tonumber(ARGV[1]), {}
-for i, key in ipairs(KEYS) do
+for i = 1, #KEYS - 1 do
+  local key = KEYS[i]
   local cost, rate = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
   local level, at = leaked(key, rate, now)
   if cost ~= 0 then
@@ -47,13 +60,14 @@ end
 return out
 """
 )
-"""KEYS buckets; ARGV now, then cost and rate for each. The levels."""
+"""KEYS buckets, index of ends; ARGV now, then cost and rate for each bucket. The levels."""
 
 TAKE = (
     _BUCKET
     + """
 local now, out, room, levels = tonumber(ARGV[1]), {}, true, {}
-for i, key in ipairs(KEYS) do
+for i = 1, #KEYS - 1 do
+  local key = KEYS[i]
   local cost, burst, rate = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   local known = levels[key]
   local level, at
@@ -73,11 +87,26 @@ end
 return out
 """
 )
-"""KEYS buckets; ARGV now, then cost, burst and rate for each. The waits."""
+"""KEYS buckets, index of ends; ARGV now, then cost, burst and rate for each bucket. The waits."""
 
+FORGET_BUCKETS = (
+    _LOWEST
+    + """
+local gone = lowest(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+for _, key in ipairs(gone) do
+  redis.call('DEL', key)
+  redis.call('ZREM', KEYS[1], key)
+end
+return #gone
+"""
+)
+"""KEYS index of ends; ARGV now, portion, most."""
+
+# A set of sightings is ordered by their ends; an index has the ends of all sets, under the set's name and the digest.
 DISTINCT = """
-local now, most, out = tonumber(ARGV[1]), MOST, {}
-for i, key in ipairs(KEYS) do
+local now, most, out, ends = tonumber(ARGV[1]), MOST, {}, KEYS[#KEYS]
+for i = 1, #KEYS - 1 do
+  local key = KEYS[i]
   local member, window = ARGV[2 * i], tonumber(ARGV[2 * i + 1])
   if member ~= '' then
     local known = redis.call('ZSCORE', key, member)
@@ -85,6 +114,7 @@ for i, key in ipairs(KEYS) do
     if known or redis.call('ZCARD', key) < most then
       local till = string.format('%.17g', math.max(tonumber(known or '0'), now + window))
       redis.call('ZADD', key, till, member)
+      redis.call('ZADD', ends, till, key .. member)
       redis.call('EXPIRE', key, math.max(redis.call('TTL', key), math.ceil(window) + 1))
     end
   end
@@ -92,8 +122,22 @@ for i, key in ipairs(KEYS) do
 end
 return out
 """.replace("MOST", str(DISTINCT_MOST), 1)
-"""KEYS sets; ARGV now, then digest ("" only looks) and window for each. The counts."""
+"""KEYS sets, index of ends; ARGV now, then digest ("" only looks) and window for each set. The counts."""
 
+FORGET_SIGHTINGS = (
+    _LOWEST
+    + """
+local gone = lowest(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+for _, one in ipairs(gone) do
+  redis.call('ZREM', string.sub(one, 1, -9), string.sub(one, -8)) -- a digest has 8 octets
+  redis.call('ZREM', KEYS[1], one)
+end
+return #gone
+"""
+)
+"""KEYS index of ends; ARGV now, portion, most."""
+
+# A history is a hash; those of whom something was accepted and the others have an index each.
 REMEMBER = (
     _EXACT
     + """
@@ -102,21 +146,26 @@ local h = redis.call('HMGET', KEYS[1], 'a', 'r', 'f', 'l')
 local first, last = math.min(tonumber(h[3] or ARGV[4]), now), math.max(tonumber(h[4] or ARGV[4]), now)
 local accepted, refused = tonumber(h[1] or '0') + tonumber(ARGV[2]), tonumber(h[2] or '0') + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'a', accepted, 'r', refused, 'f', exact(first), 'l', exact(last))
-redis.call('ZADD', KEYS[2], exact(last), ARGV[1])
+redis.call('ZADD', KEYS[accepted > 0 and 2 or 3], exact(last), ARGV[1])
+if accepted > 0 and tonumber(h[1] or '0') <= 0 then redis.call('ZREM', KEYS[3], ARGV[1]) end
 return {tostring(accepted), tostring(refused), exact(first), exact(last)}
 """
 )
-"""KEYS history, index by last; ARGV name, accepted, refused, now."""
+"""KEYS history, index by last of those with accepted mail, of the others; ARGV name, accepted, refused, now."""
 
-FORGET_HISTORIES = """
-local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+FORGET_HISTORIES = (
+    _LOWEST
+    + """
+local others = KEYS[2] and redis.call('ZCARD', KEYS[2]) or 0
+local gone = lowest(KEYS[1], '(' .. ARGV[1], ARGV[2], ARGV[3] - others)
 for _, name in ipairs(gone) do
-  redis.call('DEL', ARGV[3] .. name)
+  redis.call('DEL', ARGV[4] .. name)
   redis.call('ZREM', KEYS[1], name)
 end
 return #gone
 """
-"""KEYS index by last; ARGV before, portion, prefix of the histories."""
+)
+"""KEYS index by last, and one whose histories leave less room; ARGV before, portion, most, prefix of the histories."""
 
 # Blocks: a sorted set of ends, a sorted set of the change each saw last, and hashes of the rest. A block that was
 # lifted stays with the end 0 until every process has noticed.
@@ -174,6 +223,19 @@ end
 return gone
 """
 """KEYS as BLOCK; ARGV now, last change that all have noticed, portion."""
+
+LIFT_BEYOND = """
+local over = redis.call('ZCOUNT', KEYS[2], '(0', '+inf') - ARGV[2]
+if over <= 0 then return 0 end
+local change = redis.call('INCR', KEYS[1])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '(0', '+inf', 'LIMIT', 0, math.min(over, tonumber(ARGV[1])))
+for _, name in ipairs(gone) do
+  redis.call('ZADD', KEYS[2], 0, name)
+  redis.call('ZADD', KEYS[3], change, name)
+end
+return #gone
+"""
+"""KEYS as BLOCK; ARGV portion, most."""
 
 # Notes and tallies: a hash of values, a sorted set of ends, and one of keys in the order of their octets.
 PUT = """
@@ -260,10 +322,10 @@ return out
 """
 """KEYS values, ends, keys; ARGV now, keys. As LIST."""
 
-FORGET_ENDED = """
-local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-local over = redis.call('ZCARD', KEYS[2]) - tonumber(ARGV[3])
-if #gone == 0 and over > 0 then gone = redis.call('ZRANGE', KEYS[2], 0, math.min(over, tonumber(ARGV[2])) - 1) end
+FORGET_ENDED = (
+    _LOWEST
+    + """
+local gone = lowest(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 for _, key in ipairs(gone) do
   redis.call('HDEL', KEYS[1], key)
   redis.call('ZREM', KEYS[2], key)
@@ -271,6 +333,7 @@ for _, key in ipairs(gone) do
 end
 return #gone
 """
+)
 """KEYS values, ends, keys; ARGV now, portion, most."""
 
 # Lessons: a hash of their texts, sorted sets of the ends of ham and of spam, one of keys in the order of their octets,
@@ -311,12 +374,7 @@ return out
 """
 """KEYS texts; ARGV keys. Or KEYS texts, keys; ARGV from where on, how many. Key and text for each."""
 
-ENDING_LESSONS = """
-local out = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-local over = redis.call('ZCARD', KEYS[1]) - tonumber(ARGV[3])
-if #out == 0 and over > 0 then out = redis.call('ZRANGE', KEYS[1], 0, math.min(over, tonumber(ARGV[2])) - 1) end
-return out
-"""
+ENDING_LESSONS = _LOWEST + "return lowest(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
 """KEYS ends; ARGV now, portion, most. The keys of lessons that go."""
 
 # Records: the record as text, the names of the indexes it stands in, and the indexes, each ordered by time.
@@ -341,8 +399,10 @@ return out
 """
 """KEYS the prefix; ARGV index, latest, earliest, offset, how many. How many there were, then their texts."""
 
-FORGET_RECORDS = """
-local gone = redis.call('ZRANGEBYSCORE', KEYS[1] .. 'time', '-inf', '(' .. ARGV[1], 'LIMIT', 0, ARGV[2])
+FORGET_RECORDS = (
+    _LOWEST
+    + """
+local gone = lowest(KEYS[1] .. 'time', '(' .. ARGV[1], ARGV[2], ARGV[3])
 for _, id in ipairs(gone) do
   for _, name in ipairs(cjson.decode(redis.call('GET', KEYS[1] .. 'x:' .. id) or '["time"]')) do
     redis.call('ZREM', KEYS[1] .. name, id)
@@ -351,4 +411,5 @@ for _, id in ipairs(gone) do
 end
 return #gone
 """
-"""KEYS the prefix; ARGV before, portion."""
+)
+"""KEYS the prefix; ARGV before, portion, most."""

@@ -77,6 +77,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
           PRIMARY KEY (kind, trait)
         ) WITHOUT ROWID""",
     ),
+    (
+        # When a bucket has run empty; one that never leaks is kept for 30 days.
+        """
+        ALTER TABLE bucket ADD COLUMN until REAL GENERATED ALWAYS AS (
+          CASE WHEN per_second > 0 THEN at + level / per_second WHEN level > 0 THEN at + 2592000.0 ELSE at END
+        ) VIRTUAL""",
+        "CREATE INDEX bucket_until ON bucket (until)",
+        "CREATE INDEX block_until ON block (until)",
+        # The order in which histories go: those of whom nothing was accepted first.
+        "CREATE INDEX history_last ON history ((accepted > 0), last)",
+    ),
 )
 """From version n to n + 1, one transaction each. What was released is never edited, only followed by another."""
 

@@ -10,15 +10,19 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.store import search, sqlite_lessons, sqlite_state
+from gatekeeper.store import search, sqlite_caps, sqlite_lessons, sqlite_state
 from gatekeeper.store.base import (
     HISTORY_KEPT,
-    UNLEAKING_KEPT,
+    MOST_BLOCKS,
+    MOST_RECORDS,
+    MOST_ROWS,
     Block,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -38,7 +42,6 @@ LOOK_EVERY = 0.5
 """Seconds until a block made by another process counts here."""
 FIND_WITHIN = 10.0
 """Seconds for a search of the records: only people wait for it."""
-MOST_BLOCKS = 100_000
 PORTION = 500
 """Rows that are forgotten in one transaction, between which others have their turn."""
 PORTIONS = 40
@@ -53,17 +56,12 @@ ON CONFLICT (key) DO UPDATE SET
 RETURNING level"""
 _LOOK = "SELECT max(0.0, level - ?2 * max(0.0, ?3 - at)) FROM bucket WHERE key = ?1"
 _LEFT = "SELECT level FROM bucket WHERE key = ?1 AND NOT (per_second > 0 AND level <= per_second * (?2 - at))"
-_DRAINED = """
-DELETE FROM bucket WHERE key IN (
-  SELECT key FROM bucket WHERE (per_second > 0 AND level <= per_second * (?1 - at))
-    OR (per_second <= 0 AND (level <= 0 OR at < ?1 - ?2)) LIMIT ?3)"""
 _REMEMBER = """
 INSERT INTO history (key, accepted, refused, first, last) VALUES (?1, ?2, ?3, ?4, ?4)
 ON CONFLICT (key) DO UPDATE SET accepted = accepted + ?2, refused = refused + ?3,
   first = min(first, ?4), last = max(last, ?4)
 RETURNING accepted, refused, first, last"""
 _HISTORY = "SELECT accepted, refused, first, last FROM history WHERE key = ?"
-_UNSEEN = "DELETE FROM history WHERE key IN (SELECT key FROM history WHERE last < ? LIMIT ?)"
 _CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'blocks' RETURNING value"
 _CHANGED = "SELECT value FROM meta WHERE name = 'blocks'"
 _BLOCK = """
@@ -74,9 +72,6 @@ WHERE ?3 > until"""
 _LIFT = "UPDATE block SET until = 0, change = ? WHERE key = ? AND until > 0"
 _BLOCKS = "SELECT key, since, until, reason, record FROM block WHERE until > ? ORDER BY until DESC, key LIMIT ?"
 _NEWS = "SELECT key, since, until, reason, record FROM block WHERE change > ?"
-_ENDED = """
-DELETE FROM block WHERE key IN (
-  SELECT key FROM block WHERE until <= ?1 AND (until > 0 OR change <= ?2) LIMIT ?3)"""
 _RECORDS = """
 INSERT INTO record
   (id, time, action, score, address, address_key, sender, sender_domain, recipients, queue_id, document)
@@ -99,6 +94,8 @@ class SqliteStore:
         writing, reading = Writing(path), Reading(path)
         self._writer = Lane("store-writer", writing.serve, after=writing.checkpoint, end=writing.close)
         self._reader = Lane("store-reader", reading.serve, after=_nothing, end=reading.close)
+        counting = Reading(path)
+        self._counter = Lane("store-counter", counting.serve, after=_nothing, end=counting.close)
         self._blocks: dict[str, Block] = {}
         self._change = -1  # the last change of a block that is known here; -1 before the first look
         self._look_at = 0.0  # when to ask for newer ones
@@ -231,37 +228,40 @@ class SqliteStore:
 
         return await self._reader.ask(run, within=FIND_WITHIN)
 
-    async def expire(self, *, now: float, records_before: float) -> int:
-        def records(connection: sqlite3.Connection) -> int:
-            sql = "SELECT number FROM record WHERE time < ? ORDER BY time LIMIT ?"
-            old = connection.execute(sql, (records_before, PORTION)).fetchall()
-            connection.executemany("DELETE FROM recipient WHERE record = ?", old)
-            connection.executemany("DELETE FROM record WHERE number = ?", old)
-            return len(old)
-
-        def deleting(sql: str, *values: float) -> Callable[[sqlite3.Connection], int]:
-            return lambda connection: connection.execute(sql, values).rowcount
-
-        await self._portions(deleting(_ENDED, now, self._told, PORTION))
-        self._told = self._change
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
+        told, self._told = self._told, self._change
+        bounds = {"now": now, "told": told, "unseen": now - HISTORY_KEPT, "records": records_before}
+        went = {table: await self._forget(sqlite_caps.ended(table, bounds)) for table in sqlite_caps.TABLES}
         self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
-        await self._portions(deleting(_DRAINED, now, UNLEAKING_KEPT, PORTION))
-        await self._portions(deleting(_UNSEEN, now - HISTORY_KEPT, PORTION))
-        for sql, values in sqlite_state.ending(now, PORTION):
-            await self._portions(deleting(sql, *values))
-        await self._portions(lambda connection: sqlite_lessons.forget(connection, now), sqlite_lessons.PORTION)
-        return await self._portions(records)
+        caps = {**dict.fromkeys(sqlite_caps.TABLES, MOST_ROWS), "block": MOST_BLOCKS, "record": MOST_RECORDS}
+        for table, most in caps.items():
+            look = partial(sqlite_caps.over, table=table, most=most)
+            over, kind = await self._counter.ask(look, within=FIND_WITHIN)
+            if over:
+                went[table] += await self._forget(sqlite_caps.beyond(table, kind), most=min(over, PORTION * PORTIONS))
+        lessons = await self._forget(
+            lambda connection, _: sqlite_lessons.forget(connection, now),
+            most=sqlite_lessons.PORTION * PORTIONS,
+            portion=sqlite_lessons.PORTION,
+        )
+        full = lessons >= sqlite_lessons.PORTION * PORTIONS or max(went.values()) >= PORTION * PORTIONS
+        return Forgotten(went["record"], more=full)
 
     async def close(self) -> None:
+        await self._counter.close()
         await self._reader.close()
         await self._writer.close()
 
-    async def _portions(self, forget: Callable[[sqlite3.Connection], int], portion: int = PORTION) -> int:
+    async def _forget(
+        self, forget: sqlite_caps.Forget, *, most: int = PORTION * PORTIONS, portion: int = PORTION
+    ) -> int:
+        """At most so many rows, in portions between which others have their turn; how many went."""
         total = 0
-        for _ in range(PORTIONS):
-            gone = await self._writer.ask(forget)
+        while total < most:
+            asked = min(portion, most - total)
+            gone = await self._writer.ask(_of(forget, asked))
             total += gone
-            if gone < portion:
+            if gone < asked:
                 break
         return total
 
@@ -292,6 +292,10 @@ class SqliteStore:
         for block in news:
             self._blocks[block.key] = block
         self._change = change
+
+
+def _of(forget: sqlite_caps.Forget, portion: int) -> Callable[[sqlite3.Connection], int]:
+    return lambda connection: forget(connection, portion)
 
 
 def _histories(connection: sqlite3.Connection, keys: Sequence[str]) -> list[History]:

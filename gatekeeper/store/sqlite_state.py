@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from sqlite3 import Connection
 
-from gatekeeper.store.base import DISTINCT_MOST, MOST_ROWS, Bucket, Charge, Limit, Note, Sighting, Tally
+from gatekeeper.store.base import DISTINCT_MOST, Bucket, Charge, Limit, Note, Sighting, Tally
 
 _BUCKET = "SELECT level, at, per_second FROM bucket WHERE key = ?"
 _FILL = """
@@ -31,8 +31,6 @@ ON CONFLICT (kind, key) DO UPDATE SET amount = amount + ?3, until = max(until, ?
 _TALLIES = """
 SELECT kind, key, amount, until FROM tally
 WHERE kind = ?1 AND key >= ?2 AND key < ?2 || char(1114111) AND until > ?3 ORDER BY key LIMIT ?4"""
-TABLES = {"sighting": "key, member", "note": "kind, key", "tally": "kind, key"}
-"""What ends by itself, with its primary key."""
 
 
 def text(value: str) -> str:
@@ -117,12 +115,3 @@ def tally(connection: Connection, entries: Sequence[Tally]) -> None:
 
 def tallies(connection: Connection, kind: str, prefix: str, now: float, limit: int) -> list[Tally]:
     return [Tally(*row) for row in connection.execute(_TALLIES, (text(kind), text(prefix), now, limit))]
-
-
-def ending(now: float, portion: int, *, most: int = MOST_ROWS) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """The statements that forget what has ended, a portion each, and what is beyond `most` rows of a table."""
-    for table, key in TABLES.items():
-        delete = f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table}"  # noqa: S608  # our own names
-        beyond = f"(SELECT count(*) FROM {table}) - ?"  # noqa: S608  # our own names
-        yield f"{delete} WHERE until <= ? LIMIT ?)", (now, portion)
-        yield f"{delete} ORDER BY until LIMIT min(?, max(0, {beyond})))", (portion, most)

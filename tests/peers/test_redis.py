@@ -38,6 +38,7 @@ from tests.peers.redis_servers import RedisCluster, RedisServer, RedisWatched
 from tests.store.test_contract import (  # noqa: F401  # the contract: collected here for this backend
     TestBlocks,
     TestBuckets,
+    TestCaps,
     TestHistories,
     TestLessons,
     TestLimits,
@@ -45,6 +46,7 @@ from tests.store.test_contract import (  # noqa: F401  # the contract: collected
     TestRecords,
     TestSightings,
     TestTallies,
+    few,
 )
 from tests.support.command_line import gatekeeper
 from tests.support.records import NOW, stored_record

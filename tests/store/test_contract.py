@@ -10,6 +10,7 @@ from gatekeeper.store.base import (
     MOST_TRAITS,
     Block,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -20,6 +21,8 @@ from gatekeeper.store.base import (
     Store,
     Tally,
 )
+from gatekeeper.store.fallback import Fallback
+from gatekeeper.store.memory import MemoryStore
 from tests.support.records import NOW, stored_record
 
 
@@ -467,14 +470,132 @@ class TestRecords:
 
     async def test_old_ones_go(self, store: Store):
         await store.put_records([stored_record(f"R{n:04}", time=NOW + n) for n in range(1200)])
-        assert await store.expire(now=NOW, records_before=NOW + 1100) == 1100
+        assert await store.expire(now=NOW, records_before=NOW + 1100) == Forgotten(1100)
         assert len(await ids(store, limit=5000)) == 100
         assert len(await ids(store, limit=5000, recipient="@example.net")) == 100
-        assert await store.expire(now=NOW, records_before=NOW + 1100) == 0
+        assert await store.expire(now=NOW, records_before=NOW + 1100) == Forgotten()
 
     async def test_lone_surrogates_do_no_harm(self, store: Store):
         await store.put_records([stored_record("A", sender="\udc80@x", recipients=("\udcff@y",), queue_id="\ud800")])
         assert len(await store.find_records(RecordQuery())) == 1
+
+
+@pytest.fixture
+def few(store: Store, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Every table has room for so many."""
+    most = 6
+    for place in ("sqlite", "redis"):
+        for name in ("MOST_ROWS", "MOST_BLOCKS", "MOST_RECORDS"):
+            monkeypatch.setattr(f"gatekeeper.store.{place}.{name}", most)
+    memory = store._memory if isinstance(store, Fallback) else store
+    if isinstance(memory, MemoryStore):  # its bounds are its own
+        for name in ("buckets", "histories", "blocks", "records", "sightings", "notes", "tallies"):
+            monkeypatch.setattr(memory, f"_most_{name}", most)
+    return most
+
+
+class TestCaps:
+    """Whatever strangers fill: something has ended, too much is left, and what goes first is gone after `expire`."""
+
+    async def test_of_buckets(self, store: Store, few: int):
+        await store.spend([Charge("ended", 1, 1), Charge("for_ever", 0.5, 0)], now=NOW)
+        limits = [Limit(f"{n}", 1, 1, 0.001) for n in range(2)]
+        for n in range(2, 10):
+            await store.spend([Charge(f"{n}", n, 0.001)], now=NOW + n)
+        await store.take(limits, now=NOW + 100)
+        await store.spend([Charge(f"{n}", 0, 0.001) for n in range(1000)], now=NOW + 100)  # to look takes no room
+        await store.expire(now=NOW + 100, records_before=0)
+        names = ["ended", "for_ever", *(f"{n}" for n in range(10))]
+        levels = await store.spend([Charge(name, 0, 0) for name in names], now=NOW + 100)
+        assert sum(level > 0 for level in levels) == few
+        if not isinstance(store, MemoryStore):  # which has another order
+            assert [name for name, level in zip(names, levels, strict=True) if level] == ["for_ever", *"56789"]
+
+    async def test_of_histories(self, store: Store, few: int):
+        await store.remember("unseen", accepted=0, refused=1, now=NOW - HISTORY_KEPT - 1)
+        for n in range(20):
+            await store.remember(f"helo:{n}", accepted=0, refused=1, now=NOW + n)
+        await store.expire(now=NOW, records_before=0)
+        found = await store.history(["unseen", *(f"helo:{n}" for n in range(20))])
+        assert [history.refused for history in found] == [0] * 15 + [1] * few
+
+    async def test_names_that_are_only_said_push_out_nobody_whose_mail_was_accepted(self, store: Store, few: int):
+        if isinstance(store, MemoryStore):
+            pytest.skip("memory forgets who was not seen for longest")
+        await store.remember("turned", accepted=0, refused=5, now=NOW)
+        for key in ("good", "turned", "unseen"):
+            await store.remember(key, accepted=1, refused=0, now=NOW - (key == "unseen") * 2 * HISTORY_KEPT)
+        for n in range(20):
+            await store.remember(f"helo:{n}", accepted=0, refused=1, now=NOW + n)
+        await store.expire(now=NOW, records_before=0)
+        found = await store.history(["unseen", "good", "turned"])
+        assert [history.accepted for history in found] == [0, 1, 1]
+        found = await store.history([f"helo:{n}" for n in range(20)])
+        assert [history.refused for history in found] == [0] * 16 + [1] * (few - 2)
+        for n in range(20):
+            await store.remember(f"{n}", accepted=1, refused=0, now=NOW + n)
+        await store.expire(now=NOW, records_before=0)
+        found = await store.history(["good", "turned", *(f"helo:{n}" for n in range(20)), *(f"{n}" for n in range(20))])
+        assert [history.accepted for history in found] == [0] * 36 + [1] * few
+
+    async def test_of_sightings(self, store: Store, few: int):
+        await store.distinct([Sighting("ended", f"{n}", 1) for n in range(3)], now=NOW)
+        for n in range(10):
+            await store.distinct([Sighting(f"{n}", member, 60) for member in "xy"], now=NOW + n)
+        await store.distinct([Sighting("0", "x", 60)], now=NOW + 20)  # seen again: it counts from now on
+        await store.expire(now=NOW + 20, records_before=0)
+        found = await store.distinct([Sighting(f"{n}", "", 60) for n in range(10)], now=NOW + 20)
+        assert sum(found) <= few
+        assert found[8:] == [2, 2]
+        if not isinstance(store, MemoryStore):  # which lets go a set at a time
+            assert found == [1, 0, 0, 0, 0, 0, 0, 1, 2, 2]
+
+    async def test_of_notes(self, store: Store, few: int):
+        await store.put_notes([Note("entry", "of an operator", "", NOW + 50)])
+        await store.put_notes([Note("k", f"ended{n}", "", NOW) for n in range(3)])
+        await store.put_notes([Note("k", f"{n:02}", "", NOW + 100 + n) for n in range(20)])
+        await store.expire(now=NOW, records_before=0)
+        found = [note.key for note in await store.notes("k", now=NOW)]
+        assert found == [f"{n:02}" for n in range(20)][-len(found) :]
+        assert few - 1 <= len(found) <= few
+        if not isinstance(store, MemoryStore):
+            assert len(await store.notes("entry", now=NOW)) == 1
+
+    async def test_of_tallies(self, store: Store, few: int):
+        await store.tally([Tally("k", f"ended{n}", 1, NOW) for n in range(3)])
+        await store.tally([Tally("k", f"{n:02}", 1, NOW + 100 + n) for n in range(20)])
+        await store.expire(now=NOW, records_before=0)
+        assert [tally.key for tally in await store.tallies("k", now=NOW)] == [f"{n:02}" for n in range(14, 20)]
+
+    async def test_of_blocks(self, store: Store, few: int):
+        await store.block(Block("ended", NOW - 9, NOW, "R"))
+        await store.block(Block("long", NOW, NOW + 9999, "R"))
+        for n in range(20):
+            await store.block(Block(f"short{n}", NOW, NOW + 100 + n, "R"))
+        await store.expire(now=NOW, records_before=0)
+        found = [block.key for block in await store.blocks(now=NOW)]
+        assert found == ["long", *(f"short{n}" for n in range(19, 14, -1))][: len(found)]
+        assert few - 1 <= len(found) <= few
+        assert await store.unblock("short0") is False
+
+    async def test_of_records(self, store: Store, few: int):
+        await store.put_records([stored_record(f"R{n:02}", time=NOW + n, recipients=("a@b",)) for n in range(20)])
+        await store.expire(now=NOW, records_before=NOW + 3)
+        assert await ids(store) == [f"R{n:02}" for n in range(19, 13, -1)]
+        assert len(await ids(store, recipient="a@b")) == few
+
+    async def test_more_than_was_taken_is_told(self, store: Store, monkeypatch: pytest.MonkeyPatch):
+        if isinstance(store, MemoryStore):
+            pytest.skip("memory takes everything")
+        for place in ("sqlite", "redis"):
+            monkeypatch.setattr(f"gatekeeper.store.{place}.PORTION", 2)
+            monkeypatch.setattr(f"gatekeeper.store.{place}.PORTIONS", 2)
+            monkeypatch.setattr(f"gatekeeper.store.{place}.MOST_ROWS", 3)
+        for n in range(9):
+            await store.remember(f"{n}", accepted=0, refused=1, now=NOW + n)
+        told = [(await store.expire(now=NOW, records_before=0)).more for _ in range(3)]
+        assert told == [True, False, False]
+        assert [history.refused for history in await store.history([f"{n}" for n in range(9)])] == [0] * 6 + [1] * 3
 
 
 async def test_may_be_closed_twice(store: Store):

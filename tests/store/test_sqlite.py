@@ -115,6 +115,19 @@ async def test_known_blocks_hold_while_the_file_cannot_be_read(opened: Opener, c
     assert await store.blocked([BLOCK.key], now=BLOCK.until) is None
 
 
+async def test_of_too_many_blocks_those_that_go_are_lifted_in_every_process(opened: Opener, clock: Clock, monkeypatch):
+    one, other = opened(), opened()
+    for n in range(4):
+        await one.block(Block(f"{n}", NOW, NOW + 60 + n, "R"))
+    keys = [f"{n}" for n in range(4)]
+    assert [await other.blocked([key], now=NOW) is not None for key in keys] == [True] * 4
+    monkeypatch.setattr("gatekeeper.store.sqlite.MOST_BLOCKS", 2)
+    await one.expire(now=NOW, records_before=0)
+    clock.now += LOOK_EVERY
+    for store in (one, other):
+        assert [await store.blocked([key], now=NOW) is not None for key in keys] == [False, False, True, True]
+
+
 async def test_blocks_that_ended_leave_the_memory(opened: Opener):
     store = opened()
     await store.block(BLOCK)

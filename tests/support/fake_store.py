@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gatekeeper.store.base import (
     Block,
     Charge,
+    Forgotten,
     History,
     Learned,
     Lesson,
@@ -123,7 +124,7 @@ class FakeStore(MemoryStore):
         self._ask("find_records")
         return await super().find_records(query)
 
-    async def expire(self, *, now: float, records_before: float) -> int:
+    async def expire(self, *, now: float, records_before: float) -> Forgotten:
         self._ask("expire")
         return await super().expire(now=now, records_before=records_before)
 

@@ -1,13 +1,17 @@
 """The same unknown names tried from many addresses are found as what they are; good senders have no part in it."""
 
 import logging
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from gatekeeper import metrics
 from gatekeeper.checks.stacking import BLIND, Stacking
 from gatekeeper.checks.stacking.evidence import DICTIONARY, Dictionary
+from gatekeeper.store import sqlite
 from gatekeeper.store.memory import MemoryStore
+from gatekeeper.store.sqlite_caps import TABLES
 from tests.checks.stacking.play import Place, unknown
 
 CHECK = Stacking(slow_delay=0.0, domain_budget=0, dictionary_clients=4, dictionary_names=3)
@@ -116,3 +120,22 @@ async def test_many_names_from_five_hundred_networks_fill_nothing(number):
     assert len(memory.flights) == 0
     assert len(memory.levels) <= 2
     assert answered < 1_000, answered
+
+
+async def test_many_names_said_by_as_many_clients_fill_no_file(tmp_path, monkeypatch):
+    """As above; each client says another HELO name, and what is beyond the caps goes whenever the store expires."""
+    monkeypatch.setattr(sqlite, "MOST_ROWS", 30)
+    store = sqlite.SqliteStore(tmp_path / "state.db")
+    place = Place(Stacking(slow_delay=0.0, dictionary_clients=4), exist=frozenset(), store=store)
+    names = unknown(120)
+    for n, name in enumerate(names):
+        client = place.client(f"10.{n // 250}.{n % 250}.1", helo=f"h{n}.example")
+        await client.names([name, f"{name}.x"])
+        await client.leave()
+        if n % 20 == 19:
+            assert not (await store.expire(now=place.now, records_before=0)).more
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as file:
+        rows = {table: file.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES}
+    assert max(rows.values()) <= 30, rows
+    assert rows["bucket"] == rows["history"] == rows["sighting"] == 30, rows
