@@ -11,27 +11,37 @@ from tests.peers.instances import Process, free_port, listens, program, wait_unt
 
 
 class RedisServer:
-    """One `redis-server` that keeps nothing on disk."""
+    """One `redis-server`, or another program that is used like it, that keeps nothing on disk."""
 
-    def __init__(self, directory: Path, *settings: str, port: int | None = None) -> None:
+    def __init__(self, directory: Path, *settings: str, port: int | None = None, server: str = "redis-server") -> None:
+        self.server = server
         self.port = port or free_port()
         self.directory = directory
         self.settings = settings
         self.process: Process | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
-    def start(self) -> None:
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *, wait: bool = True) -> Process:
         command = [
-            *(program("redis-server") or "redis-server", "--port", str(self.port), "--bind", "127.0.0.1"),
+            *(program(self.server) or self.server, "--port", str(self.port), "--bind", "127.0.0.1"),
             *("--save", "", "--appendonly", "no", "--dir", str(self.directory), "--protected-mode", "no"),
             *self.settings,
         ]
         self.process = Process(f"redis-{self.port}", command, self.directory)
-        wait_until("Redis", lambda: listens(self.port))
+        if wait:
+            wait_until("Redis", lambda: listens(self.port))
+        return self.process
 
     def stop(self) -> None:
         if self.process is not None:
             self.process.stop()
+
+    def empty(self) -> None:
+        self.call("flushall")
 
     def kill(self) -> None:
         """Without a farewell."""
@@ -40,7 +50,7 @@ class RedisServer:
 
     def call(self, *words: str) -> str:
         done = subprocess.run(
-            [program("redis-cli") or "redis-cli", "-p", str(self.port), *words],
+            [program("redis-cli") or program("valkey-cli") or "redis-cli", "-p", str(self.port), *words],
             capture_output=True,
             text=True,
             timeout=30,
@@ -73,17 +83,25 @@ class RedisCluster:
         for node in self.nodes:
             wait_until("the cluster", lambda node=node: "cluster_state:ok" in node.call("cluster", "info"))  # type: ignore[misc]
 
+    def empty(self) -> None:
+        for node in self.nodes:
+            node.empty()
+
     def stop(self) -> None:
         for node in self.nodes:
             node.stop()
 
 
 class RedisWatched:
-    """A master, its replica, and three sentinels that agree on which is which."""
+    """A master, its replica, and three sentinels that agree on which is which.
+
+    `patience` is for how many milliseconds a master may say nothing before the replica takes its place.
+    """
 
     SERVICE = "mymaster"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, patience: int = 500) -> None:
+        self.patience = patience
         shutil.rmtree(directory, ignore_errors=True)
         self.master = RedisServer(directory / "master")
         self.replica = RedisServer(directory / "replica", "--replicaof", "127.0.0.1", str(self.master.port))
@@ -105,7 +123,7 @@ class RedisWatched:
             config.write_text(
                 f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {self.directory}\n"
                 f"sentinel monitor {self.SERVICE} 127.0.0.1 {self.master.port} 2\n"
-                f"sentinel down-after-milliseconds {self.SERVICE} 500\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} {self.patience}\n"
                 f"sentinel failover-timeout {self.SERVICE} 3000\n"
             )
             command = [program("redis-server") or "redis-server", str(config), "--sentinel"]
@@ -113,6 +131,9 @@ class RedisWatched:
         for port in self.sentinels:
             asked = RedisServer(self.directory, port=port)
             wait_until("the sentinels", lambda asked=asked: self._met(asked))  # type: ignore[misc]
+
+    def empty(self) -> None:
+        self.master.empty()
 
     def _met(self, sentinel: RedisServer) -> bool:
         return "num-other-sentinels\n2" in sentinel.call("sentinel", "master", self.SERVICE)

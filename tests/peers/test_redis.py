@@ -34,6 +34,7 @@ from gatekeeper.store.sqlite import SqliteStore
 from tests.checks.test_fuzzy import World, mail_of, rules, trapped
 from tests.cli.test_learn_near import sources_follow_what_stands
 from tests.peers.conftest import need
+from tests.peers.instances import listens, program, wait_until
 from tests.peers.redis_servers import RedisCluster, RedisServer, RedisWatched
 from tests.store.test_contract import (  # noqa: F401  # the contract: collected here for this backend
     TestBlocks,
@@ -48,7 +49,8 @@ from tests.store.test_contract import (  # noqa: F401  # the contract: collected
     TestTallies,
     few,
 )
-from tests.support.command_line import gatekeeper
+from tests.support.certificates import Authority
+from tests.support.command_line import REJECTED, gatekeeper, with_records
 from tests.support.records import NOW, stored_record
 
 
@@ -70,18 +72,38 @@ def cluster(workplace: Path) -> Iterator[RedisCluster]:
     servers.stop()
 
 
-@pytest.fixture(params=["alone", "cluster"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
+@pytest.fixture(scope="module")
+def sentinel(workplace: Path) -> Iterator[RedisWatched]:
+    need("redis-server")
+    servers = RedisWatched(workplace / "redis-watched", patience=60_000)  # a busy machine's master is no dead one
+    servers.start()
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="module")
+def valkey(workplace: Path) -> Iterator[RedisServer]:
+    server = RedisServer(workplace / "valkey", server="valkey-server")
+    server.start()
+    yield server
+    server.stop()
+
+
+KINDS = ("alone", "cluster", "sentinel", *(["valkey"] if program("valkey-server") else []))
+
+
+@pytest.fixture(params=KINDS)
+def servers(request: pytest.FixtureRequest) -> RedisServer | RedisCluster | RedisWatched:
+    """Every kind that is promised, empty."""
+    found: RedisServer | RedisCluster | RedisWatched = request.getfixturevalue(request.param)
+    found.empty()
+    return found
+
+
+@pytest.fixture
+async def store(servers: RedisServer | RedisCluster | RedisWatched) -> AsyncIterator[RedisStore]:
     """An empty one. The contract's tests take it in the place of their own."""
-    servers = request.getfixturevalue(request.param)
-    if isinstance(servers, RedisServer):
-        servers.call("flushall")
-        url = f"redis://127.0.0.1:{servers.port}/0"
-    else:
-        for node in servers.nodes:
-            node.call("flushall")
-        url = servers.url
-    opened = RedisStore(Place.read(url))
+    opened = RedisStore(Place.read(servers.url))
     yield opened
     await opened.close()
 
@@ -124,14 +146,12 @@ async def test_who_took_back_a_report_of_a_near_copy_is_no_source_of_it_any_more
     await sources_follow_what_stands(store)
 
 
-async def test_an_emptied_redis_is_noticed(store: RedisStore, alone: RedisServer, request: pytest.FixtureRequest):
-    if "cluster" in request.node.name:
-        pytest.skip("the same for a cluster")
+async def test_an_emptied_redis_is_noticed(store: RedisStore, servers: RedisServer | RedisCluster | RedisWatched):
     clock = [1000.0]
     other = RedisStore(store._client.place, monotonic=lambda: clock[0])
     await store.block(Block("a", NOW, NOW + 600, "R"))
     assert await other.blocked(["a"], now=NOW) is not None
-    alone.call("flushall")
+    servers.empty()
     clock[0] += LOOK_EVERY
     assert await other.blocked(["a"], now=NOW) is None
     await other.close()
@@ -324,3 +344,53 @@ def test_the_command_carries_it_too(alone: RedisServer, tmp_path: Path):
     again = gatekeeper("store", "migrate", str(tmp_path / "state.db"), "-c", str(config))
     assert again.status == 2
     assert "holds state already" in again.err
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[tuple[RedisServer, Authority]]:
+    """A server that speaks TLS only and asks for a password; its certificate is of an authority that nobody knows."""
+    need("redis-server")
+    authority = Authority(tmp_path, "127.0.0.1")
+    files = ("--tls-cert-file", str(authority.certificate), "--tls-key-file", str(authority.key))
+    server = RedisServer(tmp_path / "redis", *files, "--tls-auth-clients", "no", "--requirepass", "secret")
+    server.settings += ("--port", "0", "--tls-port", str(server.port))
+    process = server.start(wait=False)
+    wait_until("Redis", lambda: listens(server.port) or process.process.poll() is not None)
+    if "Bad directive" in process.output():
+        pytest.skip("redis-server here knows no TLS")
+    yield server, authority
+    server.stop()
+
+
+def test_a_store_over_tls_is_used_as_the_configuration_says(
+    encrypted: tuple[RedisServer, Authority], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server, authority = encrypted
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))  # an authority of the system's
+    with_records(tmp_path)
+    config = tmp_path / "gatekeeper.toml"
+    url = f"rediss://default@127.0.0.1:{server.port}/0"
+    config.write_text(f'hostname = "mx.example.org"\n[store]\nurl = "{url}"\npassword = "secret"\n')
+    ended = gatekeeper("store", "migrate", str(tmp_path / "state.db"), "-c", str(config))
+    assert ended.status == 0, ended.err
+    found = gatekeeper("records", "--sender", "spam@example.net", "--json", "-c", str(config))
+    assert found.status == 0, found.err
+    assert REJECTED in found.out
+
+
+async def test_a_certificate_is_checked(encrypted: tuple[RedisServer, Authority], monkeypatch: pytest.MonkeyPatch):
+    """Its authority must be one of the system's, and its name that of the url."""
+    server, authority = encrypted
+    by_address = Settings(f"rediss://127.0.0.1:{server.port}/0", password="secret")
+    unknown = open_redis(by_address)
+    with pytest.raises(StoreAway, match="certificate verify failed"):
+        await unknown.history(["a"])
+    await unknown.close()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
+    misnamed = open_redis(Settings(f"rediss://localhost:{server.port}/0", password="secret"))
+    with pytest.raises(StoreAway, match="not valid for 'localhost'"):
+        await misnamed.history(["a"])
+    await misnamed.close()
+    known = open_redis(by_address)
+    assert await known.history(["a"]) == [History()]
+    await known.close()
