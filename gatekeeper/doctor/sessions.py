@@ -170,6 +170,14 @@ def _refuses_no_name(restriction: str) -> bool:
     }
 
 
+def policy_slows(facts: Facts, _attachment: Attachment) -> Judgement:
+    """Each answer that is held back keeps one smtpd, so that there are few places, or none."""
+    policy = facts.configuration.servers.policy_service
+    if policy is not None and policy.slowed == 0:
+        return broken("slowed is 0: no answer is held back", in_ours(facts, "servers.policy_service", "slowed = 10"))
+    return holds("up to [servers.policy_service] slowed answers are held back, each of which keeps an smtpd process")
+
+
 # --- answers -----------------------------------------------------------------------------------------------------
 
 

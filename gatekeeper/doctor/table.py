@@ -15,9 +15,8 @@ FRONT, BEHIND, MILTER, POLICY, ALL = Mode.FRONT, Mode.BEHIND, Mode.MILTER, Mode.
 
 POSTFIX_TALKS: Final = Always("Postfix talks to the client itself")
 POSTFIX_ANSWERS_VRFY: Final = "VRFY and EXPN are answered by Postfix and never reach us"
-NOT_ON_THE_WIRE: Final = (
-    "the connection is Postfix's: who speaks early or breaks the protocol is its to see and to slow"
-)
+NOT_ON_THE_WIRE: Final = "the connection is Postfix's: who speaks early or breaks the protocol is its to see"
+NOT_SLOWED: Final = "an answer that we hold back holds one of Postfix's processes, and others wait for it"
 
 PROMISES: Final = (
     Promise(
@@ -127,12 +126,22 @@ PROMISES: Final = (
     ),
     Promise(
         "wire",
-        "What a client does wrong on the wire is seen and counted, and answers can be slowed.",
+        "What a client does wrong on the wire is seen and counted.",
         {
             FRONT: Always("the connection is ours"),
             BEHIND: Never(NOT_ON_THE_WIRE),
             MILTER: Never(NOT_ON_THE_WIRE),
             POLICY: Never(NOT_ON_THE_WIRE),
+        },
+    ),
+    Promise(
+        "slowed",
+        "A client that a rule slows waits for its answers, as far as there is a place to wait.",
+        {
+            FRONT: Always("the client's connection is ours: waiting costs it time and us next to nothing"),
+            BEHIND: Never(NOT_SLOWED),
+            MILTER: Never(NOT_SLOWED),
+            POLICY: sessions.policy_slows,
         },
     ),
     Promise(

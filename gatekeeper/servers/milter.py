@@ -1,7 +1,8 @@
 """The milter: a mail server tells us what its client does, and we tell it what to do about it (Sendmail's libmilter).
 
 The mail server talks to the client, so what stood on the wire itself is not seen here, and its own answer to the
-message comes after ours. `wire/milter.py` knows the packets; here is what they mean.
+message comes after ours. No answer is held back to slow a client: that would hold one of the mail server's processes.
+`wire/milter.py` knows the packets; here is what they mean.
 """
 
 from __future__ import annotations
@@ -297,7 +298,6 @@ class MilterSession(asyncio.Protocol):
         envelope.sender, envelope.parameters = told_mailbox(given.path), given.parameters
         mail = Mail(session, envelope)
         verdict = await self._server.gate.judge(Stage.MAIL, mail)
-        await self._slow(verdict)
         if verdict.action is Action.DROP:
             return await self._drop(verdict, mail)
         self._mail, self._macros.queue_id = mail, queue_id
@@ -330,7 +330,6 @@ class MilterSession(asyncio.Protocol):
         mail.recipient, mail.stage = recipient, Stage.RCPT
         try:
             verdict = recipient.verdict = await self._server.gate.judge(Stage.RCPT, mail)
-            await self._slow(verdict)
             if refusal is not None:
                 return None
             if verdict.action.refuses:
@@ -394,7 +393,6 @@ class MilterSession(asyncio.Protocol):
         await self._conversation.send()
         with Progress(self._server.loop, self._transport):
             verdict = await self._server.gate.judge(Stage.MESSAGE, mail)
-            await self._slow(verdict)
         if verdict.action.refuses:
             return await self._refuse_message(mail, verdict)
         for edit in self._server.gate.edits(mail, verdict):
@@ -446,10 +444,6 @@ class MilterSession(asyncio.Protocol):
             self._in_data = True
             self._intake = Intake(self._server.spool, self._agreed)
         return self._intake
-
-    async def _slow(self, verdict: Verdict) -> None:
-        if verdict.delay > 0:
-            await self._conversation.pause(verdict.delay)
 
     def _refusal(self, verdict: Verdict, mail: Mail) -> Reply:
         """The answer of a refusing verdict. That of a drop is a 421, at which mail servers hang up by themselves."""

@@ -222,6 +222,13 @@ def test_a_policy_service_marks_mail_where_postfix_asks_at_data():
     assert sessions.policy_marks(facts(section), attachment(Mode.POLICY)).standing is UNKNOWN
 
 
+def test_a_policy_service_slows_as_many_as_it_is_let():
+    at, section = attachment(Mode.POLICY), "[servers.policy_service]\n"
+    assert sessions.policy_slows(facts(section), at).standing is HOLDS
+    said = sessions.policy_slows(facts(f"{section}slowed = 0\n"), at)
+    assert mended(said) == "gatekeeper.toml: [servers.policy_service]: slowed = 10"
+
+
 def test_while_we_are_away_mail_waits():
     at = attachment(Mode.MILTER, service(), endpoint="inet:127.0.0.1:10027")
     assert sessions.milter_fails_safe(facts(behind=postfix()), at).standing is HOLDS

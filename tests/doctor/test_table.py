@@ -17,8 +17,8 @@ def impossible(mode: Mode) -> set[str]:
 
 def test_what_cannot_be_promised_in_each_mode():
     assert impossible(Mode.FRONT) == {"tls-shown"}
-    assert impossible(Mode.BEHIND) == {"vrfy-seen", "harvest-seen", "wire", "drop", "patience"}
-    assert impossible(Mode.MILTER) == {"vrfy-seen", "wire", "patience"}
+    assert impossible(Mode.BEHIND) == {"vrfy-seen", "harvest-seen", "wire", "slowed", "drop", "patience"}
+    assert impossible(Mode.MILTER) == {"vrfy-seen", "wire", "slowed", "patience"}
     assert impossible(Mode.POLICY) == {"content", "leaving-seen", "wire"}
     assert impossible(Mode.ALL) == set()
 

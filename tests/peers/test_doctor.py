@@ -145,7 +145,7 @@ def behind(workplace: Path, nameserver: int) -> Iterator[Behind]:
 def test_behind_as_it_ships(behind: Behind) -> None:
     said = doctor(behind.gatekeeper.config, behind.postfix.etc)
     assert said.rows["client-shown"]["mode"] == "behind"
-    assert said.impossible == {"vrfy-seen", "harvest-seen", "wire", "drop", "patience"}
+    assert said.impossible == {"vrfy-seen", "harvest-seen", "wire", "slowed", "drop", "patience"}
     assert (said.broken, said.status) == (set(), 0)
 
 
@@ -198,7 +198,7 @@ POLICY = '[servers.policy_service]\nlisten = ["127.0.0.1:10028"]\n'
 def test_milter_as_it_ships(tmp_path: Path, nameserver: int) -> None:
     said = doctor(*beside(tmp_path, "milter.main.cf", MILTER, nameserver=nameserver))
     assert said.rows["asked"] == {**said.rows["asked"], "mode": "milter", "standing": "holds"}
-    assert said.impossible == {"vrfy-seen", "wire", "patience"}
+    assert said.impossible == {"vrfy-seen", "wire", "slowed", "patience"}
     assert (said.broken, said.status) == (set(), 0)
 
 

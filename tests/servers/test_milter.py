@@ -548,12 +548,18 @@ async def test_slow_judging_of_a_message_says_that_it_goes_on(monkeypatch):
         assert await mta.answer() == ACCEPT
 
 
-async def test_a_delay_is_waited_for_and_then_answered():
+async def test_no_answer_is_held_back_to_slow_a_client():
     async with milter() as m, m.client() as mta:
-        m.gate.say(Stage.RCPT, Action.ACCEPT, delay=0.001)
+        m.gate.say(Stage.MAIL, Action.ACCEPT, delay=10_000.0)
+        m.gate.say(Stage.RCPT, Action.ACCEPT, delay=10_000.0)
+        m.gate.say(Stage.RCPT, Action.DEFER, to="two@example.org", delay=10_000.0)
+        m.gate.say(Stage.MESSAGE, Action.ACCEPT, delay=10_000.0)
         await mta.open()
-        await mta.begin()
+        assert await mta.mail() == CONTINUE
+        assert await mta.rcpt() == CONTINUE
+        assert (await mta.rcpt("two@example.org"))[1].startswith(b"451 4.7.1 not wanted")
         assert (await mta.message())[-1] == ACCEPT
+    assert [done.recipients for done in m.gate.finished] == [["one@example.org"]]
 
 
 async def test_a_mail_server_that_says_nothing_for_too_long_is_left():
