@@ -46,7 +46,7 @@ from gatekeeper.servers.canary import Canary, NothingKnown
 from gatekeeper.servers.checking import Told, check
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
-from gatekeeper.servers.overload import Level, Overload
+from gatekeeper.servers.overload import Level, Overload, keep_looking
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
@@ -189,7 +189,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         servers = _servers(configuration, parts, next_hop, start.workers)
         smtp = servers.get("smtp")
         guard = smtp.guard if isinstance(smtp, SmtpServer) else None
-        overload = smtp.overload if isinstance(smtp, SmtpServer) else None
+        overloads = [server.overload for server in servers.values()]
         if next_hop is not None and guard is not None:
             await _look_at_next_hop(next_hop, guard)
         health = await _health(parts)
@@ -203,13 +203,12 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
             _ready(start)
             works = [
                 *parts.works(),
-                _keep_watch(next_hop, guard, overload),
+                _keep_watch(next_hop, guard, overloads),
+                keep_looking(overloads),
                 health.run(),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
                 _time_the_loop(),
             ]
-            if overload is not None:
-                works.append(overload.run())
             async with _alongside(*works) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)
@@ -302,7 +301,7 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
         raise Unfit(str(relay)) from relay
 
 
-async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overload: Overload | None = None) -> None:
+async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overloads: Sequence[Overload]) -> None:
     """Repeat the relay probe when it is time, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
     while True:
@@ -310,7 +309,7 @@ async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overlo
             await guard.keep(loop.time(), None if next_hop is None else next_hop.capabilities)
         metrics.READY["relay_probe"].set(guard is None or guard.sure)
         metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
-        metrics.READY["room"].set(overload is None or overload.level < Level.OVERWHELMED)
+        metrics.READY["room"].set(all(each.level < Level.OVERWHELMED for each in overloads))
         await asyncio.sleep(WATCH_SECONDS)
 
 

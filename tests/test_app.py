@@ -25,6 +25,8 @@ from gatekeeper.config import configuration as config
 from gatekeeper.mailauth.dkim import sign
 from gatekeeper.model import Action, Address
 from gatekeeper.pipeline import CHECKS
+from gatekeeper.servers.overload import Gauges, Overload
+from gatekeeper.servers.overload import Settings as OverloadSettings
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role
@@ -451,6 +453,19 @@ async def test_how_late_the_event_loop_is_is_measured_again_and_again(monkeypatc
     await thrice.wait()
     measuring.cancel()
     assert min(seen) >= 0.0
+
+
+async def test_there_is_no_room_while_one_of_the_servers_puts_off_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = Overload(OverloadSettings()), Overload(OverloadSettings())
+    told: asyncio.Queue[bool] = asyncio.Queue()
+    monkeypatch.setattr(app, "WATCH_SECONDS", 0.0)
+    monkeypatch.setattr(metrics.READY["room"], "set", told.put_nowait)
+    watching = asyncio.create_task(app._keep_watch(None, None, [one, other]))
+    assert await told.get()
+    other.take(Gauges(memory=2.0), now=0.0)
+    while await told.get():
+        pass
+    watching.cancel()
 
 
 class Awaited(logging.Handler):

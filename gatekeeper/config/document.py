@@ -62,7 +62,7 @@ def section(
         lines.append(f"#[{path}]" if closed else f"[{path}]")
     if switch:
         lines += [*_comment(switch), "#enabled = true"]
-    lines += _settings(path, dataclass, shipped, examples)
+    lines += _settings(path, dataclass, shipped, examples, closed=closed)
     return "\n".join(lines) + "\n"
 
 
@@ -86,17 +86,22 @@ def effective(path: str, settings: Any) -> str:
     return "\n".join(lines) + "\n" + "".join(tables)
 
 
-def _settings(path: str, dataclass: type[Any], shipped: Mapping[str, Any], examples: Mapping[str, Any]) -> list[str]:
+def _settings(
+    path: str, dataclass: type[Any], shipped: Mapping[str, Any], examples: Mapping[str, Any], *, closed: bool = False
+) -> list[str]:
     lines, tables = [], []
     for key in shape.keys(dataclass).values():
         here = f"{path}.{key.name}" if path else key.name
         inner = shape.kind(key.kind.item)
         if key.kind.is_section:
             # One that may be left out means something by being there.
-            header = f"#[{here}]" if key.kind.optional else f"[{here}]"
-            tables += ["", *_comment(key.about), header, *_settings(here, key.kind.type, shipped, examples)]
+            shut = closed or key.kind.optional
+            header = f"#[{here}]" if shut else f"[{here}]"
+            inside = _settings(here, key.kind.type, shipped, examples, closed=shut)
+            tables += ["", *_comment(key.about), header, *inside]
         elif key.kind.is_table:
-            tables += ["", *_comment(key.about), f"[{here}]", *_free_keys(examples.get(here, {}), inner)]
+            header = f"#[{here}]" if closed else f"[{here}]"
+            tables += ["", *_comment(key.about), header, *_free_keys(examples.get(here, {}), inner)]
         elif inner.is_section and not key.kind.is_table:
             tables += ["", *_comment(key.about)]
             for each in examples.get(here, ({},)):

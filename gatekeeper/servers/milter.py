@@ -24,6 +24,7 @@ from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversati
 from gatekeeper.servers.milter_facts import MacroTable
 from gatekeeper.servers.milter_intake import Intake
 from gatekeeper.servers.milter_settings import Settings
+from gatekeeper.servers.overload import Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.relay import is_unknown, note_refused
 from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING, Room, SessionServer
@@ -297,6 +298,8 @@ class MilterSession(asyncio.Protocol):
         # The mail server has taken it, and completes what lacks a domain: it is not for us to refuse its form.
         envelope.sender, envelope.parameters = told_mailbox(given.path), given.parameters
         mail = Mail(session, envelope)
+        if not envelope.exempt and await self._server.overload.puts_off_mail_of(session, self._server.gate):
+            return milter_answers.reply(answers.BUSY_AT_MAIL)
         verdict = await self._server.gate.judge(Stage.MAIL, mail)
         if verdict.action is Action.DROP:
             return await self._drop(verdict, mail)
@@ -574,6 +577,8 @@ class MilterServer(SessionServer[MilterSession]):
             header=settings.header_size,
             hashes=body_hashes,
         )
+        # Not by its connections: they are the mail server's processes, which it limits itself.
+        self.overload = Overload(settings.overload, spool=self.spool.taken)
         self._exempt = Peers(settings.exempt_networks)
         self._strangers = log.Folded("milter_stranger")
 

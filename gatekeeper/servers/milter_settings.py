@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatekeeper.model import Duration, Size, setting
+from gatekeeper.servers.overload import Settings as Overload
 from gatekeeper.servers.peers import Peers
 
 LOCAL = ("127.0.0.0/8", "::1/128", "unix")
@@ -37,6 +38,7 @@ class Settings:
     )
     spool_memory: Size = setting(256 << 20, "Memory that the messages in one worker may take together.")
     spool_disk: Size = setting(4 << 30, "The same for the spool.")
+    overload: Overload = setting(Overload(), "When there is more to do than can be done, and who is put off then.")
 
     def __post_init__(self) -> None:
         Peers(self.trust)

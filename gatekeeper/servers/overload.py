@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from gatekeeper import log, metrics
-from gatekeeper.model import Duration, Size, setting
+from gatekeeper.dns.lists import outside
+from gatekeeper.gate import Gate
+from gatekeeper.model import Duration, Session, Size, setting
 
 EVERY: Final = 0.25
 """Seconds between two looks."""
@@ -46,7 +48,7 @@ class Level(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`[servers.smtp.overload]`."""
+    """`overload` of `[servers.smtp]`, `[servers.milter]` and `[servers.policy_service]`."""
 
     loop_delay: Duration = setting(2.0, "How late the event loop may be at worst; what too little CPU leads to.")
     memory: Size = setting(1 << 30, "Resident memory that one worker may take at worst.")
@@ -79,8 +81,8 @@ CAUSES: Final = tuple(field.name for field in dataclasses.fields(Gauges))
 
 
 class Overload:
-    """Reads the gauges while `run` runs. `spool` and `sessions` say how full these are; `relieve` is called at each
-    look while somebody is put off.
+    """Of one server: its gauges, read while `keep_looking` runs, and whom it puts off. `spool` and `sessions` say how
+    full these are; `relieve` is called at each look while somebody is put off.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Overload:
         relieve: Callable[[], None] = lambda: None,
     ) -> None:
         self.level = Level.CALM
+        self.read = Gauges()  # at the last look
         self._settings = settings
         self._spool = spool
         self._sessions = sessions
@@ -105,14 +108,23 @@ class Overload:
         """Their queues are watched from now on; they stay the caller's."""
         self._listening += sockets
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + EVERY
-            await asyncio.sleep(EVERY)
-            now = loop.time()
-            self.take(self.gauges(late=now - due), now=now)
+    def puts_off(self, *, familiar: bool) -> bool:
+        """Whether there is too much to do for such a client now; whoever is put off is counted."""
+        if self.level is Level.CALM or (familiar and self.level is Level.STRAINED):
+            return False
+        metrics.PUT_OFF["familiar" if familiar else "unknown"].inc()
+        return True
+
+    async def puts_off_mail_of(self, session: Session, gate: Gate) -> bool:
+        """The same of a client that begins a mail. Only strangers from outside are unknown: neither our own machines
+        nor whoever has logged in.
+        """
+        if self.level is Level.CALM:
+            return False
+        address = session.address
+        if session.familiar is None and session.login is None and address is not None and outside(address):
+            session.familiar = (await gate.familiar([address]))[0]
+        return self.puts_off(familiar=session.familiar is not False or session.login is not None)
 
     def gauges(self, *, late: float) -> Gauges:
         """As they stand; `late` is by how many seconds the loop has come late to look."""
@@ -129,9 +141,8 @@ class Overload:
 
     def take(self, gauges: Gauges, *, now: float) -> None:
         """What follows from the gauges. `now` is of a clock that never jumps."""
+        self.read = gauges
         shares = dataclasses.asdict(gauges)
-        for name, share in shares.items():
-            metrics.OVERLOAD_SHARE[name].set(share)
         worst = max(shares, key=lambda name: shares[name])
         self._settle(self._wanted(shares[worst], now=now), worst, shares[worst])
         if self.level > Level.CALM:
@@ -155,11 +166,29 @@ class Overload:
             return
         worse = level > self.level
         self.level = level
-        metrics.OVERLOAD_LEVEL.set(level)
         if worse:
             log.event("overload", level=logging.WARNING, put_off=level.name.lower(), cause=cause, share=round(share, 2))
         else:
             log.event("overload_eased", put_off=level.name.lower())
+
+
+async def keep_looking(servers: Sequence[Overload]) -> None:
+    """Look at all servers of this worker again and again, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + EVERY
+        await asyncio.sleep(EVERY)
+        now = loop.time()
+        for each in servers:
+            each.take(each.gauges(late=now - due), now=now)
+        tell(servers)
+
+
+def tell(servers: Sequence[Overload]) -> None:
+    """The metrics of this worker: of the server that has it worst."""
+    metrics.OVERLOAD_LEVEL.set(max([each.level for each in servers], default=Level.CALM))
+    for name in CAUSES:
+        metrics.OVERLOAD_SHARE[name].set(max([getattr(each.read, name) for each in servers], default=0.0))
 
 
 def _resident() -> int:

@@ -26,6 +26,7 @@ from gatekeeper.model import (
     Verdict,
 )
 from gatekeeper.servers import answers, policy_answers
+from gatekeeper.servers.overload import Overload
 from gatekeeper.servers.policy_answers import DUNNO, PASSED
 from gatekeeper.wire.policy_request import PolicyRequest, State
 
@@ -79,8 +80,9 @@ class Transaction:
 class PolicyClient:
     """Made by its first request. One question at a time; `end` is the last call."""
 
-    def __init__(self, gate: Gate, request: PolicyRequest, *, asked: Asked, prepend: str) -> None:
+    def __init__(self, gate: Gate, request: PolicyRequest, *, asked: Asked, prepend: str, overload: Overload) -> None:
         self._gate = gate
+        self._overload = overload
         self._asked = asked
         self._prepend = prepend
         self._who = (request.address, request.port)
@@ -198,6 +200,9 @@ class PolicyClient:
         envelope, recipient = mail.envelope, Recipient(address)
         if len(transaction.given) >= MOST_RECIPIENTS:
             return Answer(policy_answers.plain(answers.TOO_MANY_RECIPIENTS))
+        if not envelope.recipients and await self._overload.puts_off_mail_of(self.session, self._gate):
+            # The same for every name: whoever is not judged is not counted as a prober either.
+            return Answer(policy_answers.plain(answers.BUSY_AT_MAIL))
         mail.recipient = recipient
         try:
             verdict = await self._gate.judge(Stage.RCPT, mail)

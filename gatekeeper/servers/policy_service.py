@@ -19,6 +19,7 @@ from typing import Final, cast
 from gatekeeper import log, metrics
 from gatekeeper.gate import Gate
 from gatekeeper.model import IPAddress
+from gatekeeper.servers.overload import Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.policy_answers import TOO_LATE
 from gatekeeper.servers.policy_client import Answer, Asked, PolicyClient
@@ -214,6 +215,7 @@ class PolicyServer(SessionServer[PolicyConnection]):
         room = Room(connections=settings.connections, per_address=settings.connections, full=b"", crowded=b"")
         super().__init__(room, trust=Peers(settings.trust), workers=workers)
         self.settings = settings
+        self.overload = Overload(settings.overload)  # not by connections: Postfix limits its processes itself
         self.draining = False
         self.strangers = log.Folded("policy_stranger")
         self._gate = gate
@@ -260,7 +262,13 @@ class PolicyServer(SessionServer[PolicyConnection]):
         if client is None or client.busy or not client.is_of(request):
             client = before if before is not None and before.is_of(request) else None
         if client is None:
-            client = PolicyClient(self._gate, request, asked=connection.asked, prepend=self.settings.prepend)
+            client = PolicyClient(
+                self._gate,
+                request,
+                asked=connection.asked,
+                prepend=self.settings.prepend,
+                overload=self.overload,
+            )
             if first and request.instance:
                 self._later(self._tell_begun(request))
         client.busy = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from gatekeeper.model import Duration, setting
+from gatekeeper.servers.overload import Settings as Overload
 from gatekeeper.servers.peers import Peers
 from gatekeeper.wire.listen import read_listen
 
@@ -42,6 +43,7 @@ class Settings:
         10.0, "How long a mail is remembered when its connection has closed, should another one ask about it."
     )
     remembered_mails: int = setting(1000, "How many such mails one worker remembers.")
+    overload: Overload = setting(Overload(), "When there is more to do than can be done, and who is put off then.")
 
     def __post_init__(self) -> None:
         for address in self.listen:

@@ -14,6 +14,7 @@ from typing import Final, Generic, Protocol, TypeVar, cast
 from gatekeeper import log, metrics
 from gatekeeper.model import IPAddress
 from gatekeeper.servers.listener import Admission, Listener, say_and_close
+from gatekeeper.servers.overload import Overload
 from gatekeeper.servers.peers import Peers
 
 PARTING: Final = 1.0
@@ -55,6 +56,9 @@ class Room:
 class SessionServer(abc.ABC, Generic[S]):
     """All sessions of one server in one worker. A session calls `opened` and `closed`, each once."""
 
+    overload: Overload
+    """Made by each server, which knows what of its own can be full."""
+
     def __init__(self, room: Room, *, trust: Peers, workers: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.trust = trust
@@ -94,6 +98,7 @@ class SessionServer(abc.ABC, Generic[S]):
         listener = self._listener(sockets, entrance)
         listener.start()
         self._listeners.append(listener)
+        self.overload.listens(sockets)
 
     def _listener(self, sockets: Sequence[socket.socket], entrance: str) -> Listener:
         if entrance != "listen":

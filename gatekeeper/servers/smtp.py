@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from aiosmtpd.smtp import SMTP
 
 from gatekeeper import log, metrics
-from gatekeeper.dns.lists import outside
 from gatekeeper.message.edit import Edit, Insert
 from gatekeeper.message.received import received_value
 from gatekeeper.model import Action, Heard, IPAddress, Mail, Recipient, Reply, Session, Stage, Verdict
 from gatekeeper.servers import answers
 from gatekeeper.servers.client_facts import ClientFacts
 from gatekeeper.servers.conversation import ClientGone, ClientSilent, Conversation, Interrupted, LineTooLong
-from gatekeeper.servers.overload import Level
 from gatekeeper.servers.receiving import receive
 from gatekeeper.servers.relay import REFUSED_KEPT, Relay, accepts, note_refused
 from gatekeeper.servers.sessions import NOT_ITS_DOING, PARTING
@@ -335,7 +333,7 @@ class SmtpSession(SMTP):
             self._mail = None
             if away:
                 return
-        if await self._put_off():
+        if await self._server.overload.puts_off_mail_of(self.session, self._gate):
             self._say(answers.BUSY_AT_MAIL)
             return
         verdict = await self._gate.judge(Stage.MAIL, mail)
@@ -531,16 +529,6 @@ class SmtpSession(SMTP):
         if self._mail is None or self._relay is None:
             raise CommandError(503, "5.5.1 Say MAIL first")
         return self._mail, self._relay
-
-    async def _put_off(self) -> bool:
-        """Whether there is too much to do for this client's mail."""
-        level = self._server.overload.level
-        if level is Level.CALM:
-            return False
-        address = self.session.address
-        if self.session.familiar is None and address is not None and outside(address):
-            self.session.familiar = (await self._gate.familiar([address]))[0]
-        return self._server.no_room_for(familiar=self.session.familiar is not False) is not None
 
     async def _slow(self, verdict: Verdict) -> None:
         """Make the client wait, as far as there is a place for it, without keeping the next hop from others.

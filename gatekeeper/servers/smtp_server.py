@@ -94,7 +94,7 @@ class SmtpServer(SessionServer[SmtpSession]):
         )
         self.slow_lane = SlowLane(math.ceil(settings.slowed_at_once / workers))
         self.overload = Overload(
-            settings.overload, spool=self._spool_taken, sessions=lambda: self._admission.taken, relieve=self._relieve
+            settings.overload, spool=self.spool.taken, sessions=lambda: self._admission.taken, relieve=self._relieve
         )
         self.injections = log.Folded("starttls_injection")
         self._behind_proxies = ProxyEntrance(self, patience=settings.proxy_timeout, most=room.connections)
@@ -132,21 +132,13 @@ class SmtpServer(SessionServer[SmtpSession]):
 
     def no_room_for(self, *, familiar: bool) -> bytes | None:
         """The last word to a client that is put off now, or None."""
-        level = self.overload.level
-        if level is Level.CALM or (familiar and level is Level.STRAINED):
-            return None
-        metrics.PUT_OFF["familiar" if familiar else "unknown"].inc()
-        return encode(answers.BUSY)
+        return encode(answers.BUSY) if self.overload.puts_off(familiar=familiar) else None
 
     def _relieve(self) -> None:
         for session in self._sessions:
             if session.unfamiliar and session.idle() > GIVES_WAY:
                 metrics.PUT_OFF["idle"].inc()
                 session.give_way()
-
-    def _spool_taken(self) -> float:
-        memory, disk = self.settings.spool_memory, self.settings.spool_disk
-        return max(1 - self.spool.memory_left / memory, 1 - self.spool.disk_left / disk)
 
     # --- how they come in --------------------------------------------------------------------------------------------
 
@@ -161,10 +153,6 @@ class SmtpServer(SessionServer[SmtpSession]):
             case "tls_listen":
                 return Listener(sockets, self._take_tls, certificate=self.certificate)
         return super()._listener(sockets, entrance)
-
-    async def start(self, sockets: Sequence[socket.socket], entrance: str = "listen") -> None:
-        await super().start(sockets, entrance)
-        self.overload.listens(sockets)
 
     def judges_manners_of(self, address: IPAddress | None) -> bool:
         """Whether such a client is held to waiting for its turn: not our own machines, nor whoever is trusted."""

@@ -64,10 +64,15 @@ class Spool:
         hashes: Callable[[bytes], Hashes] | None = None,
     ) -> None:
         self.directory = directory
+        self._memory, self._disk = memory, disk
         self.memory_left = memory
         self.disk_left = disk
         self.header_limit = header
         self.hashes = hashes
+
+    def taken(self) -> float:
+        """How much of it is taken, as a share; of memory or disk, whichever is fuller."""
+        return max(1 - self.memory_left / self._memory, 1 - self.disk_left / self._disk)
 
     def draft(self) -> Draft:
         """Room for one message; whoever asked for it closes it."""

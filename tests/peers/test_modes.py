@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,25 @@ def test_the_cases_are_what_they_are_called(seen: dict[str, dict[str, Seen]]) ->
         "first of two": "accept",
         "second of two": "accept",
     }
+
+
+@pytest.mark.parametrize("name", ["milter", "policy_service"])
+def test_under_load_postfix_tells_the_client_to_come_again(workplace: Path, nameserver: int, name: str) -> None:
+    too_little = f'[servers.{name}.overload]\nmemory = "1MiB"\n'
+    with running(name, workplace / f"modes-load-{name}", nameserver, extra=too_little) as mode:
+        wait_until("/readyz to say that there is no room", lambda: no_room(mode))
+        with Client(mode.port, GOOD, name="mail.good.test") as client:
+            for _ in range(2):  # the session goes on
+                code, text = client.mail("busy@good.test")
+                if code == 250:
+                    code, text = client.rcpt("alice@example.org")
+                assert (code, b"Too busy for new mail" in text) == (451, True), text
+                client.rset()
+
+
+def no_room(mode: Mode) -> bool:
+    try:
+        mode.gatekeeper.get("/readyz")
+    except urllib.error.HTTPError as error:
+        return error.code == 503 and b"room" in error.read()
+    return False

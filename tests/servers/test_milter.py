@@ -11,6 +11,7 @@ from gatekeeper import metrics
 from gatekeeper.message.edit import Change, Edit, Insert, Remove
 from gatekeeper.model import Action, Address, Counters, Mail, Reply, Stage, Tls, Verdict
 from gatekeeper.servers import milter as milter_module
+from gatekeeper.servers.overload import Gauges
 from tests.servers.milter import milter
 from tests.support.fake_gate import FakeGate
 from tests.support.milter_client import (
@@ -566,6 +567,53 @@ async def test_a_mail_server_that_says_nothing_for_too_long_is_left():
     async with milter(timeout=0.001) as m, m.client(offer=None) as mta:
         assert await mta.gone()
     assert m.gate.sessions == []
+
+
+# --- too much to do --------------------------------------------------------------------------------------------------
+
+
+BUSY = b"451 4.3.2 Too busy for new mail at the moment, try again in a few minutes\0"
+
+
+async def test_under_load_the_unknown_are_put_off_first_and_before_they_are_judged():
+    async with milter(gate=FakeGate(known={"192.0.2.7"})) as m, m.client() as mta, m.client() as other:
+        m.server.overload.take(Gauges(memory=0.8), now=0.0)
+        await mta.open("198.51.100.7")
+        for _ in range(2):
+            assert await mta.mail() == ("y", BUSY)
+        await other.open("192.0.2.7")
+        await other.begin()
+        assert (await other.message())[-1] == ACCEPT
+        m.server.overload.take(Gauges(memory=0.97), now=1.0)
+        assert await other.mail() == ("y", BUSY)
+    assert m.gate.judged.count(Stage.MAIL) == 1
+    assert m.gate.looked_up == [["198.51.100.7"], ["192.0.2.7"]]
+    assert [done.note for done in m.gate.finished] == [""]
+
+
+async def test_mail_in_hand_is_finished_under_load():
+    async with milter() as m, m.client() as mta:
+        await mta.open()
+        assert await mta.mail() == CONTINUE
+        m.server.overload.take(Gauges(memory=2.0), now=0.0)
+        assert await mta.rcpt() == CONTINUE
+        assert (await mta.message())[-1] == ACCEPT
+
+
+async def test_who_is_left_alone_is_never_put_off():
+    async with milter() as m, m.client() as mta:
+        m.server.overload.take(Gauges(memory=2.0), now=0.0)
+        await mta.open("198.51.100.7")
+        mta.macros("M", auth_type="PLAIN", auth_authen="ann")
+        assert await mta.mail() == ACCEPT
+
+
+async def test_the_room_for_messages_is_a_gauge_of_the_milter():
+    async with milter(spool_memory=1000) as m:
+        draft = m.server.spool.draft()
+        await draft.write(b"x" * 800)
+        assert m.server.overload.gauges(late=0.0).spool == pytest.approx(0.8)
+        draft.close()
 
 
 # --- who does not keep to the protocol -------------------------------------------------------------------------------

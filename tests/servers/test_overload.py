@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import asdict, fields, replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper import metrics
+from gatekeeper.model import Session
 from gatekeeper.servers import overload
 from gatekeeper.servers.overload import CAUSES, Gauges, Level, Overload, Settings
+from tests.support.fake_gate import FakeGate
 
 CALM, STRAINED, OVERWHELMED = Level
 
@@ -71,10 +74,12 @@ def test_metrics_and_log_say_so(caplog):
     with caplog.at_level("INFO", "gatekeeper"):
         watch.take(Gauges(spool=0.8), now=1.0)
         watch.take(Gauges(spool=0.97), now=2.0)
+        overload.tell([watch])
         assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_level") == 2
         assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_share", {"cause": "spool"}) == 0.97
         watch.take(Gauges(spool=0.2), now=3.0)
         watch.take(Gauges(spool=0.2), now=9.0)
+        overload.tell([watch])
     events = [(record.msg, getattr(record, "facts", {}).get("put_off")) for record in caplog.records]
     assert events == [
         ("overload", "strained"),
@@ -83,6 +88,40 @@ def test_metrics_and_log_say_so(caplog):
         ("overload_eased", "calm"),
     ]
     assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_level") == 0
+
+
+def test_of_several_servers_in_one_worker_the_metrics_tell_the_worst():
+    one, other = Overload(Settings()), Overload(Settings())
+    one.take(Gauges(spool=0.97), now=1.0)
+    other.take(Gauges(spool=0.1, memory=0.3), now=1.0)
+    for servers in ([one, other], [other, one]):
+        overload.tell(servers)
+        assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_level") == 2
+        assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_share", {"cause": "spool"}) == 0.97
+        assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_share", {"cause": "memory"}) == 0.3
+    overload.tell([])
+    assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_level") == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "login", "looked_up"),
+    [
+        ("198.51.100.7", None, True),
+        ("198.51.100.7", "alice", False),  # whoever has logged in is known
+        ("10.0.0.7", None, False),  # a machine of our own
+        (None, None, False),
+    ],
+)
+async def test_strangers_from_outside_are_the_unknown(address, login, looked_up):
+    gate, watch = FakeGate(), Overload(Settings())
+    session = Session("id", "milter", 0.0, address=None if address is None else ip_address(address), login=login)
+    assert not await watch.puts_off_mail_of(session, gate)
+    watch.take(Gauges(memory=0.8), now=0.0)
+    assert await watch.puts_off_mail_of(session, gate) is looked_up
+    assert await watch.puts_off_mail_of(session, gate) is looked_up
+    assert gate.looked_up == ([[address]] if looked_up else [])
+    watch.take(Gauges(memory=0.96), now=1.0)
+    assert await watch.puts_off_mail_of(session, gate)
 
 
 def test_every_gauge_has_its_metric():
@@ -141,9 +180,11 @@ async def test_it_looks_again_and_again(monkeypatch):
     monkeypatch.setattr(overload, "EVERY", 0.001)
     seen = asyncio.Event()
     watch = Overload(Settings(unknown_at=0.7), sessions=lambda: 0.8, relieve=seen.set)
-    running = asyncio.ensure_future(watch.run())
+    running = asyncio.ensure_future(overload.keep_looking([Overload(Settings()), watch]))
     await asyncio.wait_for(seen.wait(), 20)
     assert watch.level is STRAINED
+    await asyncio.sleep(0)
+    assert metrics.REGISTRY.get_sample_value("gatekeeper_overload_level") == STRAINED
     running.cancel()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gatekeeper.model import Action, Address, Stage, Tls
 from gatekeeper.servers import policy_client
+from gatekeeper.servers.overload import Gauges, Overload, Settings
 from gatekeeper.servers.policy_client import Asked, PolicyClient
 from gatekeeper.wire.policy_request import PolicyRequest, State
 from tests.support.fake_gate import FakeGate
@@ -34,6 +35,7 @@ class Told:
     """A client, and what it was answered."""
 
     def __init__(self, *, prepend: str = "data", data: bool = False, end: bool = False) -> None:
+        self.overload = Overload(Settings())
         self.gate = FakeGate(inserts=[("X-Spam-Score", "0"), ("X-Spam-Status", "No, score=0")])
         self.asked = Asked(data=data, end=end)
         self.prepend = prepend
@@ -42,7 +44,7 @@ class Told:
     async def ask(self, state: State | None, instance: str = "a.1", to: str = "", **facts: Any) -> str:
         asked = request(state, instance, to, **facts)
         if self.client is None:
-            self.client = PolicyClient(self.gate, asked, asked=self.asked, prepend=self.prepend)
+            self.client = PolicyClient(self.gate, asked, asked=self.asked, prepend=self.prepend, overload=self.overload)
         assert self.client.is_of(asked)
         return (await self.client.answer(asked)).action
 
@@ -327,4 +329,32 @@ async def test_a_question_about_nothing_is_not_judged(state):
     told = Told()
     assert await told.ask(state) == "DUNNO"
     assert not told.gate.judged
+    await told.end()
+
+
+BUSY = "451 4.3.2 Too busy for new mail at the moment, try again in a few minutes"
+
+
+async def test_under_load_an_unknown_clients_mail_is_put_off_whatever_name_it_asks_for():
+    told = Told()
+    told.overload.take(Gauges(memory=0.8), now=0.0)
+    for name in ("alice", "nobody"):
+        assert await told.ask(State.RCPT, to=f"{name}@example.org", address=ip_address("198.51.100.7")) == BUSY
+    await told.end()
+    assert told.gate.judged == []
+    assert told.gate.looked_up == [["198.51.100.7"]]
+    assert told.gate.finished == []
+
+
+async def test_under_load_a_known_clients_mail_is_put_off_last():
+    told = Told()
+    told.gate.known = {"198.51.100.7"}
+    client: dict[str, Any] = {"address": ip_address("198.51.100.7")}
+    told.overload.take(Gauges(memory=0.8), now=0.0)
+    assert await told.ask(State.RCPT, to="alice@example.org", **client) == "DUNNO"
+    told.overload.take(Gauges(memory=0.97), now=1.0)
+    assert await told.ask(State.RCPT, to="bob@example.org", **client) == "DUNNO"  # the mail in hand is finished
+    assert await told.ask(State.DATA, recipient_count=2, **client) == HEADER
+    assert await told.ask(State.END, recipient_count=2, **client) == "DUNNO"
+    assert await told.ask(State.RCPT, "a.2", to="alice@example.org", **client) == BUSY
     await told.end()

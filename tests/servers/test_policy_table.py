@@ -1,9 +1,12 @@
 """Which mail is whose."""
 
+from gatekeeper.servers.overload import Overload, Settings
 from gatekeeper.servers.policy_client import Asked, PolicyClient
 from gatekeeper.servers.policy_table import PolicyTable
 from gatekeeper.wire.policy_request import PolicyRequest
 from tests.support.fake_gate import FakeGate
+
+NO_LOAD = Overload(Settings())
 
 
 class Client(PolicyClient):
@@ -12,7 +15,7 @@ class Client(PolicyClient):
     instance = ""
 
     def __init__(self, instance: str) -> None:
-        super().__init__(FakeGate(), PolicyRequest(None), asked=Asked(), prepend="never")
+        super().__init__(FakeGate(), PolicyRequest(None), asked=Asked(), prepend="never", overload=NO_LOAD)
         self.instance = instance
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from gatekeeper import metrics
 from gatekeeper.model import IPAddress
+from gatekeeper.servers.overload import Overload
+from gatekeeper.servers.overload import Settings as OverloadSettings
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.sessions import Room, SessionServer
 from tests.support.smtp_client import SmtpClient
@@ -50,6 +52,7 @@ class Waiting(asyncio.Protocol):
 
 class Server(SessionServer[Waiting]):
     stubborn = False
+    overload = Overload(OverloadSettings())
 
     def session(self, address: IPAddress | None, port: int | None) -> Waiting:
         assert (address is None) == (port is None)
