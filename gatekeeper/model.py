@@ -102,7 +102,7 @@ class Rule:
     `reply_code` overrides the basic code of a refusal that this rule decides (452, 421 ...). A rule that decides
     GREYLIST does so only while the score lies in the band that is greylisted. `exempts` are the kinds of rule that do
     not count where this one is found. `tells` is whether a refusal gives the finding's own text although the rule is of
-    kind RATE, where all refusals read alike.
+    kind RATE, where all refusals read alike. `source` is the law or standard that it comes from, "" for none.
     """
 
     name: str
@@ -116,6 +116,7 @@ class Rule:
     exempts: frozenset[Kind] = frozenset()
     tells: bool = False
     group: Group | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,14 @@ AT_ONCE: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RuleEvidence:
-    """Where the rule's patterns matched and the facts that it went by; never what stands there. `source` is the law or
-    standard that the rule comes from.
+    """Where the rule's patterns matched and the facts that it went by; of what stands there only the `hosts` of links,
+    from the network. `source` is the law or standard that the rule comes from.
     """
 
     places: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     source: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)  # without slots, for what is worked out once
@@ -55,7 +56,7 @@ class Rules:
 
     def _rule(self, each: ContentRule) -> Rule:
         group = MESSAGE_FORM if each.kind is Kind.FORM else _group(each.group, self.ruleset.groups)
-        return Rule(each.name, each.score, each.about, each.kind, group=group)
+        return Rule(each.name, each.score, each.about, each.kind, group=group, source=each.source)
 
     def prepare(self) -> None:
         """Compile the rules now, and not at the first message. Raises RulesUnusable."""
@@ -82,4 +83,4 @@ def _group(name: str, caps: Mapping[str, float]) -> Group | None:
 def _finding(match: Match) -> Finding:
     places, facts = " and ".join(match.places), ", ".join(match.facts)
     text = " ".join(part for part in (f"in {places}" if places else "", f"({facts})" if facts else "") if part)
-    return Finding(match.rule.name, RuleEvidence(match.places, match.facts, match.rule.source), text)
+    return Finding(match.rule.name, RuleEvidence(match.places, match.facts, match.rule.source, match.hosts), text)

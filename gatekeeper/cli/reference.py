@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from gatekeeper import log, metrics, pipeline
 from gatekeeper.config import document, shape, shipped
 from gatekeeper.config.configuration import SECTIONS, General
+from gatekeeper.model import Rule
 from gatekeeper.policy import OTHER_POLICY
 from gatekeeper.rules.facts import FACTS
 from gatekeeper.rules.rule import PLACES
@@ -53,18 +54,16 @@ def rules() -> str:
     introduction = (
         f"# Rules\n\n{MADE}\nWhat a check can find, and what the policy makes of it by default; `[policy.scores]` "
         "changes a score. Each list of `[[checks.dnsbl.lists]]` makes rules of its own: `DNSBL_` and its name, or "
-        "its name and a code's.\n"
+        "its name and a code's. `source` is the law or standard that a rule comes from.\n"
     )
     parts = [introduction]
     found = {f"checks.{check.name}": check().rules() for check in pipeline.CHECKS} | {"policy": (OTHER_POLICY,)}
     for place, each in found.items():
         if each:
             parts.append(f"\n## {place}\n\n")
-            rows = [
-                (f"`{rule.name}`", f"{rule.score:g}", rule.decides.word if rule.decides else "", rule.about)
-                for rule in each
-            ]
-            parts.append(_table(("rule", "score", "decides alone", "meaning"), rows))
+            extra = ("source",) if any(rule.source for rule in each) else ()
+            rows = [(*_rule(rule), rule.source) if extra else _rule(rule) for rule in each]
+            parts.append(_table(("rule", "score", "decides alone", "meaning", *extra), rows))
     return "".join(parts)
 
 
@@ -104,6 +103,10 @@ def write(root: Path) -> None:
     for path, text in pages().items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
+
+
+def _rule(rule: Rule) -> tuple[str, ...]:
+    return f"`{rule.name}`", f"{rule.score:g}", rule.decides.word if rule.decides else "", rule.about
 
 
 def _rows(section: type, prefix: str) -> Iterable[tuple[str, str, str]]:

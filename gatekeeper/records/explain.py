@@ -32,6 +32,22 @@ class Row:
     def score(self) -> str:
         return "" if self.millis is None else points(self.millis)
 
+    @property
+    def source(self) -> str:
+        """The law or standard that a rule from a file comes from, "" for none."""
+        source = (self.evidence or {}).get("source")
+        return source if isinstance(source, str) and self._of_a_file else ""
+
+    @property
+    def hosts(self) -> list[str]:
+        """Of the links that a rule from a file was met by (from the network, too)."""
+        hosts = (self.evidence or {}).get("hosts")
+        return [each for each in hosts if isinstance(each, str)] if isinstance(hosts, list) and self._of_a_file else []
+
+    @property
+    def _of_a_file(self) -> bool:
+        return (self.evidence or {}).get("type") == "RuleEvidence"
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -106,7 +122,7 @@ def lines(explanation: Explanation) -> list[str]:
         width = max(width, len(section.score))
         for row in section.rows:
             text.append(f"{row.score:>{width}}  {row.rule}  {_sentence(row)}")
-            text += [f"{'':>{width}}    {line}" for line in _moved(row.evidence)]
+            text += [f"{'':>{width}}    {line}" for line in (*_behind(row), *_moved(row.evidence))]
         if section.decision is not None:
             text.append(f"{section.score:>{width}}  = {_conclusion(section.decision)}")
             text += _gaps(section)
@@ -127,6 +143,8 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
                         "about": row.about,
                         "text": row.text,
                         "remark": row.remark,
+                        "source": row.source,
+                        "hosts": row.hosts,
                     }
                     for row in section.rows
                 ],
@@ -200,6 +218,12 @@ def _sentence(row: Row) -> str:
     parts = [part for part in (row.about, row.text) if part]
     sentence = " ".join(dict.fromkeys(parts)) if parts else ""
     return f"{sentence} ({row.remark})".strip() if row.remark else sentence
+
+
+def _behind(row: Row) -> list[str]:
+    """What a rule from a file rests on, and the links that it was met by."""
+    told = [f"source: {row.source}"] if row.source else []
+    return [*told, f"host: {', '.join(row.hosts)}"] if row.hosts else told
 
 
 def _moved(evidence: Mapping[str, Any] | None) -> list[str]:

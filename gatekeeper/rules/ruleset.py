@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -29,16 +30,23 @@ RAW_MOST: Final = 64 * 1024
 FIELD_MOST: Final = 4000
 FIELDS_MOST: Final = 20
 LINKS_MOST: Final = 200
+HOSTS_MOST: Final = 5
+"""Hosts that are named of one rule."""
+HOST_MOST: Final = 253
+"""Octets of one; no name is longer."""
 _SEEN: Final = frozenset({Place.ANCHOR, Place.FORM, Place.TEXT, Place.SUBJECT, Place.NESTED})
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A rule that was found; `places` are where its patterns matched, `facts` what it went by, both for people."""
+    """A rule that was found; `places` are where its patterns matched, `facts` what it went by, both for people. `hosts`
+    are those of the links that matched, from the network: at most HOSTS_MOST, in lower case A-labels.
+    """
 
     rule: ContentRule
     places: tuple[str, ...]
     facts: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
 
 
 class Ruleset:
@@ -216,7 +224,19 @@ class _Hit(NamedTuple):
         number = self.parts[min(self.octets.count(b"\n", 0, max(self.end - 1, 0)), len(self.parts) - 1)]
         return f"{words} of part {number}" if number else words
 
+    @property
+    def host(self) -> str:
+        """The host of the link that matched; "" elsewhere."""
+        if self.place not in ("host", "link"):
+            return ""
+        begin = self.octets.rfind(b"\n", 0, max(self.end - 1, 0)) + 1
+        line = self.octets[begin:].partition(b"\n")[0]
+        if self.place == "link":
+            line = _AFTER_HOST.split(line.partition(b"://")[2], maxsplit=1)[0]
+        return line[:HOST_MOST].decode("utf-8", "replace")
 
+
+_AFTER_HOST: Final = re.compile(rb"[/\\?#]")
 _WORDS: Final[Mapping[str, str]] = {
     "subject": "the subject",
     "author": "the author's name",
@@ -246,8 +266,11 @@ def _asked(each: Compiled) -> _Asked:
 
 
 def _match(each: _Asked, hits: Mapping[int, _Hit], facts: Mapping[str, int]) -> Match:
-    places = dict.fromkeys([str(hits[number]) for number in each.patterns if number in hits])
-    return Match(each.rule, tuple(places), tuple([f"{name}={facts[name]}" for name in each.facts if name in facts]))
+    matched = [hits[number] for number in each.patterns if number in hits]
+    places = dict.fromkeys([str(hit) for hit in matched])
+    hosts = dict.fromkeys([hit.host for hit in matched if hit.host])
+    told = tuple([f"{name}={facts[name]}" for name in each.facts if name in facts])
+    return Match(each.rule, tuple(places), told, tuple(hosts)[:HOSTS_MOST])
 
 
 def ruleset(paths: tuple[str, ...] = (), disabled: tuple[str, ...] = (), *, shipped: bool = True) -> Ruleset:

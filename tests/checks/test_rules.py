@@ -1,6 +1,8 @@
 """What rules in files find."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +32,24 @@ async def test_a_rule_that_is_met_is_a_finding_with_its_places():
     assert finding.text == "in the text (links=1, words=9)"
     assert evidence_of(finding.evidence, Room(1000)) == {
         "type": "RuleEvidence", "places": ["the text"], "facts": ["links=1", "words=9"], "source": "",
+        "hosts": [],
     }  # fmt: skip
+
+
+async def test_the_evidence_has_the_law_behind_a_rule_and_the_host_of_the_link_that_it_was_met_by():
+    raw = (
+        "From: a@b.net\nTo: a@example.org\nSubject: x\nMessage-ID: none\n\nhttps://Gone.Netlify.App/to?ann@example.org"
+    )
+    met = {each.rule: each for each in await found(Rules(), raw)}
+    assert met["MESSAGE_ID_MALFORMED"].evidence.source == "RFC 5322 §3.6.4"
+    assert met["LINK_FREE_HOST"].evidence.hosts == ("gone.netlify.app",)
+    assert met["LINK_FREE_HOST"].text == "in a link's host"  # which a refusal may tell the sender
+
+
+def test_the_page_on_rules_has_the_source_of_each_rule_that_has_one():
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", page, re.MULTILINE))
+    assert told == {rule.name: rule.source for rule in Rules().rules() if rule.source}
 
 
 @pytest.mark.parametrize(

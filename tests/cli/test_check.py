@@ -25,6 +25,14 @@ def test_a_message_is_judged_and_the_sum_is_shown(tmp_path, message):
     assert "= accept (tag from 5, reject from 10)" in ended.out
 
 
+def test_the_law_behind_a_rule_and_the_host_of_a_link_are_shown(tmp_path):
+    mail = MESSAGE.replace(b"\n\nhi", b"\nMessage-ID: none\n\nhttps://gone.netlify.app/secret")
+    out = call("check", "-", "-c", configuration(tmp_path), typed=mail).out
+    assert "  source: RFC 5322 §3.6.4" in out
+    assert "  host: gone.netlify.app\n" in out
+    assert "secret" not in out
+
+
 def test_a_message_may_come_from_standard_input(tmp_path):
     assert "DATE_MISSING" in call("check", "-", "-c", configuration(tmp_path), typed=MESSAGE).out
 

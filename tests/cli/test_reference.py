@@ -1,5 +1,6 @@
 """What is made from the code is what stands in the repository."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_every_rule_has_its_sentence():
     assert all(
         f"`{rule.name}`" in PAGES["docs/reference/rules.md"] for check in pipeline.CHECKS for rule in check().rules()
     )
+
+
+def test_rules_that_come_from_a_law_or_standard_say_which():
+    page = PAGES["docs/reference/rules.md"]
+    sources = {rule.name: rule.source for check in pipeline.CHECKS for rule in check().rules() if rule.source}
+    assert sources["LAW_SEXUALLY_EXPLICIT"] == "CAN-SPAM §5(d); 16 CFR 316.4"
+    for name, source in sources.items():
+        assert re.search(rf"^\| `{name}` \|.*\| {re.escape(source)} \|$", page, re.MULTILINE)
 
 
 def test_every_metric_has_its_sentence_and_stands_there_once():

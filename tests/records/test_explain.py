@@ -206,3 +206,32 @@ def test_evidence_that_somebody_has_edited_breaks_no_explanation():
     for broken in edited:
         record_ = record(decision=decision(("X", 1)), findings=(RecordedFinding("X", "", broken),))
         assert lines(explain(record_))
+
+
+def test_what_a_rule_rests_on_and_the_hosts_that_it_was_met_by_are_shown_below_it():
+    evidence = {"type": "RuleEvidence", "places": ["a link"], "facts": [], "source": "RFC 5321 §4.4"}
+    evidence |= {"hosts": ["one.example", "two.example"]}
+    explanation = explain(
+        record(decision=decision(("MADE_UP", 300)), findings=(RecordedFinding("MADE_UP", "in a link", evidence),))
+    )
+    shown = lines(explanation)
+    rule = next(n for n, line in enumerate(shown) if "MADE_UP" in line)
+    assert [line.strip() for line in shown[rule + 1 :][:2]] == [
+        "source: RFC 5321 §4.4",
+        "host: one.example, two.example",
+    ]
+    [row] = to_json(explanation)["explanation"][0]["rows"]
+    assert (row["source"], row["hosts"]) == ("RFC 5321 §4.4", ["one.example", "two.example"])
+
+
+def test_a_rule_without_a_source_and_a_record_of_old_have_no_such_lines():
+    odd: list[dict[str, object] | None] = [
+        None,
+        {"type": "RuleEvidence", "source": ""},
+        {"type": "RuleEvidence", "source": 7, "hosts": "x"},
+        {"type": "RuleEvidence", "source": ["x"], "hosts": [1, None]},
+        {"type": "OtherEvidence", "source": "a list", "hosts": ["x"]},
+    ]
+    for evidence in odd:
+        record_ = record(decision=decision(("X", 1)), findings=(RecordedFinding("X", "", evidence),))
+        assert not any("source:" in line or "host:" in line for line in lines(explain(record_)))

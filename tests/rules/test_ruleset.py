@@ -9,7 +9,7 @@ from gatekeeper.model import Envelope, Mail, Session
 from gatekeeper.rules import automaton
 from gatekeeper.rules.facts import Surroundings
 from gatekeeper.rules.rule import RulesUnusable
-from gatekeeper.rules.ruleset import SEEN_MOST, Match, Ruleset, ruleset
+from gatekeeper.rules.ruleset import HOSTS_MOST, SEEN_MOST, Match, Ruleset, ruleset
 from tests.support.mail import message_of
 
 RULES = """
@@ -105,6 +105,45 @@ def test_what_is_met_is_told_with_place_and_facts_and_without_text(rules):
 )
 def test_each_place_is_looked_at(rules, raw, place):
     assert met(rules, raw)["PLACES"].places == (place,)
+
+
+@pytest.mark.parametrize(
+    ("links", "hosts"),
+    [
+        ("https://ELSE.net/a", ("else.net",)),
+        ("https://other.net/b https://else.net. https://third.net", ("else.net",)),
+        ("https://else.org/x https://sub.else.net/card?to=ann@example.org", ("sub.else.net",)),
+        ("https://good.example@evil.net/card", ("evil.net",)),
+        ("https://evil.net?https://good.example/card", ("evil.net",)),
+        ("https://[2001:db8::1]:8080/card", ("2001:db8::1",)),
+        ("https://else.net/card", ("else.net",)),  # by both patterns, told once
+    ],
+)
+def test_of_a_link_that_matched_the_host_is_told_and_no_more(rules, links, hosts):
+    found = met(rules, f"Subject: gift cards\n\n{links}")
+    assert (found.get("PLACES") or found["CARDS"]).hosts == hosts
+    assert all(each.hosts in (hosts, ()) for each in found.values())
+
+
+def test_a_link_cannot_break_the_line_of_another(rules):
+    raw = "Subject: gift cards\nContent-Type: text/html\n\n"
+    raw += '<a href="https://evil.net/&#10;&#13;https://good.example/card">x</a>'
+    assert met(rules, raw)["CARDS"].hosts == ("evil.net",)
+
+
+def test_only_so_many_hosts_of_one_rule_are_told(tmp_path):
+    file = tmp_path / "a.toml"
+    patterns = "".join(f"host.h{n} = '^h{n}\\.'\n" for n in range(9))
+    file.write_text(
+        f'[HOSTS]\nabout = "x."\nscore = 0.1\n{patterns}match = "Subject: x\\n\\nx"\nno_match = "Subject: x\\n\\nx"\n'
+    )
+    raw = "Subject: x\n\n" + " ".join(f"https://h{n}.else.net/" for n in range(9))
+    hosts = met(Ruleset([str(file)], shipped=False), raw)["HOSTS"].hosts
+    assert hosts == tuple(f"h{n}.else.net" for n in range(HOSTS_MOST))
+
+
+def test_what_matched_elsewhere_has_no_host(rules):
+    assert met(rules, "From: The Desk <a@b.net>\n\nhttps://other.net/")["PLACES"].hosts == ()
 
 
 def test_header_fields_are_looked_at_as_they_are(rules):
