@@ -81,6 +81,7 @@ EVENTS: Final[dict[str, str]] = {
     "dictionary_attack": "Many clients try the same unknown names; those that take part are told no names any more.",
     "domain_probed": "So many unknown names of a domain were tried that strangers may ask only one name each for now.",
     "trap_made": "A name that does not exist and that many try has become a trap.",
+    "trap_dropped": "A hot name that was a trap is none any longer: the mail server behind has taken it.",
     "overload": "There is more to do than one worker can; from now on some or all clients are put off.",
     "overload_eased": "There is less to do; fewer clients are put off, or none any more.",
     "accept_failed": "No connection could be taken, for want of files or memory; it is tried again in a moment.",

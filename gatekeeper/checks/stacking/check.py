@@ -98,6 +98,7 @@ class Stacking(Settings):
         if session.address is None:
             return
         if not _news(session):
+            await Traps(self).heard(session.named, None, tools)
             self._nothing_owed(session)
             return
         client, standing = await self._note(session, session.address, tools)
@@ -110,6 +111,7 @@ class Stacking(Settings):
     async def _note(self, session: Session, address: IPAddress, tools: Tools) -> tuple[Client, Standing]:
         """Put to the accounts what has happened since the last time, and say how the client stands."""
         client = await self._accounts.client(session, address, tools)
+        refused = await Traps(self).heard(tuple(session.named), client, tools)
         known = session.memo.get(STANDING)
         if isinstance(known, Standing) and not _news(session):
             self._nothing_owed(session)
@@ -119,13 +121,14 @@ class Stacking(Settings):
             self._memory.flights.land(session.id)
         now, before = session.counters, session.settled
         names, unknown = self._learned(heard, good=client.good)
+        names += [Cost(f"{key} trap", self.cost_trap) for key in sorted(refused)]
         points = (
             self.cost_unknown * max(0, now.unknown - before.unknown - _of(heard, Heard.UNKNOWN))
             + self.cost_abandoned * max(0, now.abandoned - before.abandoned - _of(heard, Heard.ABANDONED))
             + self.cost_verify * (now.verifies - before.verifies)
             - self.refund_delivered * (now.delivered - before.delivered)
         )
-        await self._accounts.blame(client, len(names), tools)
+        await self._accounts.blame(client, len(names) - len(refused), tools)
         session.settled = replace(now)
         standing = await self._charge(session, client, tools, names, points)
         noted = await Crowd(self, self._memory.levels).note(client, unknown, tools)

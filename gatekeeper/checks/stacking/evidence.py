@@ -63,7 +63,9 @@ class DomainProbed:
 
 @dataclass(frozen=True, slots=True)
 class TrapNamed:
-    """A client named a trap: a "former" address, or a "hot" name that many tried; `since` is Unix time."""
+    """A client named a trap: a "former" address, or a "hot" name that many tried and the next hop refused to it;
+    `since` is Unix time.
+    """
 
     whom: str
     kind: str

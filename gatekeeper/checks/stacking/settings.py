@@ -56,7 +56,8 @@ class Settings:
         (), 'What becomes a trap: "former" addresses, "hot" names that do not exist and that many try.'
     )
     trap_mail: Literal["refuse", "pass"] = setting(
-        "refuse", 'Mail to a trap: "refuse", or "pass" it to the next hop, which may have a mailbox for it.'
+        "refuse",
+        'Mail to a former address that is a trap: "refuse", or "pass" it to the next hop and its mailbox for it.',
     )
     trap_clients: int = setting(20, "How many clients without a good history make a hot name a trap.")
     trap_for: Duration = setting(30 * 86400.0, "How long a hot name stays a trap after it was made one.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.store.memory import MemoryStore
 from tests.support.next_hop import FakeNextHop
 from tests.support.smtp_client import SmtpClient
@@ -266,3 +268,28 @@ async def test_a_trap_is_answered_like_a_name_that_is_not_there_and_the_next_hop
     async with worker(tmp_path, settings=with_mailbox) as w, w.client(PROBER) as client:
         assert (await client.mail(to="left@example.org"))[:3] == "250"
         assert b"STACKING_TRAP" in w.hop.messages[-1].data
+
+
+async def test_a_mailbox_that_is_made_after_its_name_became_a_trap_has_its_mail(tmp_path: Path) -> None:
+    settings = (
+        '[checks.stacking]\nslow_delay = "0s"\ntraps = ["hot"]\ntrap_clients = 6\ndictionary_names = 100\n'
+        "domain_budget = 0\nnetwork_factor = 100.0\n"
+    )
+    async with worker(tmp_path, settings=settings) as w:
+        w.hop.recipients["sales@example.org"] = "550 5.1.1 No such user"
+        for n in range(6):
+            async with w.client(f"198.51.100.{n + 1}") as client:
+                assert await mail(client, "sales") == ["550"]
+                await client("QUIT")
+                assert await client.gone()
+        assert len(await w.parts.store.notes(TRAPS, now=time.time())) == 1
+        async with w.client(OTHER) as client:
+            await client("MAIL FROM:<a@example.net>")
+            assert await client("RCPT TO:<sales@example.org>") == "550 5.1.1 No such user"
+            del w.hop.recipients["sales@example.org"]
+        async with w.client(PROBER) as client:
+            assert (await client.mail(to="sales@example.org"))[:3] == "250"
+            assert b"STACKING" not in w.hop.messages[-1].data
+            await client("QUIT")
+            assert await client.gone()
+        assert await w.parts.store.notes(TRAPS, now=time.time()) == []

@@ -1,11 +1,14 @@
 """Traps: off unless set; former addresses and hot names; never held against who has a good history."""
 
+import logging
+
 import pytest
 
 from gatekeeper.checks.stacking import BLIND, Stacking
 from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.checks.stacking.evidence import TRAP, TRAPPED, TrapNamed
-from tests.checks.stacking.play import Place, unknown
+from gatekeeper.model import Address, Heard
+from tests.checks.stacking.play import DOMAIN, Place, unknown
 
 
 @pytest.fixture
@@ -66,10 +69,82 @@ async def test_a_name_that_many_try_becomes_one(caplog):
     client = place.client("10.9.0.1")
     await client.names(["sales-old", "other"])
     assert "trap_made" in [r.getMessage() for r in caplog.records] or await place.store.notes(TRAPS, now=place.now)
-    assert await rules(place, "203.0.113.1", "sales-old") == [TRAP]
+    stranger = place.client("203.0.113.1")
+    assert await stranger.name("sales-old") == "550"
+    await stranger.leave()
+    [finding] = await place.client("203.0.113.1").findings("anna")
+    assert finding.evidence == TrapNamed("ip:203.0.113.1", "hot", place.now)
+    assert await stranger.spent() == pytest.approx(6.0, abs=0.1)  # the name, and the trap
     assert await rules(place, "203.0.113.2", "anna") == []
     place.now += 30 * 86400 + 3700
-    assert await rules(place, "203.0.113.3", "sales-old") == []
+    late = place.client("203.0.113.3")
+    await late.names(["sales-old", "other"])
+    assert TRAPPED not in await rules(place, "203.0.113.3", "anna")
+
+
+async def sprung(place: Place) -> None:
+    """Many have tried that name."""
+    for n in range(7):
+        client = place.client(f"10.{n}.0.1")
+        await client.name("sales")
+        await client.leave()
+    assert len(await place.store.notes(TRAPS, now=place.now)) == 1
+
+
+async def test_a_hot_name_is_put_to_the_next_hop_and_none_any_longer_when_it_is_taken(caplog):
+    """A mailbox may have been made since it was tried in vain."""
+    place = Place(hot())
+    await sprung(place)
+    place.exist = frozenset({"sales"})
+    stranger = place.client("203.0.113.1")
+    assert await stranger.name("sales") == "250"
+    with caplog.at_level(logging.INFO):
+        await stranger.leave()
+    assert "trap_dropped" in [r.getMessage() for r in caplog.records]
+    assert await place.store.notes(TRAPS, now=place.now) == []
+    assert await rules(place, "203.0.113.1", "anna") == []
+    assert await stranger.spent() == 0.0
+
+
+async def test_whoever_has_it_taken_ends_the_trap():
+    place = Place(hot())
+    await sprung(place)
+    place.exist = frozenset({"sales"})
+    await place.known("198.51.100.1")
+    friend = place.client("198.51.100.1")
+    assert await friend.names(["sales", "other"]) == ["250", "550"]
+    assert await place.store.notes(TRAPS, now=place.now) == []
+
+
+async def test_an_answer_that_is_neither_leaves_the_trap_and_the_client_alone():
+    place = Place(hot())
+    await sprung(place)
+    stranger = place.client("203.0.113.1")
+    assert await rules(place, "203.0.113.1", "sales") == []
+    stranger.session.hear(Address("sales", DOMAIN), Heard.ABANDONED)
+    await stranger.leave()
+    assert len(await place.store.notes(TRAPS, now=place.now)) == 1
+    assert await rules(place, "203.0.113.1", "anna") == []
+
+
+async def test_who_has_a_good_history_is_not_held_to_have_named_a_hot_one():
+    place = Place(hot())
+    await sprung(place)
+    await place.known("198.51.100.1")
+    friend = place.client("198.51.100.1")
+    await friend.names(["sales", "other"])
+    await friend.leave()
+    assert await rules(place, "198.51.100.1", "anna") == []
+
+
+async def test_a_hot_name_that_another_worker_made_counts_here():
+    place = Place(hot())
+    await sprung(place)
+    other = place.worker(hot())
+    stranger = other.client("203.0.113.1")
+    await stranger.name("Sales")
+    await stranger.leave()
+    assert await rules(other, "203.0.113.1", "anna") == [TRAPPED]
 
 
 async def test_a_slip_of_the_pen_never_becomes_one():
