@@ -545,7 +545,8 @@ STORE_UP = Children(
 STORE_ERRORS = Children(
     Counter("gatekeeper_store_errors", "Questions the store did not answer, by verb.", ["verb"], registry=REGISTRY),
     (
-        *("spend", "take", "distinct", "put_notes", "notes", "swap_note", "drop_notes", "tally", "tallies"),
+        *("spend", "take", "distinct", "drop_sightings", "put_notes", "notes", "swap_note", "drop_notes"),
+        *("tally", "tallies"),
         *("remember", "history", "block", "unblock", "blocked", "blocks", "put_records", "find_records", "expire"),
     ),
 )

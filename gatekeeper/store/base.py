@@ -299,6 +299,10 @@ class Store(Protocol):
         """
         ...
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        """Forget every member under these keys."""
+        ...
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         """All in one; each replaces what its kind had under its key."""
         ...

@@ -98,6 +98,9 @@ class Fallback:
     async def distinct(self, sightings: Sequence[Sighting], *, now: float) -> list[int]:
         return await self._ask("distinct", lambda store: store.distinct(sightings, now=now))
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        await self._ask("drop_sightings", lambda store: store.drop_sightings(keys))
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         await self._ask("put_notes", lambda store: store.put_notes(notes))
 

@@ -121,6 +121,10 @@ class MemoryStore:
         while self._sightings > self._most_sightings:
             self._sightings -= len(self._sets.popitem(last=False)[1])
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._sightings -= len(self._sets.pop(key, {}))
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         for note in notes:
             self._notes[note.kind, note.key] = note

@@ -95,6 +95,10 @@ class RedisStore:
         keys = [*(_set(sighting.key) for sighting in sightings), _SEEN_ENDS]
         return [int(count) for count in await self._client.script(scripts.DISTINCT, keys, arguments)]
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        if keys:
+            await self._client.command("DEL", *[_set(key) for key in keys])
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         for kind, some in _by_kind(notes):
             arguments = [value for n in some for value in (_text(n.key), _text(n.text), repr(n.until))]

@@ -126,6 +126,9 @@ class SqliteStore:
         lane = self._writer if any(sighting.member for sighting in sightings) else self._reader
         return await lane.ask(lambda connection: sqlite_state.distinct(connection, sightings, now))
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        await self._writer.ask(lambda connection: sqlite_state.drop_sightings(connection, keys))
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         await self._writer.ask(lambda connection: sqlite_state.put_notes(connection, notes))
 

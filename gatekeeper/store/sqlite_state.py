@@ -17,6 +17,7 @@ INSERT INTO sighting (key, member, until) VALUES (?1, ?2, ?3)
 ON CONFLICT (key, member) DO UPDATE SET until = max(until, ?3)"""
 _SIZE = "SELECT count(*), coalesce(sum(until > ?), 0) FROM sighting WHERE key = ?"
 _OLD_MEMBERS = "DELETE FROM sighting WHERE key = ? AND until <= ?"
+_FORGET = "DELETE FROM sighting WHERE key = ?"
 _PUT = """
 INSERT INTO note (kind, key, text, until) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (kind, key) DO UPDATE SET text = ?3, until = ?4"""
@@ -81,6 +82,10 @@ def _see(connection: Connection, key: str, sighting: Sighting, size: tuple[int, 
         kept += 1
     connection.execute(_SEE, (key, digest, now + sighting.window))
     return kept, live + (known is None or known[0] <= now)
+
+
+def drop_sightings(connection: Connection, keys: Sequence[str]) -> None:
+    connection.executemany(_FORGET, [(text(key),) for key in keys])
 
 
 def put_notes(connection: Connection, notes: Sequence[Note]) -> None:

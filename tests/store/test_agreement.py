@@ -112,6 +112,10 @@ class Agreement(RuleBasedStateMachine):
         self.now += later
         self.agree(lambda store: store.distinct(sightings, now=self.now))
 
+    @rule(sightings=SIGHTINGS)
+    def drop_sightings(self, sightings):
+        self.agree(lambda store: store.drop_sightings([sighting.key for sighting in sightings]))
+
     @rule(key=LONG_KEYS, old=st.sampled_from([None, "1", "2"]), text=st.sampled_from(["1", "2"]), length=LATER)
     def swap_note(self, key, old, text, length):
         new = Note("k", key, text, self.now + length)

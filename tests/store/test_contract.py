@@ -142,6 +142,14 @@ class TestSightings:
         assert await store.distinct([Sighting("a", "", 60)], now=NOW + 61) == [1]
         assert await store.distinct([Sighting("a", "", 60)], now=NOW + 91) == [0]
 
+    async def test_are_forgotten_by_their_key(self, store: Store):
+        await store.distinct([Sighting(key, member, 60) for key in ("a", "\udc80", "c") for member in "xy"], now=NOW)
+        await store.drop_sightings(["a", "\udc80", "a", "none"])
+        looks = [Sighting(key, "", 60) for key in ("a", "\udc80", "c")]
+        assert await store.distinct(looks, now=NOW) == [0, 0, 2]
+        assert await store.distinct([Sighting("a", "x", 60)], now=NOW) == [1]
+        await store.drop_sightings([])
+
     async def test_of_a_full_set_are_not_told_apart(self, store: Store):
         many = [Sighting("a", str(n), 60) for n in range(DISTINCT_MOST + 10)]
         assert (await store.distinct(many, now=NOW))[-1] == DISTINCT_MOST

@@ -48,6 +48,10 @@ class FakeStore(MemoryStore):
         self._ask("distinct")
         return await super().distinct(sightings, now=now)
 
+    async def drop_sightings(self, keys: Sequence[str]) -> None:
+        self._ask("drop_sightings")
+        await super().drop_sightings(keys)
+
     async def put_notes(self, notes: Sequence[Note]) -> None:
         self._ask("put_notes")
         await super().put_notes(notes)
