@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gatekeeper.store.base import Block
+from gatekeeper.store.base import Block, Charge
 from gatekeeper.store.opening import Settings, open_store
 from tests.support.next_hop import FakeNextHop
 from tests.support.smtp_client import SmtpClient
@@ -55,6 +55,11 @@ class Running:
     async def store(self, block: Block) -> None:
         store = open_store(Settings(url=f"sqlite:{self.directory / 'state.db'}"))
         await store.block(block)
+        await store.close()
+
+    async def spend(self, key: str, points: float) -> None:
+        store = open_store(Settings(url=f"sqlite:{self.directory / 'state.db'}"))
+        await store.spend([Charge(key, points, 10 / 3600)], now=time.time())
         await store.close()
 
     async def unblock(self) -> None:
@@ -119,7 +124,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
             f'[servers.smtp]\nlisten = ["127.0.0.1:{port}"]\nnext_hop = "{hop.url}"\ntrust = ["127.0.0.1"]\n'
             f'[store]\nurl = "sqlite:{tmp_path / "state.db"}"\n[log]\ndestination = "stderr"\n'
             '[dns]\nnameservers = ["127.0.0.1:9"]\ntimeout = "10ms"\ntries = 1\n'
-            f'[checks.operator_lists]\nfiles = ["{tmp_path}/lists/*.list"]\n'
+            f'[checks.operator_lists]\nfiles = ["{tmp_path}/lists/*.list"]\n[checks.stacking]\nslow_delay = "0s"\n'
         )
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(tmp_path / "notify"))
@@ -165,6 +170,21 @@ async def test_a_block_is_shown_and_its_removal_counts_for_every_worker(
     free = await running.until_all_say("250")
     with capsys.disabled():
         print(f" [blocked everywhere after {blocked:.2f} s, free after {free:.2f} s]", end="")
+
+
+@pytest.mark.slow
+async def test_who_is_told_no_names_is_shown_and_its_removal_counts_for_every_worker(running: Running) -> None:
+    await running.until_all_say("250")
+    await running.spend(f"stacking:ip:{CLIENT}", 25.0)
+    await running.until_all_say("451")
+    status, out = await running.command("lists", "show", "--json")
+    shown = json.loads(out)
+    assert (status, shown["blocks"]) == (0, [])
+    assert [(one["key"], one["reason"]) for one in shown["held"]] == [(f"ip:{CLIENT}", "STACKING_BLIND")]
+    assert (await running.command("lists", "check", CLIENT))[0] == 1
+    assert (await running.command("lists", "remove", CLIENT))[0] == 0
+    assert (await running.command("lists", "check", CLIENT))[0] == 0
+    await running.until_all_say("250")
 
 
 @pytest.mark.slow

@@ -25,6 +25,8 @@ from gatekeeper.cli.options import (
 from gatekeeper.log import printable
 
 if TYPE_CHECKING:
+    from gatekeeper.checks.stacking import Stacking
+    from gatekeeper.checks.stacking.holds import Hold
     from gatekeeper.config import Configuration
     from gatekeeper.records.standing import Shown, Standing, Told
     from gatekeeper.wire.list_lines import ListEntry
@@ -41,7 +43,7 @@ About = Annotated[
 
 @lists.command()
 def show(as_json: AsJson = False, config: ConfigFile = DEFAULT_FILE) -> None:
-    """Show every entry and every automatic block: whom, why, on what evidence, until when.
+    """Show every entry, every automatic block and who else is told no names: whom, why, on what evidence, until when.
 
     Example: gatekeeper lists show
     """
@@ -51,19 +53,23 @@ def show(as_json: AsJson = False, config: ConfigFile = DEFAULT_FILE) -> None:
     about = sentences(settings)
     shown = from_store(settings, lambda store: standing.entries(store, _in_files(settings), now=now))
     blocks = from_store(settings, lambda store: standing.blocks(store, about, now=now))
+    held = from_store(settings, lambda store: standing.held(store, _stacking(settings), now=now))
     if as_json:
         plain = {
             "entries": [standing.plain_entry(one) for one in shown],
             "blocks": [standing.plain_block(one) for one in blocks],
+            "held": [standing.plain_hold(one) for one in held],
         }
         typer.echo(json.dumps(plain))
         return
-    if not shown and not blocks:
+    if not (shown or blocks or held):
         typer.echo("nothing is listed and nobody blocked", err=True)
     if shown:
         _table(shown, now)
     if blocks:
         _blocks(blocks)
+    if held:
+        _held(held)
 
 
 @lists.command()
@@ -115,13 +121,15 @@ def add(
 @lists.command()
 def remove(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="As it was added, or whom a block names: an address, network or key.")
+        str,
+        typer.Argument(metavar="WHAT", help="As it was added, or whom it is held against: an address, network or key."),
     ],
     about: About = "",
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_FILE,
 ) -> None:
-    """Take away an entry that was added, or a block; every worker knows within a second. Exit status 1 for neither.
+    """Take away an entry that was added, a block, or what else is held against somebody; every worker knows within a
+    second. Exit status 1 where there is none.
 
     Example: gatekeeper lists remove 192.0.2.7
     """
@@ -134,19 +142,31 @@ def remove(
     except list_lines.BadLine:
         pattern = what  # the key of a block
     in_files = _in_files(settings)
-    gone = from_store(settings, lambda store: standing.remove(store, in_files, what, pattern, now=now, token=token))
+    stacking = _stacking(settings)
+    gone = from_store(
+        settings,
+        lambda store: standing.remove(store, in_files, what, pattern, stacking=stacking, now=now, token=token),
+    )
     if as_json:
-        typer.echo(json.dumps({"entries": gone.entries, "blocks": list(gone.blocks), "places": list(gone.places)}))
+        plain = {
+            "entries": gone.entries,
+            "blocks": list(gone.blocks),
+            "places": list(gone.places),
+            "held": [standing.plain_hold(one) for one in gone.held],
+        }
+        typer.echo(json.dumps(plain))
     else:
         if gone.entries:
             typer.echo(printable(f"removed: {pattern}"))
         for key in gone.blocks:
             typer.echo(printable(f"no longer blocked: {key}"))
+        for hold in gone.held:
+            typer.echo(printable(f"no longer held: {hold.key} {hold.reason}: {hold.evidence}"))
         for place in gone.places:
             typer.echo(printable(f"{pattern} stands in {place}: take the line out of the file"), err=True)
-        if not (gone.entries or gone.blocks or gone.places):
+        if not (gone.entries or gone.blocks or gone.held or gone.places):
             typer.echo(printable(f"{what} is neither listed nor blocked"), err=True)
-    if not (gone.entries or gone.blocks):
+    if not (gone.entries or gone.blocks or gone.held):
         raise typer.Exit(EXIT_NEGATIVE)
 
 
@@ -161,7 +181,8 @@ def check(
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_FILE,
 ) -> None:
-    """Say which entry a client meets first, and whether it is blocked. Exit status 1 when it is denied or blocked.
+    """Say which entry a client meets first, and whether it is blocked or told no names. Exit status 1 when it is, or
+    is denied.
 
     Example: gatekeeper lists check 192.0.2.7 --sender ann@example.net
     """
@@ -183,6 +204,7 @@ def check(
             _in_files(settings),
             {**facts, **{about: value.lower() for about, value in said.items() if value}},
             sentences(settings),
+            stacking=_stacking(settings),
             now=now,
         ),
     )
@@ -190,13 +212,14 @@ def check(
         plain_told = {
             "entry": None if told.met is None else standing.plain_entry(told.met),
             "block": None if told.block is None else standing.plain_block(told.block),
+            "held": [standing.plain_hold(one) for one in told.held],
             "accepted": told.history.accepted,
             "refused": told.history.refused,
         }
         typer.echo(json.dumps(plain_told))
     else:
         _tell(address, told)
-    if told.block is not None or (told.met is not None and told.met.entry.action == "deny"):
+    if told.refused:
         raise typer.Exit(EXIT_NEGATIVE)
 
 
@@ -206,6 +229,13 @@ def _in_files(settings: Configuration) -> tuple[ListEntry, ...]:
 
     check = settings.check(OperatorLists.name)
     return read_files(check.files).entries if isinstance(check, OperatorLists) else ()
+
+
+def _stacking(settings: Configuration) -> Stacking | None:
+    from gatekeeper.checks.stacking import Stacking
+
+    check = settings.check(Stacking.name)
+    return check if isinstance(check, Stacking) else None
 
 
 def _dated(entry: ListEntry, until: str, reason: str, now: float) -> ListEntry:
@@ -267,7 +297,25 @@ def _blocks(blocks: list[Standing]) -> None:
     screen.console().print(table)
 
 
+def _held(held: list[Hold]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("held", "since", "until", "reason", "evidence"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("since", "until"))
+    for one in held:
+        table.add_row(
+            screen.text(one.key, "yellow"),
+            screen.text("" if one.since is None else screen.local_time(one.since)),
+            screen.text(screen.local_time(one.until)),
+            screen.text(one.reason),
+            screen.text(one.evidence),
+        )
+    screen.console().print(table)
+
+
 def _tell(address: str, told: Told) -> None:
+    from gatekeeper.checks.stacking.holds import TOLD_NOTHING
     from gatekeeper.wire.list_lines import write_line
 
     if told.met is None:
@@ -280,8 +328,18 @@ def _tell(address: str, told: Told) -> None:
             typer.echo(f"  it counts only where {proof}")
     if told.block is not None:
         block = told.block
-        until = datetime.fromtimestamp(block.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        typer.echo(printable(f"{block.whom}: blocked until {until} by {block.reason}: {block.evidence or block.about}"))
+        typer.echo(
+            printable(
+                f"{block.whom}: blocked until {_utc(block.until)} by {block.reason}: {block.evidence or block.about}"
+            )
+        )
         if block.record:
             typer.echo(printable(f"  gatekeeper explain {block.record}"))
+    for hold in told.held:
+        what = "told no names" if hold.reason in TOLD_NOTHING else "held"
+        typer.echo(printable(f"{hold.key}: {what} until {_utc(hold.until)} by {hold.reason}: {hold.evidence}"))
     typer.echo(f"{address}: {told.history.accepted} messages accepted, {told.history.refused} refused before")
+
+
+def _utc(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")

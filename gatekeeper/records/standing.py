@@ -1,4 +1,6 @@
-"""What stands against clients, and for some: automatic blocks with their evidence, and the operator's entries."""
+"""What stands against clients, and for some: automatic blocks with their evidence, what stacking holds against them
+without one, and the operator's entries.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,11 @@ from typing import Any
 from gatekeeper.checks.keys import client_key, network_key
 from gatekeeper.checks.list_index import Facts, ListIndex
 from gatekeeper.checks.list_source import ADDED, Added, added_entries, drop_added
+from gatekeeper.checks.stacking.holds import TOLD_NOTHING, Hold, Holds, keys_of, lift
+from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.records.document import Record, UnreadableDocument
 from gatekeeper.records.find import find, find_one
-from gatekeeper.store.base import Block, Charge, History, RecordQuery, Store
+from gatekeeper.store.base import Block, History, RecordQuery, Store
 from gatekeeper.wire.list_lines import ABOUT, ListEntry
 
 BEFORE = 900.0
@@ -54,20 +58,32 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How the lists stand to a client: the first entry that it meets, and the block and the history it has."""
+    """How the lists stand to a client: the first entry that it meets, the block and the history it has, and what
+    stacking holds against it, or against the recipient, beside a block.
+    """
 
     met: Shown | None
     block: Standing | None
     history: History
+    held: tuple[Hold, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is denied, blocked or told no names."""
+        denied = self.met is not None and self.met.entry.action == "deny"
+        return denied or self.block is not None or any(hold.reason in TOLD_NOTHING for hold in self.held)
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was taken away: how many added entries, which blocks; and what still stands in a file, "FILE:LINE"."""
+    """What was taken away: how many added entries, which blocks, what was held without one; and what still stands in a
+    file, "FILE:LINE".
+    """
 
     entries: int
     blocks: tuple[str, ...]
     places: tuple[str, ...]
+    held: tuple[Hold, ...] = ()
 
 
 async def blocks(store: Store, about: Mapping[str, str], *, now: float) -> list[Standing]:
@@ -77,6 +93,14 @@ async def blocks(store: Store, about: Mapping[str, str], *, now: float) -> list[
     return [*shown, *(_told(block, about, None) for block in found[EXPLAINED:])]
 
 
+async def held(store: Store, stacking: Settings | None, *, now: float) -> list[Hold]:
+    """What stacking holds against anybody beside blocks, the latest end first; None where it is switched off.
+
+    Raises StoreAway.
+    """
+    return [] if stacking is None else await Holds(stacking, store).all(now=now)
+
+
 async def entries(store: Store, in_files: Sequence[ListEntry], *, now: float) -> list[Shown]:
     """In the order in which they are tried: what was added, the newest first, then the files. Raises StoreAway."""
     added = [Shown(one.entry, one) for one in await added_entries(store, now=now)]
@@ -84,38 +108,59 @@ async def entries(store: Store, in_files: Sequence[ListEntry], *, now: float) ->
 
 
 async def told(
-    store: Store, in_files: Sequence[ListEntry], facts: Facts, about: Mapping[str, str], *, now: float
+    store: Store,
+    in_files: Sequence[ListEntry],
+    facts: Facts,
+    about: Mapping[str, str],
+    *,
+    stacking: Settings | None = None,
+    now: float,
 ) -> Told:
     """What holds for a client with these facts. Raises StoreAway."""
     shown = await entries(store, in_files, now=now)
     met = ListIndex([one.entry for one in shown]).first(facts, now=now, known=ALL_KNOWN)
     address = facts.get("address")
-    block, history = None, History()
+    block, history, against = None, History(), list[Hold]()
     if address is not None and not isinstance(address, str):
         keys = [client_key(address), network_key(address)]
         standing = await store.blocked(keys, now=now)
         block = None if standing is None else await _standing(store, standing, about)
         history = (await store.history(keys[:1]))[0]
+        if stacking is not None:
+            # Who has had wanted mail accepted does not answer for its neighbours, nor for its HELO name.
+            own = keys[:1] if history.accepted else [*keys, *_of_helo(facts.get("helo"))]
+            against = await Holds(stacking, store).of([*own, *_of_recipient(facts.get("recipient"))], now=now)
     first = None if met is None else next(one for one in shown if one.entry is met.entry)
-    return Told(first, block, history)
+    return Told(first, block, history, tuple(against))
 
 
 async def remove(
-    store: Store, in_files: Sequence[ListEntry], what: str, pattern: str, *, now: float, token: str
+    store: Store,
+    in_files: Sequence[ListEntry],
+    what: str,
+    pattern: str,
+    *,
+    stacking: Settings | None = None,
+    now: float,
+    token: str,
 ) -> Removed:
-    """Take away what was added with that pattern and the block of that client, network or key (`what`).
+    """Take away what was added with that pattern, and the block of that client, network or key (`what`) and what is
+    held against it without one.
 
-    A block takes the points that brought it along, or they would bring the next one. `token` is new each time.
+    Both take the points that brought them along, or those would bring the next one. `token` is new each time.
     """
     gone = [one.key for one in await added_entries(store, now=now) if one.entry.pattern == pattern]
-    lifted = []
-    for key in dict.fromkeys([what, *_keys(pattern)]):
-        if await store.unblock(key):
-            lifted.append(key)
-            await store.spend([Charge(f"stacking:{key}", -1e12, 1.0)], now=now)
+    lifted, released = [], []
+    for key in dict.fromkeys([what, *_keys(pattern), *keys_of(what)]):
+        against = [] if stacking is None else await Holds(stacking, store).of([key], now=now)
+        blocked = await store.unblock(key)
+        if blocked or against:
+            await lift(store, key, now=now)
+        lifted += [key] * blocked
+        released += against
     count = await drop_added(store, gone, token=token) if gone else 0
     places = tuple([entry.place for entry in in_files if entry.pattern == pattern])
-    return Removed(count, tuple(lifted), places)
+    return Removed(count, tuple(lifted), places, tuple({(hold.key, hold.reason): hold for hold in released}.values()))
 
 
 def plain_entry(shown: Shown) -> dict[str, Any]:
@@ -137,6 +182,21 @@ def plain_block(one: Standing) -> dict[str, Any]:
     """For `--json`."""
     names = ("key", "whom", "reason", "about", "evidence", "since", "until", "record")
     return {name: getattr(one, name) for name in names}
+
+
+def plain_hold(one: Hold) -> dict[str, Any]:
+    """For `--json`."""
+    return {name: getattr(one, name) for name in ("key", "reason", "evidence", "since", "until")}
+
+
+def _of_helo(name: object) -> list[str]:
+    return keys_of(f"helo:{name}") if name else []
+
+
+def _of_recipient(mailbox: object) -> list[str]:
+    """What may stand against a recipient: that it is a trap, or in a domain where too many were tried."""
+    _, at, domain = str(mailbox or "").rpartition("@")
+    return [*keys_of(str(mailbox)), *keys_of(f"domain:{domain}")] if at else []
 
 
 def _keys(pattern: str) -> list[str]:

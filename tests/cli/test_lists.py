@@ -3,15 +3,23 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gatekeeper.store.base import Block, Charge
+from gatekeeper.checks.stacking.crowd import TRAPS
+from gatekeeper.checks.stacking.keys import name_key
+from gatekeeper.checks.stacking.notes import ALIKE, DICTIONARIES
+from gatekeeper.checks.stacking.traps import TRAPPED_BY
+from gatekeeper.model import Address
+from gatekeeper.store.base import Block, Charge, Note, Sighting, Store
 from gatekeeper.store.opening import Settings, open_store
 from tests.support.command_line import REJECTED, Ended, with_records
 from tests.support.command_line import gatekeeper as call
+
+BLIND = "ip:192.0.2.1"
 
 
 class Site:
@@ -23,7 +31,9 @@ class Site:
         self.list.write_text(
             "# ours\nexempt address 203.0.113.0/24\nallow sender @partner.example because we know them\n"
         )
-        self.file = with_records(directory, f'[checks.operator_lists]\nfiles = ["{self.list}"]\n')
+        self.file = with_records(
+            directory, f'[checks.operator_lists]\nfiles = ["{self.list}"]\n[checks.stacking]\ntraps = ["hot"]\n'
+        )
 
     def __call__(self, *arguments: str) -> Ended:
         return call("lists", *arguments, "-c", self.file)
@@ -32,14 +42,41 @@ class Site:
         return json.loads(self("show", "--json").out)
 
     def block(self, key: str, *, record: str = "") -> None:
-        async def put() -> None:
-            store = open_store(Settings(url=f"sqlite:{self.directory / 'state.db'}"))
-            now = time.time()
+        async def put(store: Store, now: float) -> None:
             await store.block(Block(key, now, now + 3600, "STACKING_BLOCKED", record))
             await store.spend([Charge(f"stacking:{key}", 10.0, 0.001)], now=now)
+
+        self.keep(put)
+
+    def keep(self, put: Callable[[Store, float], Awaitable[None]]) -> None:
+        async def kept() -> None:
+            store = open_store(Settings(url=f"sqlite:{self.directory / 'state.db'}"))
+            await put(store, time.time())
             await store.close()
 
-        asyncio.run(put())
+        asyncio.run(kept())
+
+    def hold(self) -> None:
+        """One client is told no names, one takes part in a dictionary attack, one named a trap, and there is one."""
+
+        async def put(store: Store, now: float) -> None:
+            since = json.dumps({"since": now})
+            await store.spend([Charge(f"stacking:{BLIND}", 30.0, 10 / 3600)], now=now)
+            tried = [Sighting("stacking:dictionary:ip:192.0.2.2", str(n), 3600) for n in range(3)]
+            await store.distinct(tried, now=now)
+            trapped, trap = json.dumps({"kind": "hot", "since": now}), Address("old\x1b", "example.org")
+            made = json.dumps({"since": now, "clients": 21, "address": str(trap)})
+            await store.put_notes(
+                [
+                    Note(ALIKE, BLIND, since, now + 3600),
+                    Note(DICTIONARIES, "ip:192.0.2.2", since, now + 3600),
+                    Note(TRAPPED_BY, "ip:192.0.2.3", trapped, now + 86400),
+                    Note(TRAPS, name_key(trap), made, now + 86400),
+                    Note(TRAPS, name_key(Address("old", "example.org")), made.replace("\\u001b", ""), now + 86400),
+                ]
+            )
+
+        self.keep(put)
 
 
 @pytest.fixture
@@ -127,6 +164,60 @@ def test_a_block_is_removed(site):
     assert site("remove", "192.0.2.1").out == "no longer blocked: ip:192.0.2.1\n"
     assert site.shown()["blocks"] == []
     assert site("check", "192.0.2.1").status == 0
+
+
+def test_whoever_is_told_nothing_or_named_a_trap_is_shown_with_reason_and_end_and_so_is_the_trap(site):
+    site.hold()
+    held = {(one["key"], one["reason"]): one for one in site.shown()["held"]}
+    assert sorted(held) == [
+        ("ip:192.0.2.1", "STACKING_BLIND"),
+        ("ip:192.0.2.2", "STACKING_DICTIONARY"),
+        ("ip:192.0.2.3", "STACKING_TRAPPED"),
+        ("trap:old\x1b@example.org", "STACKING_TRAPPED"),
+        ("trap:old@example.org", "STACKING_TRAPPED"),
+    ]
+    blind = held["ip:192.0.2.1", "STACKING_BLIND"]
+    assert blind["until"] == pytest.approx(time.time() + 3600, abs=60)
+    assert blind["evidence"] == "30 points spent of 10"
+    text = site("show").out
+    assert text.splitlines()[3].split() == ["held", "since", "until", "reason", "evidence"]
+    assert "STACKING_DICTIONARY" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("what", "key", "reason", "before"),
+    [
+        ("192.0.2.1", "ip:192.0.2.1", "STACKING_BLIND", 1),
+        ("192.0.2.2", "ip:192.0.2.2", "STACKING_DICTIONARY", 1),
+        ("192.0.2.3", "ip:192.0.2.3", "STACKING_TRAPPED", 0),
+    ],
+)
+def test_what_is_held_is_told_by_a_check_and_removed_without_a_block(site, what, key, reason, before):
+    site.hold()
+    told = site("check", what)
+    assert told.status == before
+    assert f"{key}: {'told no names' if before else 'held'} until 20" in told.out
+    assert f" by {reason}: " in told.out
+    assert [one["reason"] for one in json.loads(site("check", what, "--json").out)["held"]] == [reason]
+    gone = site("remove", what)
+    assert (gone.status, gone.err) == (0, "")
+    assert gone.out.startswith(f"no longer held: {key} {reason}: ")
+    assert key not in [one["key"] for one in site.shown()["held"]]
+    again = site("check", what)
+    assert again.status == 0
+    assert reason not in again.out
+    assert site("remove", what).status == 1
+
+
+def test_a_trap_is_told_by_a_check_of_its_recipient_and_removed_by_its_address(site):
+    site.hold()
+    told = site("check", "192.0.2.9", "--recipient", "Old@example.org")
+    assert told.status == 0
+    assert "trap:old@example.org: held until 20" in told.out
+    gone = json.loads(site("remove", "Old@example.org", "--json").out)
+    assert [one["key"] for one in gone["held"]] == ["trap:old@example.org"]
+    assert "trap:" not in site("check", "192.0.2.9", "--recipient", "old@example.org").out
 
 
 def test_what_stands_in_a_file_is_told_and_left(site):

@@ -31,6 +31,7 @@ from gatekeeper.store.opening import Settings, open_redis
 from gatekeeper.store.redis import LOOK_EVERY, RedisStore
 from gatekeeper.store.redis_place import Place
 from gatekeeper.store.sqlite import SqliteStore
+from tests.checks.stacking.test_holds import TestHolds  # noqa: F401  # what the store's verbs make of it here
 from tests.checks.test_fuzzy import World, mail_of, rules, trapped
 from tests.cli.test_learn_near import sources_follow_what_stands
 from tests.peers.conftest import need

@@ -6,11 +6,12 @@ from ipaddress import ip_address
 import pytest
 
 from gatekeeper.checks.list_source import added_entries, put_added
+from gatekeeper.checks.stacking import Stacking
 from gatekeeper.model import Reply
 from gatekeeper.records import standing
 from gatekeeper.records.document import ClientFacts, Record, RecordedFinding, RecordedRecipient
 from gatekeeper.records.record import stored
-from gatekeeper.store.base import Block, Charge
+from gatekeeper.store.base import Block, Charge, Sighting
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.list_lines import ListEntry
 
@@ -127,6 +128,49 @@ async def test_a_block_is_lifted_with_the_points_that_brought_it(key, what, patt
     assert await store.spend([Charge(f"stacking:{key}", 0.0, 0.001)], now=NOW) == [0.0]
 
 
+async def spend(store: MemoryStore, key: str, points: float) -> None:
+    await store.spend([Charge(f"stacking:{key}", points, 0.001)], now=NOW)
+
+
+async def test_who_is_told_no_names_is_shown_and_let_go_without_a_block():
+    store, stacking = MemoryStore(), Stacking()
+    await spend(store, "ip:192.0.2.7", 30.0)
+    facts = {"address": ip_address("192.0.2.7")}
+    told = await standing.told(store, [], facts, ABOUT, stacking=stacking, now=NOW)
+    [hold] = told.held
+    assert (told.block, told.refused, hold.key, hold.reason) == (None, True, "ip:192.0.2.7", "STACKING_BLIND")
+    assert not (await standing.told(store, [], facts, ABOUT, now=NOW)).refused  # the check is switched off
+    removed = await standing.remove(store, [], "192.0.2.7", "192.0.2.7/32", stacking=stacking, now=NOW, token="1")
+    assert (removed.blocks, removed.held) == ((), (hold,))
+    assert not (await standing.told(store, [], facts, ABOUT, stacking=stacking, now=NOW)).held
+    assert await store.spend([Charge("stacking:ip:192.0.2.7", 0.0, 0.001)], now=NOW) == [0.0]
+
+
+async def test_points_that_hold_nothing_are_nothing_to_remove():
+    store = MemoryStore()
+    await spend(store, "ip:192.0.2.7", 5.0)
+    removed = await standing.remove(store, [], "192.0.2.7", "192.0.2.7/32", stacking=Stacking(), now=NOW, token="1")
+    assert removed.held == ()
+    assert await store.spend([Charge("stacking:ip:192.0.2.7", 0.0, 0.001)], now=NOW) == [5.0]
+
+
+async def test_a_client_answers_for_its_network_and_its_helo_name_until_its_own_mail_was_wanted():
+    store, stacking = MemoryStore(), Stacking()
+    await spend(store, "net:192.0.2.0/24", 100.0)
+    await spend(store, "helo:bot.example", 100.0)
+    nets = [Sighting("stacking:networks:helo:bot.example", f"net:{n}", 60) for n in range(3)]
+    await store.distinct(nets, now=NOW)
+    facts = {"address": ip_address("192.0.2.7"), "helo": "bot.example"}
+    told = await standing.told(store, [], facts, ABOUT, stacking=stacking, now=NOW)
+    assert [hold.key for hold in told.held] == ["net:192.0.2.0/24", "helo:bot.example"]
+    await store.remember("ip:192.0.2.7", accepted=1, refused=0, now=NOW)
+    assert not (await standing.told(store, [], facts, ABOUT, stacking=stacking, now=NOW)).refused
+    removed = await standing.remove(
+        store, [], "helo:Bot.Example", "helo:bot.example", stacking=stacking, now=NOW, token="1"
+    )
+    assert [hold.key for hold in removed.held] == ["helo:bot.example"]
+
+
 async def test_what_was_added_is_taken_away_and_what_stands_in_a_file_is_told():
     store = MemoryStore()
     await put_added(store, replace(FILE, place="", action="allow"), by="", now=NOW, token="1")
@@ -150,3 +194,21 @@ async def test_it_can_be_told_as_plain_values():
         "until": NOW + 3600,
         "record": "",
     }
+
+
+async def test_what_is_held_can_be_told_as_plain_values():
+    store = MemoryStore()
+    await spend(store, "ip:192.0.2.7", 30.0)
+    told = await standing.told(store, [], {"address": ip_address("192.0.2.7")}, ABOUT, stacking=Stacking(), now=NOW)
+    assert standing.plain_hold(told.held[0]) == {
+        "key": "ip:192.0.2.7",
+        "reason": "STACKING_BLIND",
+        "evidence": "30 points spent of 10",
+        "since": None,
+        "until": pytest.approx(NOW + 3600),
+    }
+
+
+async def test_nothing_is_held_where_the_check_is_switched_off():
+    assert await standing.held(MemoryStore(), None, now=NOW) == []
+    assert await standing.held(MemoryStore(), Stacking(), now=NOW) == []

@@ -11,6 +11,7 @@ from gatekeeper.checks.base import Tools
 from gatekeeper.checks.keys import client_key, network_key
 from gatekeeper.checks.stacking.evidence import BLIND, BLOCKED, SLOW, Probing
 from gatekeeper.checks.stacking.keys import helo_key
+from gatekeeper.checks.stacking.notes import ALIKE, remark
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.model import IPAddress, Session
 from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting
@@ -18,6 +19,7 @@ from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting
 _CLIENT: Final = "stacking_client"
 STANDING: Final = "stacking"
 """Where a session keeps what its client's accounts have come to."""
+_NOTED: Final = "stacking_noted"
 STEPS: Final = ("", SLOW, BLIND, BLOCKED)
 """What an account comes to, mildest first."""
 
@@ -69,12 +71,12 @@ class Accounts:
         settings, now = self.settings, tools.clock()
         helo = helo_key(session.helo)
         keys = (client_key(address), network_key(address), *([helo] if helo else []))
-        histories, levels = await tools.store.past(keys, [_account(key) for key in keys], now=now)
+        histories, levels = await tools.store.past(keys, [account(key) for key in keys], now=now)
         client = Client(
             keys=keys,
             accepted=tuple([history.accepted for history in histories]),
             wanted=histories[0].accepted > 0,
-            good=self._good(histories[0], now),
+            good=self.good(histories[0], now),
             before=session.counters.messages,
         )
         if not any(levels):  # as with nearly everybody: how fast it would come back does not matter then
@@ -82,15 +84,16 @@ class Accounts:
         else:
             standing = await self.charge(session, client, tools)
         if any(standing.spent) and not client.good:  # who has spent nothing lately has not tried what many try either
-            sets = (dictionary_set(keys[0]), *([_networks_of(helo)] if helo else []))
+            sets = (dictionary_set(keys[0]), *([networks_set(helo)] if helo else []))
             looks = [Sighting(key, "", settings.window) for key in sets]
             dictionary, *networks = await tools.store.distinct(looks, now=now)
             shared = bool(networks) and 0 < settings.helo_networks <= networks[0]
-            client = replace(client, dictionary=dictionary, helo_counts=shared and not self._good(histories[-1], now))
+            client = replace(client, dictionary=dictionary, helo_counts=shared and not self.good(histories[-1], now))
         session.memo[_CLIENT] = client
         return client
 
-    def _good(self, history: History, now: float) -> bool:
+    def good(self, history: History, now: float) -> bool:
+        """Whether who has that past has a good history."""
         settings = self.settings
         return (
             history.accepted >= max(1, settings.history_messages)
@@ -113,8 +116,7 @@ class Accounts:
         # A large budget comes back in the same time as a small one; otherwise room would be earned once and used up.
         rates = [budget / self.settings.refill for budget in self._budgets(session, client)]
         charges = [
-            Charge(_account(key), cost + points, rate)
-            for key, cost, rate in zip(client.keys, costs, rates, strict=True)
+            Charge(account(key), cost + points, rate) for key, cost, rate in zip(client.keys, costs, rates, strict=True)
         ]
         standing = Standing(tuple(await tools.store.spend(charges, now=now)), counts)
         session.memo[STANDING] = standing
@@ -130,7 +132,7 @@ class Accounts:
         members = ["", *(cost.name for cost in names)]
         sightings = [Sighting(f"stacking:names:{key}", name, window) for key in client.keys for name in members]
         if len(client.keys) > 2 and not client.good and self.settings.helo_networks:
-            sightings.append(Sighting(_networks_of(client.keys[2]), client.keys[1], window))
+            sightings.append(Sighting(networks_set(client.keys[2]), client.keys[1], window))
         found = await tools.store.distinct(sightings, now=now)
         counts, costs = [], []
         for n in range(len(client.keys)):
@@ -143,13 +145,15 @@ class Accounts:
 
     def _budgets(self, session: Session, client: Client) -> list[float]:
         """Of the client, its network and its HELO name, with the room that accepted mail has made."""
-        settings = self.settings
-        factors = (1.0, settings.network_factor, settings.helo_factor)
         sent = session.counters.messages - client.before
-        return [
-            settings.budget * factor + min(settings.room_limit, settings.room_per_message * (before + sent))
-            for factor, before in zip(factors, client.accepted, strict=False)
-        ]
+        return [self.budget(key, before + sent) for key, before in zip(client.keys, client.accepted, strict=True)]
+
+    def budget(self, key: str, accepted: int) -> float:
+        """Of that client, network or HELO name, with the room that so many accepted messages have made."""
+        settings, factor = self.settings, 1.0
+        if not key.startswith("ip:"):
+            factor = settings.network_factor if key.startswith("net:") else settings.helo_factor
+        return settings.budget * factor + min(settings.room_limit, settings.room_per_message * accepted)
 
     def step(self, session: Session, client: Client, standing: Standing) -> tuple[str, Probing]:
         """The step that the worst of the accounts that count has reached ("" for none), and how.
@@ -158,7 +162,7 @@ class Accounts:
         """
         settings, counters = self.settings, session.counters
         budgets = self._budgets(session, client)
-        count = 1 if client.wanted else len(budgets) if client.helo_counts else 2
+        count = _counting(client)
         worst, reached = max(range(count), key=lambda n: standing.spent[n] / budgets[n]), 0
         for n in range(count):
             spent, budget = standing.spent[n], budgets[n]
@@ -179,13 +183,28 @@ class Accounts:
         )
         return STEPS[reached], probing
 
+    async def remark(self, session: Session, client: Client, standing: Standing, tools: Tools) -> None:
+        """Note which of the accounts that count are so far spent that all names go alike, for the operator to see.
+
+        Each until it has come back so far. As it is spent on, that end moves, and not each time it is written anew.
+        """
+        settings, now = self.settings, tools.clock()
+        noted: dict[str, float] = session.memo.setdefault(_NOTED, {})
+        ends = {}
+        for n, budget in enumerate(self._budgets(session, client)[: _counting(client)]):
+            over = standing.spent[n] / budget - settings.blind_at
+            end = now + over * settings.refill
+            if over >= 0 and end > noted.get(client.keys[n], 0.0):
+                ends[client.keys[n]] = noted[client.keys[n]] = end + settings.refill / 4
+        await remark(ALIKE, ends, tools)
+
     async def settle(self, probing: Probing, tools: Tools) -> None:
         """Set an account back to its budget, where names are asked again.
 
         Every mail server tries again what was put off. Were the account left as it is, those attempts would lead from
         the end of one block into the next for as long as anything waits in its queue.
         """
-        back = Charge(_account(probing.whom), probing.budget - probing.spent, probing.budget / self.settings.refill)
+        back = Charge(account(probing.whom), probing.budget - probing.spent, probing.budget / self.settings.refill)
         await tools.store.spend([back], now=tools.clock())
 
     async def blame(self, client: Client, names: int, tools: Tools) -> None:
@@ -194,7 +213,12 @@ class Accounts:
             await tools.store.remember(client.keys[2], accepted=0, refused=names, now=tools.clock())
 
 
-def _account(key: str) -> str:
+def _counting(client: Client) -> int:
+    """How many of its accounts it answers for."""
+    return 1 if client.wanted else len(client.keys) if client.helo_counts else 2
+
+
+def account(key: str) -> str:
     """The bucket of that client, network or name."""
     return f"stacking:{key}"
 
@@ -209,5 +233,6 @@ def dictionary_set(client: str) -> str:
     return f"stacking:dictionary:{client}"
 
 
-def _networks_of(helo: str) -> str:
+def networks_set(helo: str) -> str:
+    """Where the store keeps which networks have probed under that HELO name."""
     return f"stacking:networks:{helo}"

@@ -73,9 +73,14 @@ class Stacking(Settings):
             return [] if block is None else [_blocked(block)]
         client, standing = await self._note(session, session.address, tools)
         step, probing = self._accounts.step(session, client, standing)
-        dictionary = Crowd(self, self._memory.levels).takes_part(client)
+        crowd = Crowd(self, self._memory.levels)
+        dictionary = crowd.takes_part(client)
+        if dictionary is not None:
+            client = await crowd.looked(client, tools)
+            keep(session, client)
+            dictionary = crowd.takes_part(client)
         if step in (BLIND, BLOCKED) or dictionary is not None:
-            return await self._blind(client, probing, dictionary, tools, mail)
+            return await self._blind(client, standing, dictionary, tools, mail)
         if mail.recipient is None:
             return ()
         found = [_found(step, probing)] if step else []
@@ -105,6 +110,8 @@ class Stacking(Settings):
         step, probing = self._accounts.step(session, client, standing)
         if step == BLOCKED:
             await self._block(probing, tools)
+        elif step == BLIND:
+            await self._accounts.remark(session, client, standing, tools)
 
     # --- what was learned since ------------------------------------------------------------------------------------
 
@@ -172,20 +179,23 @@ class Stacking(Settings):
     # --- when names are told no more -------------------------------------------------------------------------------
 
     async def _blind(
-        self, client: Client, probing: Probing, dictionary: Dictionary | None, tools: Tools, mail: Mail
+        self, client: Client, standing: Standing, dictionary: Dictionary | None, tools: Tools, mail: Mail
     ) -> list[Finding]:
         """The one way that all names go once a budget is spent: whether a name exists is not looked at, here or later.
 
         Its names are not asked any more, so each that it tries is counted here.
         """
         session, step = mail.session, BLIND
+        _, probing = self._accounts.step(session, client, standing)
         if mail.recipient is not None and not _heard_from_everybody(mail.recipient.address):
             tried = [Cost(name_key(mail.recipient.address), self.cost_unknown)]
-            step, probing = self._accounts.step(session, client, await self._charge(session, client, tools, tried))
+            standing = await self._charge(session, client, tools, tried)
+            step, probing = self._accounts.step(session, client, standing)
         if step == BLOCKED:
             self._count(session, step)
             await self._block(probing, tools)
             return [_found(step, probing)]
+        await self._accounts.remark(session, client, standing, tools)
         cause = _CAUSES[probing.whom.partition(":")[0]] if dictionary is None else "dictionary"
         self._count(session, BLIND, cause)
         if dictionary is None:

@@ -16,12 +16,15 @@ from gatekeeper.checks.stacking.accounts import Client, dictionary_set
 from gatekeeper.checks.stacking.domains import Levels, domain_set
 from gatekeeper.checks.stacking.evidence import Dictionary
 from gatekeeper.checks.stacking.keys import name_key
+from gatekeeper.checks.stacking.notes import DICTIONARIES, DOMAINS, remark
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.model import EXEMPT_MAILBOXES, Address
 from gatekeeper.store.base import Note, Sighting
 
 TRAPS: Final = "stacking.trap"
-"""The kind of the notes that say which names have become traps."""
+"""The kind of the notes that say which names have become traps. They hold the name too: nobody has it."""
+NOTED_FOR: Final = 60.0
+"""Seconds for which a process does not note again that a domain's budget is spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,11 @@ class Crowd:
         sightings = []
         for address, key in zip(unknown, keys, strict=True):
             sightings.append(Sighting(domain_set(address.domain), key, settings.window))
-            sightings.append(Sighting(f"stacking:tried:{key}", client.key, settings.window))
+            sightings.append(Sighting(tried_set(key), client.key, settings.window))
         found = await tools.store.distinct(sightings, now=now)
         by_domain, by_name = found[::2], found[1::2]
         for address, count in zip(unknown, by_domain, strict=True):
-            self._spent(address.domain, count, now)
+            await self._spent(address.domain, count, tools)
         least = settings.dictionary_clients
         hot = [(a, key, count) for a, key, count in zip(unknown, keys, by_name, strict=True) if 0 < least <= count]
         if "hot" in settings.traps:
@@ -54,6 +57,8 @@ class Crowd:
         metrics.STACKING_NAMES["hot"].inc(len(hot))
         tried = [Sighting(dictionary_set(client.key), key, settings.window) for _, key, _ in hot]
         names = (await tools.store.distinct(tried, now=now))[-1]
+        if names >= settings.dictionary_names:
+            await remark(DICTIONARIES, {client.key: now + settings.window}, tools)
         if names >= settings.dictionary_names > client.dictionary:
             metrics.STACKING_DICTIONARIES.inc()
             if self.levels.tell(f"dictionary:{hot[-1][0].domain}", now, settings.window):
@@ -74,11 +79,20 @@ class Crowd:
             return None
         return Dictionary(client.key, client.dictionary, settings.dictionary_clients)
 
-    def _spent(self, domain: str, count: int, now: float) -> None:
+    async def looked(self, client: Client, tools: Tools) -> Client:
+        """The same with what stands now: it may have ended, or been lifted, while the session goes on."""
+        look = Sighting(dictionary_set(client.key), "", self.settings.window)
+        return replace(client, dictionary=(await tools.store.distinct([look], now=tools.clock()))[0])
+
+    async def _spent(self, domain: str, count: int, tools: Tools) -> None:
         """Keep in mind how far the budget of that domain is spent, and say so when it is."""
-        settings = self.settings
+        settings, now = self.settings, tools.clock()
         self.levels.set(domain, count, now)
-        if 0 < settings.domain_budget <= count and self.levels.tell(f"domain:{domain}", now, settings.window):
+        if not 0 < settings.domain_budget <= count:
+            return
+        if self.levels.tell(f"noted:{domain}", now, NOTED_FOR):
+            await remark(DOMAINS, {domain: now + settings.window + NOTED_FOR}, tools)
+        if self.levels.tell(f"domain:{domain}", now, settings.window):
             metrics.STACKING_DOMAINS.inc()
             log.event("domain_probed", level=logging.WARNING, domain=domain, names=count, budget=settings.domain_budget)
 
@@ -87,7 +101,12 @@ class Crowd:
         for address, key, count in hot:
             if address.local.lower() in EXEMPT_MAILBOXES:
                 continue
-            text = json.dumps({"since": now, "clients": count})
+            text = json.dumps({"since": now, "clients": count, "address": str(address)})
             note = Note(TRAPS, key, text, now + self.settings.trap_for)
             if await tools.store.swap_note(TRAPS, key, old=None, new=note, now=now):
                 log.event("trap_made", address=str(address), clients=count)
+
+
+def tried_set(name: str) -> str:
+    """Where the store keeps which clients have tried the unknown name with that key."""
+    return f"stacking:tried:{name}"
