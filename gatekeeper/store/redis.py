@@ -97,6 +97,7 @@ class RedisStore:
 
     async def drop_sightings(self, keys: Sequence[str]) -> None:
         if keys:
+            # Their places in the index of ends go when they would have ended.
             await self._client.command("DEL", *[_set(key) for key in keys])
 
     async def put_notes(self, notes: Sequence[Note]) -> None:
