@@ -33,11 +33,16 @@ unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples
 full: $(VENV)/.training
 	$(BIN)/pytest -m "not peers" -n auto --dist worksteal
 
-test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on SQLite and on Redis; a quarter of an hour
+test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIGKILL on each store, and those around us harmed; half an hour
 	$(BIN)/pytest -m "slow and not peers" tests/faults -n auto
 	mkdir -p run && : > run/ledger
 	$(BIN)/python -m tests.faults.ledger --messages 50000 --store sqlite --progress run/ledger
 	$(BIN)/python -m tests.faults.ledger --messages 50000 --store redis --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 2500 --next-hop postfix --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 5000 --store redis --harm store --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 5000 --store cluster --harm store --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 5000 --harm disk --progress run/ledger
+	$(BIN)/python -m tests.faults.ledger --messages 5000 --harm dns --progress run/ledger
 
 fuzz: $(VENV)/.dev ## MINUTES of processor time (10) for each parser that meets a stranger; what earlier runs did counts
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)

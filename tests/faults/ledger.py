@@ -1,8 +1,9 @@
 """Mail through a `gatekeeper run` whose processes are killed meanwhile, and a ledger of both ends that must balance.
 
 `python -m tests.faults.ledger --messages 50000 --store sqlite` does it at length, in chapters of 2,500 messages, and
-prints what came of each and of all; with `--progress FILE` it goes on where an earlier run was interrupted. One line of
-the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
+prints what came of each and of all; with `--progress FILE` it goes on where an earlier run was interrupted. With
+`--harm` those around gatekeeper are harmed instead, and with `--next-hop postfix` the witness is Postfix's log. One
+line of the ledger is one attempt with an id of its own. What must hold (RFC 5321 §6.1, RFC 1047):
 
 - acknowledged: the next hop has exactly one copy;
 - not acknowledged: none, or one that gatekeeper told to be in doubt, or whose session was cut off by a kill.
@@ -15,6 +16,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import ipaddress
 import itertools
 import json
 import os
@@ -25,12 +27,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from tests.faults.balance import Attempt, Ledger, Tally
-from tests.peers.instances import ROOT, free_port
+from tests.faults.surroundings import (
+    Harm,
+    comes_and_goes,
+    falls_silent,
+    fills_up,
+    hear_witness,
+    nameserver,
+    small_disk,
+)
+from tests.peers.instances import ROOT, Postfix, free_port, program
 from tests.peers.redis_servers import RedisCluster, RedisServer
 
 SESSION_SECONDS = 60.0
@@ -84,17 +95,23 @@ class Sink(asyncio.Protocol):
 class Victim:
     """`gatekeeper run` with two workers, started again whenever its supervisor was killed."""
 
-    def __init__(self, directory: Path, next_hop: int, store: str) -> None:
+    def __init__(self, directory: Path, next_hop: int, store: str, dns: str) -> None:
         self.port, self.http = free_port(), free_port()
         self.log = directory / "log"
         self.config = directory / "gatekeeper.toml"
-        checks = ("dnsbl", "spf", "dkim", "dmarc", "reverse_dns")  # nothing here is about DNS
-        off = "".join(f"[checks.{name}]\nenabled = false\n" for name in checks)
+        checks = ("dnsbl", "spf", "dkim", "dmarc", "reverse_dns")
+        about_dns = "".join(f"[checks.{name}]\nenabled = false\n" for name in checks)
+        if dns:
+            about_dns = (
+                f'[dns]\nnameservers = ["{dns}"]\ntimeout = "200ms"\ntries = 2\n'
+                f'[[checks.dnsbl.lists]]\nzone = "bl.test"\nname = "BL"\nscore = 12.0\n'
+            )
         self.config.write_text(
             f'hostname = "mx.example.org"\nrelay_domains = ["example.org"]\n[servers.smtp]\n'
             f'listen = ["127.0.0.1:{self.port}"]\nnext_hop = "smtp://127.0.0.1:{next_hop}"\n'
-            f'connections_per_address = 1000\n[servers.http]\nlisten = ["127.0.0.1:{self.http}"]\n'
-            f'[store]\nurl = "{store}"\n[supervisor]\nworkers = 2\ndrain = "5s"\n{off}'
+            f'connections_per_address = 1000\ntrust = ["127.0.0.1/32"]\n'
+            f'[servers.http]\nlisten = ["127.0.0.1:{self.http}"]\n'
+            f'[store]\nurl = "{store}"\n[supervisor]\nworkers = 2\ndrain = "5s"\n{about_dns}'
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -155,10 +172,6 @@ class Victim:
         return [(datetime.fromisoformat(when).timestamp() - offset, int(port)) for when, port in found]
 
 
-Harm = Callable[[], str]
-"""Does something to those around gatekeeper, and says what; runs in a thread."""
-
-
 async def run(
     directory: Path,
     *,
@@ -170,15 +183,17 @@ async def run(
     harm: Harm | None = None,
     least: int = 1,
     next_hop: int = 0,
+    dns: str = "",
 ) -> Ledger:
     """Hand over that many messages while, about every `every` seconds, something of gatekeeper's is killed, or `harm`
     is done; and more of them until that was done `least` times, for a fast machine is through before the first.
-    Without `next_hop` there is a sink, and its copies are in the ledger. Bounded by an hour.
+    Without `next_hop` there is a sink, and its copies are in the ledger. With `dns`, a nameserver's address, each mail
+    comes from a client and a domain of its own, and both are asked about. Bounded by an hour.
     """
     ledger, dice = Ledger(), random.Random(seed)
     loop = asyncio.get_running_loop()
     sink = await loop.create_server(lambda: Sink(ledger.copies), "127.0.0.1", 0)
-    victim = Victim(directory, next_hop or sink.sockets[0].getsockname()[1], store)
+    victim = Victim(directory, next_hop or sink.sockets[0].getsockname()[1], store, dns)
     try:
         async with asyncio.timeout(3600):
             await _answering(victim)
@@ -191,7 +206,8 @@ async def run(
                 killer = whole.create_task(work)
                 async with asyncio.TaskGroup() as group:
                     for n in range(sessions):
-                        group.create_task(_client(victim.port, numbers, ledger, random.Random(f"{seed}/{n}")))
+                        mine = random.Random(f"{seed}/{n}")
+                        group.create_task(_client(victim.port, numbers, ledger, mine, strangers=bool(dns)))
                 over.set()
                 if harm is None:
                     killer.cancel()
@@ -234,18 +250,19 @@ async def _answering(victim: Victim) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _client(port: int, numbers: Iterator[int], ledger: Ledger, dice: random.Random) -> None:
+async def _client(port: int, numbers: Iterator[int], ledger: Ledger, dice: random.Random, *, strangers: bool) -> None:
     for number in numbers:
         attempt = Attempt(f"m{number}")
         ledger.attempts.append(attempt)
-        while not await _try(port, attempt, dice):  # noqa: ASYNC110 - another process sets no event
+        stranger = ipaddress.IPv4Address("11.0.0.1") + number if strangers else None
+        while not await _try(port, attempt, dice, stranger):  # noqa: ASYNC110 - another process sets no event
             await asyncio.sleep(0.05)
         if attempt.answer[:1] in {"4", "5"}:
             await asyncio.sleep(0.1)  # or all would be refused in a moment
 
 
-async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
-    """One session; False when there was none, so that nothing was tried."""
+async def _try(port: int, attempt: Attempt, dice: random.Random, stranger: ipaddress.IPv4Address | None) -> bool:
+    """One session, on behalf of a stranger by XCLIENT; False when there was none, so that nothing was tried."""
     async with _connected(port) as wire:
         if wire is None:
             return False
@@ -253,14 +270,18 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
         attempt.began = time.monotonic()
         attempt.port = writer.get_extra_info("sockname")[1]
         body = b"x" * dice.choice((10, 1000, 20_000))
+        sender = b"a@%sexample.net" % (b"" if stranger is None else f"{attempt.id}.".encode())
         try:
             async with asyncio.timeout(SESSION_SECONDS):
                 if not (await reader.readline()).startswith(b"220"):
                     return False
-                writer.write(b"EHLO client.example.net\r\n")
-                while (await reader.readline())[3:4] == b"-":
-                    pass
-                writer.write(b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n")
+                await _hello(reader, writer)
+                if stranger is not None:
+                    writer.write(f"XCLIENT ADDR={stranger} NAME=[UNAVAILABLE]\r\n".encode())
+                    if not (await reader.readline()).startswith(b"220"):
+                        return False
+                    await _hello(reader, writer)
+                writer.write(b"MAIL FROM:<%s>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n" % sender)
                 replies = [await reader.readline() for _ in range(3)]
                 if not replies[2].startswith(b"354"):
                     attempt.ended = time.monotonic()
@@ -268,10 +289,10 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
                     attempt.answer = refusal.decode().strip()
                     return bool(replies[2])
                 text = (
-                    b"Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nFrom: <a@example.net>\r\nTo: <b@example.org>\r\n"
+                    b"Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nFrom: <%s>\r\nTo: <b@example.org>\r\n"
                     b"Message-ID: <%s@example.net>\r\nLedger: %s\r\n\r\n%s\r\n"
                 )
-                writer.write(text % (attempt.id.encode(), attempt.id.encode(), body))
+                writer.write(text % (sender, attempt.id.encode(), attempt.id.encode(), body))
                 await writer.drain()
                 attempt.dotted = time.monotonic()
                 writer.write(b".\r\n")
@@ -282,6 +303,12 @@ async def _try(port: int, attempt: Attempt, dice: random.Random) -> bool:
             attempt.ended = time.monotonic()
             return attempt.dotted > 0
         return True
+
+
+async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"EHLO client.example.net\r\n")
+    while (await reader.readline())[3:4] == b"-":
+        pass
 
 
 @contextlib.asynccontextmanager
@@ -297,29 +324,61 @@ async def _connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asy
         writer.close()
 
 
-def main() -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What the chapters of one run have in common."""
+
+    store: str = "sqlite"
+    harm: str = "kill"
+    next_hop: str = "sink"
+    every: float = 2.0
+
+    def absent(self) -> list[str]:
+        """What it needs and this machine has not."""
+        wants = {"redis-server": self.store != "sqlite", "postfix": self.next_hop == "postfix"}
+        absent = [name for name, wanted in wants.items() if wanted and program(name) is None]
+        if os.geteuid() != 0 and (self.next_hop == "postfix" or self.harm == "disk"):
+            absent.append("root, which a private Postfix and a small file system need")
+        return absent
+
+    def __str__(self) -> str:
+        return f"{self.store}, {self.next_hop}, {self.harm}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.ledger", description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=50_000)
     parser.add_argument("--every", type=float, default=2.0, help="seconds between kills, on average")
     parser.add_argument("--store", choices=("sqlite", "redis", "cluster"), default="sqlite")
-    parser.add_argument("--harm", choices=("kill", "store"), default="kill", help="Redis, or a node of three, or ours")
+    parser.add_argument(
+        "--harm",
+        choices=("kill", "store", "disk", "dns"),
+        default="kill",
+        help="ours are killed; or Redis, or a node of three, is; the disk of a SQLite store is full; DNS is silent",
+    )
+    parser.add_argument("--next-hop", choices=("sink", "postfix"), default="sink", help="who is the witness")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--progress", type=Path, help="a file in which each chapter is noted, and from which it goes on"
     )
-    given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
-    done = _noted(given.progress, given.store)
+    given = parser.parse_args(arguments)
+    plan = Plan(given.store, given.harm, given.next_hop, given.every)
+    if (plan.harm == "store") == (plan.store == "sqlite") and plan.harm in {"store", "disk"}:
+        parser.error(f"--harm {plan.harm} does not go with --store {plan.store}")
+    if absent := plan.absent():
+        print(f"{plan}: left out, not on this machine: {', '.join(absent)}")
+        return int(os.environ.get("CI") == "true" or os.environ.get("PEERS") == "install")
+    done = _noted(given.progress, plan)
     whole = sum(done, Tally())
     while whole.attempts < given.messages:
         messages = min(CHAPTER, given.messages - whole.attempts)
-        tally = _chapter(given.store, messages, harm=given.harm, every=given.every, seed=given.seed + whole.attempts)
+        tally = _chapter(plan, messages, seed=given.seed + whole.attempts)
         whole += tally
         if given.progress is not None:
             with given.progress.open("a") as notes:
-                notes.write(json.dumps({"store": given.store, **dataclasses.asdict(tally)}) + "\n")
+                notes.write(json.dumps({"plan": str(plan), **dataclasses.asdict(tally)}) + "\n")
         print(f"{whole.attempts} of {given.messages}: {tally}", *tally.faults, sep="\n  ", flush=True)
-    print(f"{given.store}: {whole}", *whole.faults, sep="\n  ")
+    print(f"{plan}: {whole}", *whole.faults, sep="\n  ")
     return 1 if whole.faults else 0
 
 
@@ -327,44 +386,56 @@ CHAPTER = 2_500
 """Messages after which everything is started anew."""
 
 
-def _noted(progress: Path | None, store: str) -> list[Tally]:
+def _noted(progress: Path | None, plan: Plan) -> list[Tally]:
     if progress is None or not progress.exists():
         return []
     notes = [json.loads(line) for line in progress.read_text().splitlines()]
-    return [Tally(**note) for note in notes if note.pop("store") == store]
+    return [Tally(**note) for note in notes if note.pop("plan", "") == str(plan)]
 
 
-def _chapter(store: str, messages: int, *, harm: str, every: float, seed: int) -> Tally:
-    with tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-") as name, contextlib.ExitStack() as stack:
-        directory = Path(name)
-        url, nodes = f"sqlite:{directory}/state.db", []
-        if store == "redis":
-            nodes = [RedisServer(directory / "redis")]
-            url = f"redis://127.0.0.1:{nodes[0].port}/0"
-        if store == "cluster":
-            cluster = RedisCluster(directory / "cluster")
-            url, nodes = cluster.url, cluster.nodes
-            stack.callback(cluster.stop)
-            cluster.start()
-        elif nodes:
-            stack.callback(nodes[0].stop)
-            nodes[0].start()
-        done = comes_and_goes(nodes[-1]) if harm == "store" else None
-        return asyncio.run(run(directory, messages=messages, store=url, every=every, seed=seed, harm=done)).tally()
+def _chapter(plan: Plan, messages: int, *, seed: int) -> Tally:
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatekeeper-ledger-")))
+        directory.chmod(0o755)  # for Postfix
+        url, harm, dns, postfix = f"sqlite:{directory}/state.db", None, "", None
+        if plan.store != "sqlite":
+            url, server = _redis(directory / "redis", stack, cluster=plan.store == "cluster")
+            harm = comes_and_goes(server) if plan.harm == "store" else None
+        if plan.harm == "disk":
+            disk = directory / "disk"
+            if not stack.enter_context(small_disk(disk, LEDGER_DISK)):
+                raise SystemExit("a small file system cannot be mounted here")
+            url, harm = f"sqlite:{disk}/state.db", fills_up(disk)
+        if plan.harm == "dns":
+            known = stack.enter_context(nameserver())
+            dns, harm = known.address, falls_silent(known)
+        if plan.next_hop == "postfix":
+            postfix = Postfix(directory / "postfix", ["b"])
+            stack.callback(postfix.stop)
+            postfix.start()
+        hop = 0 if postfix is None else postfix.port
+        ledger = asyncio.run(
+            run(directory, messages=messages, store=url, every=plan.every, seed=seed, harm=harm, next_hop=hop, dns=dns)
+        )
+        if postfix is not None:
+            hear_witness(postfix, ledger)
+        return ledger.tally()
 
 
-def comes_and_goes(server: RedisServer) -> Harm:
-    """Stop it, and start it again the next time."""
+LEDGER_DISK = "64m"
+"""Room for the records of a chapter."""
 
-    def harm() -> str:
-        if server.process is not None and server.process.process.poll() is None:
-            server.kill()
-            return "store away"
-        server.start()
-        return "store back"
 
-    return harm
+def _redis(directory: Path, stack: contextlib.ExitStack, *, cluster: bool) -> tuple[str, RedisServer]:
+    """Its URL, and the one to harm."""
+    servers = RedisCluster(directory) if cluster else RedisServer(directory)
+    stack.callback(servers.stop)
+    servers.start()
+    if isinstance(servers, RedisCluster):
+        return servers.url, servers.nodes[-1]
+    return f"redis://127.0.0.1:{servers.port}/0", servers
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then too
     sys.exit(main())

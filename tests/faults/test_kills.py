@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import ledger as ledger_module
 from tests.faults.balance import Attempt, Ledger, Tally
-from tests.faults.ledger import run
+from tests.faults.ledger import Plan, main, run
 
 pytestmark = pytest.mark.slow
 
@@ -47,3 +48,40 @@ def test_chapters_are_added_up() -> None:
     assert (both.attempts, both.acknowledged, both.cut, both.faults) == (5, 4, 1, ["a: lost"])
     assert both.kills == {"process": 2, "supervisor": 2}
     assert "4 faults (2 x process, 2 x supervisor)" in str(both)
+
+
+@pytest.mark.parametrize(("store", "harm"), [("sqlite", "store"), ("redis", "disk"), ("cluster", "disk")])
+def test_a_harm_that_does_not_go_with_the_store_is_refused(store: str, harm: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--store", store, "--harm", harm])
+    assert ended.value.code == 2
+
+
+def test_what_cannot_be_done_here_is_said_and_is_a_failure_where_peers_were_to_be_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ledger_module, "program", lambda _: None)
+    for variable in ("CI", "PEERS"):
+        monkeypatch.delenv(variable, raising=False)
+    assert main(["--store", "redis"]) == 0
+    assert "left out, not on this machine: redis-server" in capsys.readouterr().out
+    monkeypatch.setenv("PEERS", "install")
+    assert main(["--next-hop", "postfix"]) == 1
+    assert "postfix" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_from_its_own_notes_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def chapter(plan: Plan, messages: int, *, seed: int) -> Tally:
+        asked.append((plan.harm, messages))
+        return Tally(attempts=messages)
+
+    monkeypatch.setattr(ledger_module, "_chapter", chapter)
+    given = ["--progress", str(tmp_path / "notes"), "--messages"]
+    for messages, harm in (("3000", "kill"), ("4000", "kill"), ("4000", "kill"), ("100", "dns")):
+        assert main([*given, messages, "--harm", harm]) == 0
+    assert asked == [("kill", 2500), ("kill", 500), ("kill", 1000), ("dns", 100)]
+    assert "4000 of 4000" in capsys.readouterr().out

@@ -1,14 +1,12 @@
-"""Mail under load while those around gatekeeper are stopped; the ledger of both ends balances.
+"""Mail under load while those around gatekeeper are stopped, or itself; the ledger of both ends balances.
 
-The witness is Postfix: its log has each Message-ID under the queue id of its copy, and the Maildir has what the log,
-which is cut off with everything else, may have lost.
+Where the witness is Postfix: its log has each Message-ID under the queue id of its copy, and the Maildir has what the
+log, which is cut off with everything else, may have lost.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import re
 import threading
 import time
 from pathlib import Path
@@ -16,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.faults.balance import Ledger
-from tests.faults.ledger import Harm, comes_and_goes, run
+from tests.faults.ledger import run
+from tests.faults.surroundings import (
+    Harm,
+    comes_and_goes,
+    falls_silent,
+    fills_up,
+    hear_witness,
+    nameserver,
+    small_disk,
+    taken,
+)
 from tests.peers.conftest import need
 from tests.peers.instances import Postfix, wait_until
 from tests.peers.redis_servers import RedisCluster, RedisServer
@@ -25,23 +33,19 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def under(
-    directory: Path, harm: Harm, *, every: float, store: str = "", messages: int = 400, least: int = 1, hop: int = 0
+    directory: Path,
+    harm: Harm | None,
+    *,
+    every: float,
+    store: str = "",
+    messages: int = 400,
+    least: int = 1,
+    hop: int = 0,
+    dns: str = "",
 ) -> Ledger:
     store = store or f"sqlite:{directory}/state.db"
-    done = run(directory, messages=messages, store=store, every=every, harm=harm, least=least, next_hop=hop)
+    done = run(directory, messages=messages, store=store, every=every, harm=harm, least=least, next_hop=hop, dns=dns)
     return asyncio.run(done)
-
-
-def taken(postfix: Postfix) -> collections.Counter[str]:
-    """The messages that it has: each counted once for each queue id that its queue manager took up."""
-    log = postfix.log()
-    seen = dict(re.findall(r"(\w+): message-id=<(m\d+)@example\.net>", log))
-    queued = set(re.findall(r"qmgr\[\d+\]: (\w+): from=<", log))
-    found = collections.Counter(name for queue_id, name in seen.items() if queue_id in queued)
-    for path in postfix.delivered("b"):
-        name = re.search(rb"^Ledger: (\S+)", path.read_bytes(), re.MULTILINE)
-        found.setdefault(name[1].decode() if name else "?", 1)
-    return found
 
 
 def test_a_postfix_that_is_stopped_again_and_again_has_one_copy_of_what_was_acknowledged(workplace: Path) -> None:
@@ -95,4 +99,51 @@ def test_a_redis_or_a_node_of_a_cluster_that_comes_and_goes_is_nobodys_refusal(w
     assert {attempt.answer[:3] for attempt in ledger.attempts} == {"250"}
     log = (directory / "log").read_text()
     assert "store_away" in log or nodes > 1  # which node holds what is the cluster's business
+    assert "session_failed" not in log
+
+
+def test_what_a_postfix_was_handed_while_our_processes_were_killed_is_in_its_log_once(workplace: Path) -> None:
+    need("postfix")
+    directory = workplace / "ledger-killed"
+    directory.mkdir(mode=0o755)
+    postfix = Postfix(directory / "p", ["b"])
+    postfix.start()
+    try:
+        ledger = under(directory, None, every=1.0, messages=300, least=5, hop=postfix.port)
+        hear_witness(postfix, ledger)
+    finally:
+        postfix.stop()
+    assert ledger.faults() == [], ledger.tally()
+    assert len(ledger.kills) >= 5
+    assert sum(attempt.answer.startswith("250") for attempt in ledger.attempts) > 200
+
+
+def test_a_disk_that_fills_up_again_and_again_is_nobodys_refusal(workplace: Path) -> None:
+    directory = workplace / "ledger-disk"
+    directory.mkdir()
+    with small_disk(directory / "disk", "16m") as mounted:
+        if not mounted:
+            pytest.skip("a small file system cannot be mounted here (needs root)")
+        harm, store = fills_up(directory / "disk"), f"sqlite:{directory}/disk/state.db"
+        ledger = under(directory, harm, every=1.0, store=store, least=4)
+    assert ledger.faults() == [], ledger.tally()
+    assert ledger.harms[:4] == ["disk full", "disk has room"] * 2
+    assert {attempt.answer[:3] for attempt in ledger.attempts} == {"250"}
+    log = (directory / "log").read_text()
+    assert "store_away" in log
+    assert "session_failed" not in log
+
+
+def test_a_dns_that_falls_silent_and_comes_back_is_nobodys_refusal(workplace: Path) -> None:
+    directory = workplace / "ledger-dns"
+    directory.mkdir()
+    with nameserver() as server:
+        ledger = under(directory, falls_silent(server), every=1.0, least=4, dns=server.address)
+        asked = {each.name for each in server.asked}
+    assert ledger.faults() == [], ledger.tally()
+    assert ledger.harms[:4] == ["DNS silent", "DNS back"] * 2
+    assert {attempt.answer[:3] for attempt in ledger.attempts} == {"250"}
+    assert len(asked) > len(ledger.attempts)  # each mail has questions of its own
+    log = (directory / "log").read_text()
+    assert "nameserver_sick" in log
     assert "session_failed" not in log

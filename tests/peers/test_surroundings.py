@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.faults import surroundings
+from tests.faults.surroundings import fill
 from tests.peers.instances import Gatekeeper, free_port, wait_until
 from tests.peers.test_front import GOOD, Client, message, records
 from tests.support.dns_server import DnsServer, Fault
@@ -127,24 +129,10 @@ def test_a_database_that_another_program_holds_ends_the_start(around: Surroundin
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here (needs root)")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(place: Path) -> None:
-    """Leave no room at all."""
-    with (place / "ballast").open("ab", buffering=0) as ballast:
-        for size in (4096, 1):
-            try:
-                while ballast.write(b"x" * size):
-                    pass
-            except OSError:
-                pass
+    with surroundings.small_disk(tmp_path / "disk", "256k") as mounted:
+        if not mounted:
+            pytest.skip("a small file system cannot be mounted here (needs root)")
+        yield tmp_path / "disk"
 
 
 def on_disk(gatekeeper: Gatekeeper, place: Path) -> Gatekeeper:
