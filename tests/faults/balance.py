@@ -20,6 +20,7 @@ class Attempt:
     began: float = 0.0
     answer: str = ""  # to the final dot, or to DATA; "" for none
     port: int = 0  # the client's
+    silences: int = 0  # sessions given up for want of an answer
 
 
 @dataclass
@@ -73,6 +74,7 @@ class Ledger:
             copies_of_those=extra,
             kills=dict(collections.Counter([*(what for _, what in self.kills), *self.harms])),
             in_doubt=len(self.doubts),
+            silences=sum(attempt.silences for attempt in self.attempts),
             longest=max((attempt.ended - attempt.began for attempt in self.attempts if attempt.answer), default=0.0),
             faults=self.faults(),
         )
@@ -89,6 +91,7 @@ class Tally:
     copies_of_those: int = 0
     kills: dict[str, int] = field(default_factory=dict)
     in_doubt: int = 0
+    silences: int = 0  # sessions given up for want of an answer
     longest: float = 0.0  # seconds from connect to the answer
     faults: list[str] = field(default_factory=list)
 
@@ -107,5 +110,6 @@ class Tally:
             f"{self.attempts} attempts: {self.acknowledged} acknowledged, each with one copy; {self.refused} refused,"
             f" {self.cut} cut off, {self.copies_of_those} of them with a copy;"
             f" {sum(self.kills.values())} faults ({told}); told to be in doubt: {self.in_doubt};"
-            f" longest answer {self.longest:.2f} s; lines that do not balance: {len(self.faults)}"
+            f" longest answer {self.longest:.2f} s, sessions without one in time: {self.silences};"
+            f" lines that do not balance: {len(self.faults)}"
         )

@@ -19,6 +19,7 @@ import dataclasses
 import ipaddress
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -230,7 +231,7 @@ async def _harm(harm: Harm, ledger: Ledger, every: float, over: asyncio.Event) -
     """Until it is over, and never left in the middle."""
     while not over.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(over.wait(), every)
+            await asyncio.wait_for(over.wait(), None if every == math.inf else every)
             return
         ledger.harms.append(await asyncio.to_thread(harm))
 
@@ -299,7 +300,8 @@ async def _try(port: int, attempt: Attempt, dice: random.Random, stranger: ipadd
                 attempt.answer = (await reader.readline()).decode().strip()
                 attempt.ended = time.monotonic()
                 writer.write(b"QUIT\r\n")
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError) as error:
+            attempt.silences += isinstance(error, TimeoutError)
             attempt.ended = time.monotonic()
             return attempt.dotted > 0
         return True
@@ -329,7 +331,7 @@ class Plan:
     """What the chapters of one run have in common."""
 
     store: str = "sqlite"
-    harm: str = "kill"
+    harm: str = "kill"  # "none": nobody's
     next_hop: str = "sink"
     every: float = 2.0
 
@@ -369,7 +371,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{plan}: left out, not on this machine: {', '.join(absent)}")
         return int(os.environ.get("CI") == "true" or os.environ.get("PEERS") == "install")
     done = _noted(given.progress, plan)
-    whole = sum(done, Tally())
+    whole, calm = sum(done, Tally()), Tally()
+    if plan.harm == "store":
+        calm = _chapter(dataclasses.replace(plan, harm="none"), min(CHAPTER, given.messages), seed=given.seed)
+        print(f"before, without harm: {calm}", *calm.faults, sep="\n  ", flush=True)
     while whole.attempts < given.messages:
         messages = min(CHAPTER, given.messages - whole.attempts)
         tally = _chapter(plan, messages, seed=given.seed + whole.attempts)
@@ -379,11 +384,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 notes.write(json.dumps({"plan": str(plan), **dataclasses.asdict(tally)}) + "\n")
         print(f"{whole.attempts} of {given.messages}: {tally}", *tally.faults, sep="\n  ", flush=True)
     print(f"{plan}: {whole}", *whole.faults, sep="\n  ")
-    return 1 if whole.faults else 0
+    stalled = plan.harm == "store" and (whole.silences > 0 or whole.longest > calm.longest + STALL)
+    if stalled:
+        print(
+            f"STALLED: an answer took {whole.longest:.2f} s, without harm {calm.longest:.2f} s, and {STALL:.0f} s more"
+            f" is allowed; {whole.silences} sessions had none within {SESSION_SECONDS:.0f} s"
+        )
+    return 1 if whole.faults or calm.faults or stalled else 0
 
 
 CHAPTER = 2_500
 """Messages after which everything is started anew."""
+STALL = 1.0
+"""Seconds that an answer may take longer because a store was killed: as long as a verb waits (docs/store.md)."""
 
 
 def _noted(progress: Path | None, plan: Plan) -> list[Tally]:
@@ -413,13 +426,30 @@ def _chapter(plan: Plan, messages: int, *, seed: int) -> Tally:
             postfix = Postfix(directory / "postfix", ["b"])
             stack.callback(postfix.stop)
             postfix.start()
+        every, least = plan.every, 1
+        if plan.harm == "none":
+            every, least, harm = math.inf, 0, _nothing
         hop = 0 if postfix is None else postfix.port
         ledger = asyncio.run(
-            run(directory, messages=messages, store=url, every=plan.every, seed=seed, harm=harm, next_hop=hop, dns=dns)
+            run(
+                directory,
+                messages=messages,
+                store=url,
+                every=every,
+                seed=seed,
+                harm=harm,
+                least=least,
+                next_hop=hop,
+                dns=dns,
+            )
         )
         if postfix is not None:
             hear_witness(postfix, ledger)
         return ledger.tally()
+
+
+def _nothing() -> str:
+    return "nothing"
 
 
 LEDGER_DISK = "64m"

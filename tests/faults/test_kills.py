@@ -85,3 +85,30 @@ def test_a_run_goes_on_from_its_own_notes_alone(
         assert main([*given, messages, "--harm", harm]) == 0
     assert asked == [("kill", 2500), ("kill", 500), ("kill", 1000), ("dns", 100)]
     assert "4000 of 4000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("harmed", "told", "code"),
+    [
+        (Tally(longest=1.4), False, 0),
+        (Tally(longest=1.6), True, 1),
+        (Tally(silences=1), True, 1),
+        (Tally(longest=1.4, faults=["a: lost"]), False, 1),
+    ],
+)
+def test_a_store_that_is_killed_may_delay_an_answer_by_a_second(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], harmed: Tally, told: bool, code: int
+) -> None:
+    """By what a first chapter of the same run took in which nobody is harmed; here both are made up."""
+
+    def chapter(plan: Plan, messages: int, *, seed: int) -> Tally:
+        chapters.append(plan.harm)
+        return (Tally(longest=0.5) if plan.harm == "none" else harmed) + Tally(attempts=messages)
+
+    chapters: list[str] = []
+    monkeypatch.setattr(ledger_module, "_chapter", chapter)
+    monkeypatch.setattr(ledger_module, "program", lambda name: name)
+    assert main(["--store", "redis", "--harm", "store", "--messages", "100"]) == code
+    assert chapters == ["none", "store"]
+    assert ("STALLED" in capsys.readouterr().out) == told
+    assert main(["--store", "redis", "--messages", "100"]) == (1 if harmed.faults else 0)  # starts anew take long
