@@ -133,6 +133,15 @@ class Victim:
         if self.process.poll() is not None:
             self.start()
 
+    def started(self) -> bool:
+        """Whether all of its processes were ready once."""
+        return " started process=supervisor" in self.log.read_text(errors="replace")
+
+    def must_live(self) -> None:
+        """Nobody has killed it, and clients would wait for it for ever."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"gatekeeper has ended: {self.log.read_text(errors='replace')[-1000:]}"
+
     def children(self) -> list[int]:
         """The pids of the processes that the supervisor has started and not buried."""
         assert self.process is not None
@@ -199,7 +208,7 @@ async def run(
         async with asyncio.timeout(3600):
             await _answering(victim)
             over = asyncio.Event()
-            work = _kill(victim, ledger, dice, every) if harm is None else _harm(harm, ledger, every, over)
+            work = _kill(victim, ledger, dice, every) if harm is None else _harm(harm, victim, ledger, every, over)
             numbers = itertools.takewhile(
                 lambda n: n < messages or len(ledger.kills) + len(ledger.harms) < least, itertools.count()
             )
@@ -227,9 +236,13 @@ async def _kill(victim: Victim, ledger: Ledger, dice: random.Random, every: floa
         ledger.kills.append((time.monotonic(), await asyncio.to_thread(victim.kill, dice)))
 
 
-async def _harm(harm: Harm, ledger: Ledger, every: float, over: asyncio.Event) -> None:
-    """Until it is over, and never left in the middle."""
+async def _harm(harm: Harm, victim: Victim, ledger: Ledger, every: float, over: asyncio.Event) -> None:
+    """Until it is over, and never left in the middle. Not while it starts: a full disk ends a start, as it must."""
+    while not (victim.started() or over.is_set()):
+        victim.must_live()
+        await asyncio.sleep(0.05)
     while not over.is_set():
+        victim.must_live()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(over.wait(), None if every == math.inf else every)
             return
