@@ -128,8 +128,8 @@ def test_a_database_that_another_program_holds_ends_the_start(around: Surroundin
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB."""
-    with surroundings.small_disk(tmp_path / "disk", "256k") as mounted:
+    """A file system with room for a new state file and its log, and little more."""
+    with surroundings.small_disk(tmp_path / "disk", "512k") as mounted:
         if not mounted:
             pytest.skip("a small file system cannot be mounted here (needs root)")
         yield tmp_path / "disk"
