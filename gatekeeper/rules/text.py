@@ -23,8 +23,11 @@ _BLANKS = re.compile(rb"  +")
 _DASHES = frozenset("‐‑‒–—―−﹘﹣－")
 _SINGLE = frozenset("‘’‚‛′´ʼ＇")
 _DOUBLE = frozenset("“”„‟″«»＂")
-_MIXED = re.compile(r"[a-z0-9]*(?:[a-z][\u0370-\u058f]|[\u0370-\u058f][a-z])[a-z0-9\u0370-\u058f]*")
+_WITH_FOREIGN = re.compile(r"(?<![a-z0-9\u0370-\u058f])[a-z0-9]*+[\u0370-\u058f][a-z0-9\u0370-\u058f]*+")
+"""A whole word with such a letter in it. Nowhere else in a word is it looked for, however long the word is."""
+_MIXED = re.compile(r"[a-z][\u0370-\u058f]|[\u0370-\u058f][a-z]")
 _FOREIGN = re.compile("[\u0370-\u058f]")
+_DRAWN = {number: drawn_in_ascii(chr(number)) for number in range(0x370, 0x590)}
 
 
 def normalise(text: str) -> str:
@@ -58,8 +61,8 @@ def _plain(text: str) -> str:
             text = text.replace(sign, plain)
     else:
         text = text.translate({ord(sign): plain for sign, plain in spelt.items()})
-    if any("\u0370" <= sign < "\u0590" for sign in foreign):
-        text = _MIXED.sub(_in_one_alphabet, text)
+    if any("\u0370" <= sign < "\u0590" for sign in foreign) and _MIXED.search(text):
+        text = _WITH_FOREIGN.sub(_in_one_alphabet, text)
     return text
 
 
@@ -80,8 +83,10 @@ def _spelling_alone(sign: str) -> str | None:
 
 
 def _in_one_alphabet(word: re.Match[str]) -> str:
-    """A word of letters of two alphabets is one in ours that is not to be found."""
-    return _FOREIGN.sub(lambda sign: drawn_in_ascii(sign[0]), word[0])
+    """A word of letters of two alphabets is one in ours that is not to be found; others stay as they are."""
+    if not _MIXED.search(word[0]):
+        return word[0]
+    return word[0].translate(_DRAWN)
 
 
 @lru_cache(maxsize=16_384)

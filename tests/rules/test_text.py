@@ -38,6 +38,16 @@ def test_whatever_comes_is_normalised_once_and_for_all(text):
     once.encode()  # can be looked at by the engine
 
 
+def test_a_word_of_two_alphabets_is_one_in_ours_and_only_such_a_word():
+    assert normalise("p\u0430yp\u0430l") == "paypal"
+    assert normalise("\u0440\u0440 p\u0430y1\u0440") == "\u0440\u0440 pay1p"
+    assert normalise("\u043f\u0440\u0438\u0432\u0435\u0442 pay") == "\u043f\u0440\u0438\u0432\u0435\u0442 pay"
+
+
+def test_a_long_word_beside_a_foreign_one_costs_what_its_length_explains():
+    assert normalise("\u03b1 " + "rgo" * 80_000).endswith("rgo")  # squared, it would take a quarter of an hour
+
+
 def test_many_different_signs_are_as_good_as_few():
     text = "ÀÁÂÃÄÅÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜ"
     assert normalise(text) == "aaaaaaceeeeiiiinooooouuuu"
