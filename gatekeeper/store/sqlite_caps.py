@@ -33,6 +33,8 @@ TABLES: Final = {
     "tally": Table("kind, key", "until <= :now"),
     "record": Table("number", "time < :records", "time"),
 }
+SPAN: Final = "SELECT (SELECT max(number) FROM record) - (SELECT min(number) FROM record) + 1"
+"""One question each: of both at once every row would be read."""
 _CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'blocks' RETURNING value"
 _LIFT = """
 UPDATE block SET until = 0, change = ?
@@ -51,7 +53,7 @@ def over(connection: Connection, table: str, most: int) -> tuple[int, str]:
     """How many rows more than that a table has; and the kind of which there are most, "" where rows have none."""
     if table == "record":
         # Its counting takes longest, and the numbers say where it can be left out.
-        (span,) = connection.execute("SELECT max(number) - min(number) + 1 FROM record").fetchone()
+        (span,) = connection.execute(SPAN).fetchone()
         if (span or 0) <= most:
             return 0, ""
     counted = " WHERE until > 0" if table == "block" else ""

@@ -57,6 +57,11 @@ def test_sightings_that_have_ended_are_forgotten(connection):
     assert sqlite_state.distinct(connection, [Sighting("a", "", 60)], 1000.0) == [1]
 
 
+def test_whether_there_are_too_many_records_is_seen_without_reading_them_all(connection):
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sqlite_caps.SPAN}")]
+    assert not [step for step in plan if step.startswith("SCAN record")], plan
+
+
 def test_a_file_of_before_the_bounds_has_them_too(tmp_path, monkeypatch):
     path = tmp_path / "state.db"
     with monkeypatch.context() as older:
