@@ -74,6 +74,7 @@ EVENTS: Final[dict[str, str]] = {
     "store_away": "The store does not answer; memory takes over.",
     "store_back": "The store answers again.",
     "records_lost": "Records could not be written.",
+    "forgetting_failed": "A bug: what is old was not forgotten. Records are written all the same; it is tried again.",
     "record_unreadable": "A record of another program version was found and left out.",
     "relay_closed": "The next hop has refused to relay for a stranger, as it must; recipients are let through.",
     "relay_open": "The next hop, which has refused so far, relays for strangers now; recipients are deferred.",

@@ -127,7 +127,12 @@ class Recorder:
             metrics.RECORDS_FOLDED.inc()
 
     async def run(self) -> None:
-        """Write, end folds and expire, again and again; a bug in one turn does not end the others."""
+        """Write and end folds, and beside it forget, again and again; a bug in one turn does not end the others."""
+        async with asyncio.TaskGroup() as works:
+            works.create_task(self._keep_writing())
+            works.create_task(self._keep_forgetting())
+
+    async def _keep_writing(self) -> None:
         while True:
             await asyncio.sleep(self._settings.write_every)
             try:
@@ -136,21 +141,34 @@ class Recorder:
                 log.traceback_once("records_lost", bug, count=len(self._queue))
                 self._drop("failed", len(self._queue))
 
+    async def _keep_forgetting(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.write_every)
+            try:
+                await self.forget()
+            except Exception as bug:  # noqa: BLE001  # a border: as above
+                log.traceback_once("forgetting_failed", bug)
+
     async def turn(self) -> None:
-        """What is to be done now."""
+        """What is to be written now."""
         now = self._clock()
         ended = [fold for fold in self._folds.values() if not 0 <= now - fold.since < self._settings.fold]
         for fold in ended:
             self._end(fold)
         await self._write()
-        if now >= self._expire_at:
-            self._expire_at = now + self._settings.expire_every
-            try:
-                forgotten = await self._store.expire(now=now, records_before=now - self._settings.keep)
-            except StoreAway:
-                return  # the next time will do
-            if forgotten.more:
-                self._expire_at = now + self._settings.write_every
+
+    async def forget(self) -> None:
+        """What has to go, where it is time. In a large store that takes long, and no record waits for it."""
+        now = self._clock()
+        if now < self._expire_at:
+            return
+        self._expire_at = now + self._settings.expire_every
+        try:
+            forgotten = await self._store.expire(now=now, records_before=now - self._settings.keep)
+        except StoreAway:
+            return  # the next time will do
+        if forgotten.more:
+            self._expire_at = now + self._settings.write_every
 
     async def flush(self) -> None:
         """Write everything, folds too. What the store does not take is lost, and said to be. May be called twice."""

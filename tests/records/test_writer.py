@@ -297,12 +297,13 @@ class TestRetention:
         kept.recorder.put(record("OLD"))
         kept.recorder.put(record("NEW", time=NOW + 90))
         await kept.recorder.turn()
+        await kept.recorder.forget()
         assert "expire" not in kept.store.asked
         kept.now += 150
-        await kept.recorder.turn()
+        await kept.recorder.forget()
         assert list(await kept.records()) == ["NEW"]
         kept.now += 40
-        await kept.recorder.turn()
+        await kept.recorder.forget()
         assert kept.store.asked.count("expire") == 1
 
     async def test_a_backlog_is_worked_off_without_a_pause(self, monkeypatch):
@@ -316,21 +317,42 @@ class TestRetention:
         monkeypatch.setattr(kept.store, "expire", expire)
         kept.now += 1000
         for _ in range(5):
-            await kept.recorder.turn()
+            await kept.recorder.forget()
             kept.now += 1
         assert left == []
         kept.now += 10
-        await kept.recorder.turn()  # it would fail if it asked once more
+        await kept.recorder.forget()  # it would fail if it asked once more
 
     async def test_a_store_that_is_away_is_asked_next_time(self):
         kept = Kept(expire_every=50.0)
         kept.now += 100
         kept.store.away = True
-        await kept.recorder.turn()
+        await kept.recorder.forget()
         kept.store.away = False
         kept.now += 50
-        await kept.recorder.turn()
+        await kept.recorder.forget()
         assert kept.store.asked.count("expire") == 2
+
+    async def test_no_record_waits_while_a_large_store_forgets_nor_is_lost_by_a_bug_of_it(
+        self, running: Kept, monkeypatch
+    ):
+        forgetting, over = asyncio.Event(), asyncio.Event()
+
+        async def expire(**_):
+            forgetting.set()
+            await over.wait()
+            raise KeyError("a bug")
+
+        monkeypatch.setattr(running.store, "expire", expire)
+        running.now += 1000
+        await forgetting.wait()
+        running.recorder.put(record("A"))
+        await running.written.wait()
+        running.written.clear()
+        over.set()
+        running.recorder.put(record("B"))
+        await running.written.wait()
+        assert sorted(await running.records()) == ["A", "B"]
 
 
 @pytest.mark.parametrize(
