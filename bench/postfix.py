@@ -10,13 +10,10 @@ import os
 import pwd
 import shutil
 import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.processes import START_SECONDS, STOP_SECONDS, Program, open_to_others
+from bench.processes import Program, open_to_others, running, wait_for
 from gatekeeper.bench.letters import RECIPIENT
 
 SBIN = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
@@ -77,25 +74,11 @@ postlog unix-dgram n - n - 1 postlogd
 """
     )
     command = (*behind, "postfix", "-c", str(etc), "start-fg")
-    with (directory / "out").open("wb") as out:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "PATH": SBIN}
-        )
-    try:
-        until = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-                break
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"Postfix did not start: {(directory / 'out').read_text()[-500:]}")
-            time.sleep(0.1)
-        yield Program(port, process.pid)
-    finally:
-        with contextlib.suppress(OSError, ValueError):  # it is a child of the command's, which would leave it behind
-            os.kill(int((queue / "pid" / "master.pid").read_text()), signal.SIGTERM)
-        process.terminate()
+    environment = {**os.environ, "PATH": SBIN}
+    with (directory / "out").open("wb") as out, running(command, out, environment=environment) as process:
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            wait_for(port, process, "Postfix", directory / "out")
+            yield Program(port, process.pid)
+        finally:
+            with contextlib.suppress(OSError, ValueError):  # a child of the command's, which would leave it behind
+                os.kill(int((queue / "pid" / "master.pid").read_text()), signal.SIGTERM)

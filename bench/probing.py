@@ -131,14 +131,8 @@ def probe(port: int, *, spend: int, seed: int) -> Timed:
 @contextlib.contextmanager
 def directory_sink() -> Iterator[int]:
     port = processes.free_port()
-    with processes.running((sys.executable, "-m", "bench.directory", str(port))):
-        until = time.monotonic() + processes.START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-                break
-            if time.monotonic() > until:
-                raise RuntimeError("the next hop did not start")
-            time.sleep(0.1)
+    with processes.running((sys.executable, "-m", "bench.directory", str(port))) as process:
+        processes.wait_for(port, process, "the next hop")
         yield port
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from gatekeeper.bench.letters import LISTS, RECIPIENT
 from gatekeeper.bench.processes import (
     START_SECONDS,
-    STOP_SECONDS,
     cpu,
     free_port,
     machine_cpu,
@@ -22,10 +21,21 @@ from gatekeeper.bench.processes import (
     running,
     sink,
     tree,
+    wait_for,
 )
 from gatekeeper.pipeline import CHECKS
 
-__all__ = ["START_SECONDS", "STOP_SECONDS", "cpu", "free_port", "machine_cpu", "rss", "running", "sink", "tree"]
+__all__ = [
+    "START_SECONDS",
+    "cpu",
+    "free_port",
+    "machine_cpu",
+    "rss",
+    "running",
+    "sink",
+    "tree",
+    "wait_for",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,13 +53,7 @@ def sink(*, fair: bool = False) -> Iterator[tuple[int, int, str]]:
     else:
         command = (sys.executable, "-m", "gatekeeper.bench.sink", str(port))
     with running(command, subprocess.DEVNULL) as process:
-        until = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-                break
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{command[0]} did not start")
-            time.sleep(0.1)
+        wait_for(port, process, command[0])
         yield (
             port,
             process.pid,
@@ -71,11 +65,25 @@ def sink(*, fair: bool = False) -> Iterator[tuple[int, int, str]]:
         )
 
 
+def wait_for(port: int, process: subprocess.Popen[bytes], what: str, log: Path | None = None) -> None:
+    """Until something takes connections at that port. Raises RuntimeError, with the end of `log`, if it does not."""
+    until = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        if process.poll() is not None or time.monotonic() > until:
+            last = f": {log.read_text(errors='replace')[-500:]}" if log is not None else ""
+            raise RuntimeError(f"{what} did not start{last}")
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
-def running(command: Sequence[str], output: object = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], output: object = subprocess.DEVNULL, *, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program; ended on leaving. `output`: a file, for whoever wants to read what it says."""
     process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]  # noqa: S603  our own program, its output a file or DEVNULL
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
     )
     try:
         yield process
