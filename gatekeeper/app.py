@@ -46,7 +46,7 @@ from gatekeeper.servers.canary import Canary, NothingKnown
 from gatekeeper.servers.checking import Told, check
 from gatekeeper.servers.http import HttpServer
 from gatekeeper.servers.milter import MilterServer
-from gatekeeper.servers.overload import Level, Overload, keep_looking
+from gatekeeper.servers.overload import Level, Overload, keep_looking, look
 from gatekeeper.servers.peers import Peers
 from gatekeeper.servers.policy_service import PolicyServer
 from gatekeeper.servers.relay_guard import OpenRelay, RelayGuard
@@ -193,6 +193,7 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
         if next_hop is not None and guard is not None:
             await _look_at_next_hop(next_hop, guard)
         health = await _health(parts)
+        look(overloads, late=0.0, now=asyncio.get_running_loop().time())  # before the first client
         async with _until_told_to_stop(start) as stopping:
             listeners = []
             for name, server in servers.items():

@@ -417,6 +417,24 @@ def test_a_worker_serves_until_its_parent_is_gone(process: Any, tmp_path: Path) 
     assert foreign[0] == 550
 
 
+def test_a_worker_without_room_puts_off_its_very_first_client(process: Any, tmp_path: Path) -> None:
+    one = process(smtp(tmp_path, '[servers.smtp.overload]\nmemory = "1MiB"\n'))
+    said: list[bytes] = []
+
+    def use() -> None:
+        with socket.create_connection(("127.0.0.1", one.port), timeout=PATIENCE) as client:
+            said.append(client.recv(512))
+        os.close(one.lifeline)
+
+    user = threading.Thread(target=use, daemon=True)
+    user.start()  # it waits to be accepted when the worker begins
+    try:
+        assert app.run_process(one.start) == 0
+    finally:
+        user.join(PATIENCE)
+    assert said[0].startswith(b"421 4.3.2 "), said
+
+
 def test_a_controller_serves_http_until_its_parent_is_gone(process: Any, tmp_path: Path) -> None:
     one = process(smtp(tmp_path, '[servers.http]\nlisten = ["127.0.0.1:8025"]\n'), role=Role.CONTROLLER)
     said: list[bytes] = []

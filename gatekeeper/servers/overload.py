@@ -172,6 +172,13 @@ class Overload:
             log.event("overload_eased", put_off=level.name.lower())
 
 
+def look(servers: Sequence[Overload], *, late: float, now: float) -> None:
+    """Read the gauges of all servers of this worker and tell what follows; as `gauges` and `take`."""
+    for each in servers:
+        each.take(each.gauges(late=late), now=now)
+    tell(servers)
+
+
 async def keep_looking(servers: Sequence[Overload]) -> None:
     """Look at all servers of this worker again and again, until cancelled."""
     loop = asyncio.get_running_loop()
@@ -179,9 +186,7 @@ async def keep_looking(servers: Sequence[Overload]) -> None:
         due = loop.time() + EVERY
         await asyncio.sleep(EVERY)
         now = loop.time()
-        for each in servers:
-            each.take(each.gauges(late=now - due), now=now)
-        tell(servers)
+        look(servers, late=now - due, now=now)
 
 
 def tell(servers: Sequence[Overload]) -> None:
