@@ -35,7 +35,7 @@ from gatekeeper.store.base import (
     Tally,
 )
 from gatekeeper.store.lane import Lane
-from gatekeeper.store.sqlite_file import Reading, Writing, prepare
+from gatekeeper.store.sqlite_file import Counting, Reading, Writing, prepare
 from gatekeeper.store.sqlite_state import text as _text
 
 LOOK_EVERY = 0.5
@@ -94,7 +94,7 @@ class SqliteStore:
         writing, reading = Writing(path), Reading(path)
         self._writer = Lane("store-writer", writing.serve, after=writing.checkpoint, end=writing.close)
         self._reader = Lane("store-reader", reading.serve, after=_nothing, end=reading.close)
-        counting = Reading(path)
+        counting = Counting(path)
         self._counter = Lane("store-counter", counting.serve, after=_nothing, end=counting.close)
         self._blocks: dict[str, Block] = {}
         self._change = -1  # the last change of a block that is known here; -1 before the first look

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -22,6 +23,8 @@ START_PATIENCE = 5.0
 """Seconds that a start waits for a lock: another worker may be making the tables right now."""
 PATIENCE = 0.7
 """Seconds that a transaction waits for a lock; below the deadline, so that its answer says why."""
+TRY_EVERY = 0.002
+"""Seconds between two tries at a lock, give or take half of it."""
 LOOK_EVERY = 2.0
 """Seconds between looks whether the file at our path is still the one we have open."""
 CHECKPOINT_AFTER = 2000
@@ -260,13 +263,14 @@ class Writing(_Open):
 
     def _opened(self, connection: Connection) -> None:
         self._changes = connection.total_changes
+        connection.execute("PRAGMA busy_timeout = 0")  # `_begin_writing` waits, and better
 
     def _together(self, jobs: Sequence[Job[Connection]]) -> Sequence[Any] | None:
         """The outcomes of one transaction; None when a job of several was at fault, and nothing was done."""
         self._until = time.monotonic() + DEADLINE
         try:
             connection = self._current()
-            connection.execute("BEGIN IMMEDIATE")
+            _begin_writing(connection)
             results = [job.call(connection) for job in jobs]
             connection.execute("COMMIT")
             return results
@@ -302,6 +306,32 @@ class Reading(_Open):
             return job.call(self._current())
         except Exception as failure:  # noqa: BLE001  # the border of the thread: the caller gets what went wrong
             return self._away(failure) if _outside(failure) else failure
+
+
+class Counting(Reading):
+    """Reads whole indexes now and then, each page once: pages kept for the next time would only take memory."""
+
+    def _opened(self, connection: Connection) -> None:
+        super()._opened(connection)
+        connection.execute("PRAGMA cache_size = -64")  # KiB
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Begin a transaction that writes, within PATIENCE.
+
+    SQLite itself looks less and less often, in the end every 0.1 s. Where other processes write all the time, with
+    gaps of a few milliseconds, it may meet with none of them, and would call a store locked that many are using.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as failure:
+            if not _locked(failure) or time.monotonic() >= until:
+                raise
+        else:
+            return
+        time.sleep(TRY_EVERY * random.uniform(0.5, 1.5))  # noqa: S311  # only so that two do not keep in step
 
 
 def _outside(failure: Exception) -> bool:

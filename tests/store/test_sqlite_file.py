@@ -17,7 +17,7 @@ from gatekeeper.store import sqlite_file
 from gatekeeper.store.base import StoreAway, StoreUnusable
 from gatekeeper.store.lane import Job
 from gatekeeper.store.schema import MIGRATIONS, VERSION
-from gatekeeper.store.sqlite_file import Reading, Writing, prepare, sentence
+from gatekeeper.store.sqlite_file import Counting, Reading, Writing, prepare, sentence
 
 
 @pytest.fixture
@@ -243,6 +243,23 @@ class TestWriting:
             assert "locked" in str(outcome)
         assert writing.serve([job(lambda c: c.execute(INSERT, ("a",)).rowcount)]) == [1]
 
+    def test_a_short_gap_between_the_transactions_of_others_is_found(self, writing, path, monkeypatch):
+        """As with one that writes all the time: SQLite's own waiting would look every 0.1 s in the end."""
+        waited: list[float] = []
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            def sleep(seconds: float) -> None:
+                waited.append(seconds)
+                if len(waited) == 100:
+                    other.execute("COMMIT")
+
+            monkeypatch.setattr(sqlite_file, "PATIENCE", 3600.0)
+            monkeypatch.setattr(sqlite_file.time, "sleep", sleep)
+            assert writing.serve([job(lambda c: c.execute(INSERT, ("a",)).rowcount)]) == [1]
+        assert len(waited) == 100
+        assert max(waited) <= 0.003
+
     def test_a_full_disk_fails_what_does_not_fit_and_goes_on_when_there_is_room(self, path, monkeypatch):
         prepare(path)
         with pages_at_most(monkeypatch, path.stat().st_size // 4096 + 2):
@@ -338,6 +355,13 @@ class TestReading:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert reading.serve([job(lambda c: c.execute("SELECT 1").fetchone())]) == [(1,)]
+
+
+def test_counting_keeps_few_pages(path):
+    prepare(path)
+    with closing(Counting(path)) as counting:
+        (outcome,) = counting.serve([job(lambda c: c.execute("PRAGMA cache_size").fetchone())])
+    assert outcome == (-64,)
 
 
 class Fault(sqlite3.DatabaseError):
