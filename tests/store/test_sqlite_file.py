@@ -255,7 +255,7 @@ class TestWriting:
                     other.execute("COMMIT")
 
             monkeypatch.setattr(sqlite_file, "PATIENCE", 3600.0)
-            monkeypatch.setattr(sqlite_file.time, "sleep", sleep)
+            monkeypatch.setattr(time, "sleep", sleep)
             assert writing.serve([job(lambda c: c.execute(INSERT, ("a",)).rowcount)]) == [1]
         assert len(waited) == 100
         assert max(waited) <= 0.003
