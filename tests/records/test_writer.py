@@ -95,16 +95,33 @@ async def test_run_writes_by_itself(running: Kept):
     assert list(await running.records()) == ["A"]
 
 
-async def test_a_bug_in_one_turn_does_not_end_the_others(running: Kept, monkeypatch, caplog):
-    met = asyncio.Event()
-
+async def test_a_record_that_cannot_be_made_is_the_only_one_lost(kept: Kept, monkeypatch, caplog):
     def broken(_: Record) -> StoredRecord:
-        met.set()
         raise ZeroDivisionError
 
     before = dropped("failed")
+    kept.recorder.put(record("A"))
     with monkeypatch.context() as patched:
         patched.setattr(writer, "stored", broken)
+        kept.recorder.put(record("BAD"))
+    kept.recorder.put(record("B"))
+    assert dropped("failed") - before == 1
+    await kept.recorder.turn()
+    assert sorted(await kept.records()) == ["A", "B"]
+    assert "records_lost" in [line.msg for line in caplog.records]
+
+
+async def test_a_bug_in_one_turn_does_not_end_the_others(running: Kept, monkeypatch, caplog):
+    met = asyncio.Event()
+
+    async def broken(records: Sequence[StoredRecord]) -> None:
+        if records:
+            met.set()
+            raise ZeroDivisionError
+
+    before = dropped("failed")
+    with monkeypatch.context() as patched:
+        patched.setattr(running.store, "put_records", broken)
         running.recorder.put(record("BAD"))
         await met.wait()
     assert dropped("failed") - before == 1
