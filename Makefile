@@ -19,7 +19,7 @@ run: $(VENV)/.run ## install into .venv, start gatekeeper with its demonstration
 
 test: static full peers ## everything: the unit tests on both event loops, then the tests against real peers
 
-check: static unit ## format, lint, types, layers, unit tests; under a minute
+check: static unit ## format, lint, types, layers, unit tests; a minute or so
 
 static: $(VENV)/.dev
 	$(BIN)/ruff format --check .
