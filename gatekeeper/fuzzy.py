@@ -208,5 +208,5 @@ def _samples(notes: Iterable[Note], digest: Digest) -> Iterable[_Sample]:
             told = json.loads(note.text)
             sample = Digest.parse(told["digest"])
             yield _Sample(note.key, sample, float(told["first"]), digest.likeness(sample))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # of another version of the program: it ends by itself

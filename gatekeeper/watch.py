@@ -183,7 +183,7 @@ class Watch:
             try:
                 read = json.loads(note.text)
                 alarms.append(Alarm(note.key.removeprefix(prefix), str(read["why"])[:200], trips=read["trips"] is True))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         for alarm in alarms:
             await self._alarm(alarm)

@@ -141,7 +141,7 @@ async def test_samples_of_another_version_are_passed_over():
     store = MemoryStore()
     await fuzzy.report(store, digest(1), NOW)
     [note] = await store.notes(fuzzy.SAMPLE, now=NOW)
-    for text in ("{}", "no json", '{"digest": "x", "first": 1}'):
+    for text in ("{}", "no json", "[" * 20_000, '{"digest": "x", "first": 1}'):
         await store.put_notes([Note(fuzzy.SAMPLE, note.key, text, NOW + 99)])
         assert await fuzzy.find(store, digest(1), NOW) is None
 

@@ -259,6 +259,7 @@ async def test_notes_and_alarms_that_nobody_of_ours_wrote_are_left_alone(lab):
     for kind in (STATES, "list_alarm"):
         for key, text in [
             (f"{host()} ipv4 bl.test", "no JSON"),
+            (f"{host()} ipv4 deep.test", "[" * 20_000),
             (f"{host()} ipv4 gone.test", to_note(Health(State.DEAD))),
             ("elsewhere ipv4 wl.test", to_note(Health(State.DEAD))),
         ]:

@@ -327,7 +327,7 @@ def _digest(whom: str) -> str:
 def _read(note: Note) -> dict[str, Any]:
     try:
         read = json.loads(note.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
 

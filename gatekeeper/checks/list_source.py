@@ -118,7 +118,7 @@ def added_of(note: Note) -> Added | None:
         kept = json.loads(note.text)
         entry = parse_line(kept["line"], ADDED)
         return None if entry is None else Added(note.key, entry, str(kept.get("by", "")), float(kept.get("at", 0)))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

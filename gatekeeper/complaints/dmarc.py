@@ -132,7 +132,7 @@ class Row:
                 spf_result,
                 tuple((kind, comment) for kind, comment in reasons),
             )
-        except (TypeError, ValueError) as wrong:
+        except (TypeError, ValueError, RecursionError) as wrong:
             raise ValueError(f"not a row: {wrong}") from None
 
 
@@ -176,7 +176,7 @@ class Published:
             p, sp, np, adkim, aspf, testing, fo, rua, wrong = json.loads(text)
             uris = tuple(ReportUri(uri, limit) for uri, limit in rua)
             return cls(p, sp, np, adkim, aspf, bool(testing), fo, uris, tuple(wrong))
-        except (TypeError, ValueError) as odd:
+        except (TypeError, ValueError, RecursionError) as odd:
             raise ValueError(f"not a policy: {odd}") from None
 
 

@@ -84,5 +84,5 @@ def _read(text: str) -> Death:
     try:
         known = json.loads(text)
         return Death(int(known["refusals"]), float(known["until"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return Death()

@@ -248,8 +248,8 @@ def to_note(health: Health) -> str:
 
 def from_note(text: str) -> Health:
     """ValueError for anything that `to_note` did not write."""
-    read: Any = json.loads(text)
     try:
+        read: Any = json.loads(text)
         return Health(
             State(read["state"]),
             float(read["since"]),
@@ -258,7 +258,7 @@ def from_note(text: str) -> Health:
             held=float(read["held"]),
             trips=int(read["trips"]),
         )
-    except (KeyError, TypeError, OverflowError) as wrong:
+    except (KeyError, TypeError, OverflowError, RecursionError) as wrong:
         raise ValueError(f"not the health of a list: {type(wrong).__name__}") from wrong
 
 

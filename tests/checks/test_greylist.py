@@ -7,12 +7,13 @@ import pytest
 
 from gatekeeper import metrics
 from gatekeeper.checks.base import OnlyInDoubt, Tools
-from gatekeeper.checks.greylist import MOST_WRITTEN, CameBack, Greylist, Greylisted, KnownSender
+from gatekeeper.checks.greylist import MOST_WRITTEN, CameBack, Greylist, Greylisted, KnownSender, _first
 from gatekeeper.mailauth.dkim import DkimResult, DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Action, Address, Envelope, Finding, Mail, Missing, Recipient, Session, Stage
 from gatekeeper.policy import Policy, Settings
+from gatekeeper.store.base import Note
 from tests.support.fake_resolver import FakeResolver
 from tests.support.fake_store import FakeStore
 
@@ -348,3 +349,8 @@ def test_it_is_asked_only_in_doubt_and_decides_only_there():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError):
         Greylist(**wrong)
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"first": "long ago"}', "[" * 20_000])
+def test_a_note_that_cannot_be_read_is_as_new(text):
+    assert _first(Note("greylist", "key", text, NOW + 60), NOW) == NOW

@@ -159,7 +159,9 @@ async def test_nothing_is_looked_at_more_often_than_that():
     assert one.store.asked == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"line": 5}', '{"line": "allow everybody in"}', '{"line": "# x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"line": 5}', '{"line": "allow everybody in"}', '{"line": "# x"}', "[" * 20_000]
+)
 def test_a_note_that_is_not_understood_is_passed_over(text):
     assert added_of(Note(NOTES, "k", text, NOW)) is None
 

@@ -53,8 +53,9 @@ async def test_what_came_back_is_found_by_its_id_once() -> None:
 
 async def test_what_another_version_wrote_counts_for_nothing() -> None:
     dead, store, now = deaths()
-    await store.put_notes([Note(DEAD, "a@example.com", "[]", now[0] + 9)])
-    assert (await dead.of(["a@example.com"]))["a@example.com"].until == 0.0
+    for text in ("[]", "[" * 20_000):
+        await store.put_notes([Note(DEAD, "a@example.com", text, now[0] + 9)])
+        assert (await dead.of(["a@example.com"]))["a@example.com"].until == 0.0
 
 
 def test_a_bounce_tells_a_few_ids_and_a_delay_none() -> None:

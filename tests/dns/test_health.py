@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gatekeeper.dns.answer import Answer, Status
@@ -185,6 +185,7 @@ def test_a_note_gives_back_what_was_noted():
         ).map(json.dumps),
     )
 )
+@example("[" * 20_000)
 def test_a_note_of_somebody_else_s_is_a_value_error(text):
     with pytest.raises(ValueError):
         from_note(text)
