@@ -44,7 +44,7 @@ test-faults: $(VENV)/.dev ## cuts at every octet, then 50,000 messages under SIG
 	$(BIN)/python -m tests.faults.ledger --messages 5000 --harm disk --progress run/ledger
 	$(BIN)/python -m tests.faults.ledger --messages 5000 --harm dns --progress run/ledger
 
-fuzz: $(VENV)/.dev ## MINUTES of processor time (10) for each parser that meets a stranger; what earlier runs did counts
+fuzz: $(VENV)/.fuzzing ## MINUTES of processor time (10) for each parser that meets a stranger; what earlier runs did counts
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 peers: $(VENV)/.dev ## the tests against postfix, unbound, rbldnsd, swaks, promtool: private instances on loopback
@@ -66,6 +66,8 @@ lock: ## choose the newest versions that pyproject.toml allows; needs uv
 	  --extra uvloop --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group training -c requirements-dev.lock -o requirements-training.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --group fuzzing -c requirements-dev.lock -o requirements-fuzzing.lock
 
 bench: $(VENV)/.dev ## CPU per message, messages per second, memory; see docs/performance.md
 	$(BIN)/python -m bench
@@ -95,6 +97,11 @@ $(VENV)/.run: requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Where atheris has no wheel the fuzzer goes on without, and says so.
+$(VENV)/.fuzzing: $(VENV)/.dev requirements-fuzzing.lock
+	-$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzzing.lock
 	@touch $@
 
 $(VENV)/.training: $(VENV)/.dev requirements-training.lock

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from tests.fuzz import engine
+
 PLACE = Path("run/fuzz")
 TURN = 60.0
 """Processor seconds after which the next target has its turn, so that a short run sees them all."""
@@ -30,6 +32,8 @@ def main() -> int:
         _turn(given.targets[0], given.turn)
     from tests.fuzz.targets import TARGETS
 
+    if not engine.guided():
+        print("atheris is not installed: octets are mutated blindly (make fuzz installs it)", flush=True)
     unknown = sorted(set(given.targets) - set(TARGETS))
     if unknown:
         parser.error(f"no target {', '.join(unknown)}; there are: {', '.join(TARGETS)}")
@@ -44,14 +48,17 @@ def _all(names: list[str], seconds: float) -> int:
     while left := [name for name in names if progress.get(name, {}).get("seconds", 0.0) < seconds - 1]:
         for name in left:
             done = progress.setdefault(name, {"seconds": 0.0, "runs": 0, "worst": 0.0, "faults": []})
+            done.setdefault("guided", 0.0)
             told = _child(name, min(TURN, seconds - done["seconds"]))
             done["seconds"] += told["seconds"]
+            done["guided"] += told["seconds"] if engine.guided() else 0.0
             done["runs"] += told["runs"]
             done["worst"] = max(done["worst"], told["worst"])
             done["faults"] += [each for each in told["faults"] if each not in done["faults"]]
             (PLACE / "progress.json").write_text(json.dumps(progress, indent=1))
             print(
-                f"{name:16} {done['seconds'] / 60:5.1f} min {done['runs']:>10,} inputs"
+                f"{name:16} {done['seconds'] / 60:5.1f} min ({done['guided'] / 60:.1f} led by coverage)"
+                f" {done['runs']:>10,} inputs"
                 f" {1e6 * done['worst']:6.2f} µs an octet at worst, {len(done['faults'])} faults",
                 flush=True,
             )
@@ -85,8 +92,6 @@ def _child(name: str, seconds: float) -> dict:  # type: ignore[type-arg]
 
 
 def _turn(name: str, seconds: float) -> NoReturn:
-    from tests.fuzz import engine
-
     if engine.guided():
         import atheris
 
