@@ -266,6 +266,22 @@ class TestFolding:
         assert found.folded == 41
         assert found.time == NOW
 
+    async def test_many_that_end_together_let_others_have_their_turn_and_count_once(self, kept: Kept):
+        for n in range(100):
+            self.refuse(kept, str(n))
+            self.refuse(kept, str(n))
+        await kept.recorder.turn()
+        kept.now += 60
+        before = len(kept.put)
+        turn = asyncio.ensure_future(kept.recorder.turn())
+        await asyncio.sleep(0)
+        assert 0 < len(kept.recorder._folds) < 100
+        self.refuse(kept, "99")  # ends the old one itself
+        await turn
+        assert len(kept.put) - before == 101
+        folded = [each.folded for each in (await kept.records()).values()]
+        assert (folded.count(1), folded.count(0)) == (100, 1)
+
     async def test_flushing_ends_it_too(self, kept: Kept):
         id_ = self.refuse(kept)
         self.refuse(kept)
