@@ -183,7 +183,8 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
     """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
     metrics.READY.declare(metrics.PARTS)
     signer = _signer(configuration)
-    parts = assemble(configuration, _opened(configuration, on_change=metrics.READY["store"].set), signer=signer)
+    store = _opened(configuration, start.slot, on_change=metrics.READY["store"].set)
+    parts = assemble(configuration, store, signer=signer)
     next_hop = _next_hop(configuration, start.workers)
     try:
         servers = _servers(configuration, parts, next_hop, start.workers)
@@ -278,10 +279,12 @@ def _signer(configuration: Configuration) -> Signer | None:
         raise Unfit(str(unusable)) from unusable
 
 
-def _opened(configuration: Configuration, on_change: Callable[[bool], None] = lambda _: None) -> Store:
-    """The store as configured; `on_change` hears whether it answers. Raises Unfit."""
+def _opened(
+    configuration: Configuration, process: str | None = None, on_change: Callable[[bool], None] = lambda _: None
+) -> Store:
+    """The store as configured; `on_change` hears whether it answers, and `process` says so in the log. Raises Unfit."""
     try:
-        store = open_store(configuration.store, on_change=on_change)
+        store = open_store(configuration.store, on_change=on_change, process=process)
     except StoreUnusable as unusable:
         raise Unfit(str(unusable)) from unusable
     on_change(True)
@@ -340,7 +343,7 @@ def _canary(configuration: Configuration, policy: Policy) -> Canary:
 async def controller(start: ProcessStart, configuration: Configuration) -> None:
     """Answer HTTP and test the DNS lists until told to stop; messages to be checked are judged here. Raises Unfit."""
     directory = Path(start.metrics_directory)
-    parts = assemble(configuration, _opened(configuration))
+    parts = assemble(configuration, _opened(configuration, start.slot))
     try:
         server = _http_server(configuration, parts, directory)
         async with _until_told_to_stop(start) as stopping:

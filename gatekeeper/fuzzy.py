@@ -8,12 +8,13 @@ that people say is wanted spares a sample: then it is not found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gatekeeper.message.shingles import NEAR, Digest
 from gatekeeper.store.base import Note, Sighting, Store, Tally
+from gatekeeper.wire.notation import read_json, read_object
 
 BAND: Final = "fuzzy.band"
 """Notes: a band's key leads to the name of a sample."""
@@ -113,7 +114,7 @@ async def teach(store: Store, key: str, digest: Digest | None, *, spam: bool | N
     Without a digest the one is meant that came with the key before. Raises StoreAway.
     """
     known = next(iter(await store.notes(TAUGHT, [key], now=now)), None)
-    before: dict[str, Any] = {} if known is None else json.loads(known.text)
+    before: Mapping[str, Any] = {} if known is None else read_object(known.text)
     person = Sighting("", source.lower(), 0.0).digest.hex() if source else ""  # a login may be written in any case
     if before.get("spam") == spam:
         if known is not None and person and before.get("person", person) != person:
@@ -134,7 +135,7 @@ async def teach(store: Store, key: str, digest: Digest | None, *, spam: bool | N
     await store.put_notes([Note(TAUGHT, key, json.dumps(said), now + SPARED_KEPT)])
 
 
-async def _pass_on(store: Store, known: Note, before: dict[str, Any], person: str) -> None:
+async def _pass_on(store: Store, known: Note, before: Mapping[str, Any], person: str) -> None:
     """The same was said by somebody else too, and is that person's word from now on."""
     if before["spam"]:
         sample, at = before["sample"], before["at"]
@@ -143,7 +144,7 @@ async def _pass_on(store: Store, known: Note, before: dict[str, Any], person: st
     await store.put_notes([replace(known, text=json.dumps({**before, "person": person}))])
 
 
-async def _take_back(store: Store, before: dict[str, Any]) -> None:
+async def _take_back(store: Store, before: Mapping[str, Any]) -> None:
     """From the sample for which it was counted: another may be nearer by now."""
     at = before["at"]
     if "sample" not in before:  # of an earlier version of the program
@@ -205,8 +206,8 @@ async def _nearest(store: Store, digest: Digest, now: float) -> _Sample | None:
 def _samples(notes: Iterable[Note], digest: Digest) -> Iterable[_Sample]:
     for note in notes:
         try:
-            told = json.loads(note.text)
+            told = read_json(note.text)
             sample = Digest.parse(told["digest"])
             yield _Sample(note.key, sample, float(told["first"]), digest.likeness(sample))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             continue  # of another version of the program: it ends by itself

@@ -27,6 +27,7 @@ from gatekeeper.model import Reply
 from gatekeeper.records.document import HEALTH, ClientFacts, Record, RecordedFinding
 from gatekeeper.records.writer import Recorder
 from gatekeeper.store.base import Note, Store, StoreAway
+from gatekeeper.wire.notation import read_json
 
 EVERY: Final = 0.5
 """Seconds between two looks at the store."""
@@ -181,9 +182,9 @@ class Watch:
             notes = []
         for note in notes:
             try:
-                read = json.loads(note.text)
+                read = read_json(note.text)
                 alarms.append(Alarm(note.key.removeprefix(prefix), str(read["why"])[:200], trips=read["trips"] is True))
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 continue
         for alarm in alarms:
             await self._alarm(alarm)

@@ -14,7 +14,7 @@ import json
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from gatekeeper.checks.waiting import after, next_try
 from gatekeeper.dns.lists import outside, plain
 from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Missing, Rule, setting
 from gatekeeper.store.base import Limit, Note, Store
+from gatekeeper.wire.notation import read_number, read_object
 
 WAIT = "GREYLIST_WAIT"
 PASSED = "GREYLIST_PASSED"
@@ -276,7 +277,7 @@ class Greylist:
 
     async def _sweep(self, store: Store, now: float) -> None:
         """Count those who never came back, a part of all at a time; of several processes one counts each."""
-        never: list[dict[str, Any]] = []
+        never: list[Mapping[str, Any]] = []
         for _ in range(SWEPT):
             memory = self._memory
             prefix, memory.part = f"{WAITING}{memory.part:02x}", (memory.part + 1) % 256
@@ -284,7 +285,7 @@ class Greylist:
                 if note.until - now > min(MARGIN, self.within):
                     continue
                 if await store.swap_note(NOTES, note.key, old=note.text, new=None, now=now):
-                    never.append(_read(note))
+                    never.append(read_object(note.text))
             await asyncio.sleep(0)
         if never:
             metrics.GREYLIST["never"].inc(len(never))
@@ -324,18 +325,10 @@ def _digest(whom: str) -> str:
     return blake2b(whom.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
-def _read(note: Note) -> dict[str, Any]:
-    try:
-        read = json.loads(note.text)
-    except (ValueError, RecursionError):
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
 def _first(note: Note, now: float) -> float:
     """When it tried first; now for what cannot be read."""
-    first = _read(note).get("first", now)
-    return float(first) if isinstance(first, int | float) else now
+    first = read_number(read_object(note.text).get("first"))
+    return now if first is None else first
 
 
 def _away(store: Store) -> bool:

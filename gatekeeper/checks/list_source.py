@@ -20,6 +20,7 @@ from gatekeeper import log, metrics
 from gatekeeper.checks.list_index import ListIndex
 from gatekeeper.store.base import Note, Store, StoreAway
 from gatekeeper.wire.list_lines import BadLine, ListEntry, parse_line, write_line
+from gatekeeper.wire.notation import read_json
 
 LOOK_EVERY: Final = 0.5
 FILE_MOST: Final = 32 * 1024 * 1024
@@ -115,10 +116,10 @@ def note_of(added: Added) -> Note:
 def added_of(note: Note) -> Added | None:
     """None for what a newer version wrote and this one does not understand."""
     try:
-        kept = json.loads(note.text)
+        kept = read_json(note.text)
         entry = parse_line(kept["line"], ADDED)
         return None if entry is None else Added(note.key, entry, str(kept.get("by", "")), float(kept.get("at", 0)))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

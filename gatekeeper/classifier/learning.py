@@ -20,6 +20,7 @@ from gatekeeper.message.shingles import Digest, digest_of
 from gatekeeper.model import Duration, Message, setting
 from gatekeeper.store.base import DISTINCT_MOST, Lesson, Note, Sighting, Store, StoreAway, Tally
 from gatekeeper.wire.address import normal_domain
+from gatekeeper.wire.notation import read_object
 
 SITE = "site"
 """The kind under which everybody's lessons stand."""
@@ -258,6 +259,9 @@ def _written(acts: Sequence[Act], message_id: str, record: str) -> str:
 
 
 def _read(lesson: Lesson) -> Taught:
-    kept = json.loads(lesson.text)
-    acts = tuple(Act(*row) for row in kept["acts"])
+    kept = read_object(lesson.text)
+    try:
+        acts = tuple(Act(*row) for row in kept.get("acts", ()))
+    except TypeError:  # not as we write them: nobody is known to have said it
+        acts = ()
     return Taught(lesson.key, lesson.kind, lesson.spam, acts, kept.get("message_id", ""), kept.get("record", ""))

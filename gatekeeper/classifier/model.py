@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from gatekeeper.classifier.opinion import MOST, Opinion, Weighed
 from gatekeeper.classifier.traits import Traits
+from gatekeeper.wire.notation import read_json
 
 FORMAT: Final = b"gatekeeper model 1"
 SHIPPED: Final = "shipped.model"
@@ -134,7 +135,7 @@ def read_model(octets: bytes) -> Model:
     if first != FORMAT:
         raise ModelError(f"not a model of this format: it begins with {first[:30]!r}")
     try:
-        card = _card(json.loads(line))
+        card = _card(read_json(line))
         unpacker = zlib.decompressobj()
         places = unpacker.decompress(packed, (1 << card.bits) + 1)
     except (ValueError, KeyError, TypeError, zlib.error) as error:

@@ -10,6 +10,7 @@ from gatekeeper.mailauth.dmarc_record import DmarcRecord, ReportUri
 from gatekeeper.model import Duration, setting
 from gatekeeper.nexthop.settings import NextHopUrl
 from gatekeeper.wire.address import AddressError, normal_domain, parse_path
+from gatekeeper.wire.notation import read_json
 
 DAY = 86400
 MOST_SIGNATURES = 8  # of one row; RFC 9990 §3.1.3 would let it be a hundred
@@ -117,7 +118,7 @@ class Row:
     def of(cls, text: str) -> Row:
         """Raises ValueError for what `text` did not write."""
         try:
-            address, disposition, dkim, spf, author, sender, signatures, spf_domain, spf_result, reasons = json.loads(
+            address, disposition, dkim, spf, author, sender, signatures, spf_domain, spf_result, reasons = read_json(
                 text
             )
             return cls(
@@ -132,7 +133,7 @@ class Row:
                 spf_result,
                 tuple((kind, comment) for kind, comment in reasons),
             )
-        except (TypeError, ValueError, RecursionError) as wrong:
+        except (TypeError, ValueError) as wrong:
             raise ValueError(f"not a row: {wrong}") from None
 
 
@@ -173,10 +174,10 @@ class Published:
     def of(cls, text: str) -> Published:
         """Raises ValueError for what `text` did not write."""
         try:
-            p, sp, np, adkim, aspf, testing, fo, rua, wrong = json.loads(text)
+            p, sp, np, adkim, aspf, testing, fo, rua, wrong = read_json(text)
             uris = tuple(ReportUri(uri, limit) for uri, limit in rua)
             return cls(p, sp, np, adkim, aspf, bool(testing), fo, uris, tuple(wrong))
-        except (TypeError, ValueError, RecursionError) as odd:
+        except (TypeError, ValueError) as odd:
             raise ValueError(f"not a policy: {odd}") from None
 
 

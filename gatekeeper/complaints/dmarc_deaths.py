@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gatekeeper import log
 from gatekeeper.complaints.dmarc import DAY, DEAD, SENT
 from gatekeeper.store.base import Note, Store
+from gatekeeper.wire.notation import read_json
 
 SHORTEST = 2 * DAY  # after the first refusal; doubled by each further one
 LONGEST = 64 * DAY
@@ -82,7 +83,7 @@ class Deaths:
 
 def _read(text: str) -> Death:
     try:
-        known = json.loads(text)
+        known = read_json(text)
         return Death(int(known["refusals"]), float(known["until"]))
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         return Death()

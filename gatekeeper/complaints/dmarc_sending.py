@@ -38,6 +38,7 @@ from gatekeeper.dns.resolver import Resolver
 from gatekeeper.model import Reply
 from gatekeeper.nexthop import Client, Command, NextHop, NextHopGone
 from gatekeeper.store.base import Note, Store
+from gatekeeper.wire.notation import read_json
 
 SETTLING = 120.0  # seconds after midnight in which the workers still bring evidence of the day before
 CLAIM = 1800.0  # seconds after which whoever worked on a report is taken for dead
@@ -111,9 +112,13 @@ class _State:
 
     @classmethod
     def of(cls, text: str) -> _State:
-        known = json.loads(text)
-        outcomes = {address: Outcome(outcome) for address, outcome in known["outcomes"].items()}
-        return cls(known["id"], outcomes, known["claimed"], known["done"])
+        """What `text` has written. Where it cannot be read the report counts as sent: better none than two."""
+        try:
+            known = read_json(text)
+            outcomes = {address: Outcome(outcome) for address, outcome in known["outcomes"].items()}
+            return cls(str(known["id"]), outcomes, float(known["claimed"]), bool(known["done"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            return cls("", done=True)
 
 
 class Taken(Exception):

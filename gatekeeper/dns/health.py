@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from gatekeeper.dns.answer import Answer, Status
 from gatekeeper.dns.lists import Codes, DnsList, Family, judge
+from gatekeeper.wire.notation import read_json
 
 SLOW: Final = 1.0
 """Seconds from which on an answer is slow."""
@@ -249,7 +250,7 @@ def to_note(health: Health) -> str:
 def from_note(text: str) -> Health:
     """ValueError for anything that `to_note` did not write."""
     try:
-        read: Any = json.loads(text)
+        read: Any = read_json(text)
         return Health(
             State(read["state"]),
             float(read["since"]),
@@ -258,7 +259,7 @@ def from_note(text: str) -> Health:
             held=float(read["held"]),
             trips=int(read["trips"]),
         )
-    except (KeyError, TypeError, OverflowError, RecursionError) as wrong:
+    except (KeyError, TypeError, OverflowError) as wrong:
         raise ValueError(f"not the health of a list: {type(wrong).__name__}") from wrong
 
 

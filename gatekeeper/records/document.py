@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from gatekeeper.model import Contribution, Kind, Missing, Reply, Thresholds, Tls
+from gatekeeper.wire.notation import read_json
 
 FORMAT = 1
 """Of the document. A reader takes what it knows; a format it does not know it does not read."""
@@ -149,7 +150,7 @@ def to_plain(record: Record) -> dict[str, Any]:
 def from_document(document: str) -> Record:
     """The record again, exactly. Raises UnreadableDocument."""
     try:
-        read = json.loads(document)
+        read = read_json(document)
         if read["format"] != FORMAT:
             raise UnreadableDocument(f"a record of format {read['format']!r}; this gatekeeper reads {FORMAT}")
         decision = _read_decision(read.get("decision"))
@@ -169,7 +170,7 @@ def from_document(document: str) -> Record:
             missing=_read_missing(read.get("missing", ())),
             recipients=tuple([_read_recipient(one, decision) for one in read.get("recipients", ())]),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as failure:
+    except (ValueError, TypeError, KeyError, AttributeError) as failure:
         if isinstance(failure, UnreadableDocument):
             raise
         raise UnreadableDocument(f"not a record: {type(failure).__name__}") from failure

@@ -16,6 +16,7 @@ from gatekeeper.message.archives.walk import Inside, Report
 from gatekeeper.message.filenames import Trick
 from gatekeeper.message.filetypes import FileType
 from gatekeeper.message.transfer import Encoding
+from gatekeeper.wire.notation import read_json
 
 LENGTH = 4
 MOST = 4 * 1_048_576
@@ -46,7 +47,7 @@ def request_frame(request: Request) -> bytes:
 
 
 def read_request(text: bytes) -> Request:
-    told = json.loads(text)
+    told = read_json(text)
     files = tuple(FileHead(name, Encoding(encoding), size) for name, encoding, size in told["files"])
     return Request(files, tuple(told["wanted"]), told["seconds"])
 
@@ -69,12 +70,12 @@ def error_frame(error: str) -> bytes:
 def read_report(text: bytes) -> Report:
     """Raises ValueError where it is none: the other side looks at what strangers send, and is not trusted."""
     try:
-        told = json.loads(text)
+        told = read_json(text)
         if "error" in told:
             raise ValueError(str(told["error"])[:200])
         files = tuple(_inside(*each) for each in told["files"])
         return Report(files, int(told["members"]), tuple(LeftOut(each) for each in told["left_out"]))
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no report: {type(error).__name__}") from error
 
 

@@ -12,6 +12,8 @@ import signal
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
+from gatekeeper.wire.notation import read_json
+
 VARIABLE = "GATEKEEPER_HANDOVER"
 
 
@@ -59,7 +61,7 @@ def take_handover(environment: MutableMapping[str, str]) -> Handover | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        found = read_json(text)
         return Handover(
             sockets={str(place): [int(n) for n in numbers] for place, numbers in found["sockets"].items()},
             systemd={str(name): [int(n) for n in numbers] for name, numbers in found["systemd"].items()},
@@ -72,7 +74,7 @@ def take_handover(environment: MutableMapping[str, str]) -> Handover | None:
                 for c in found["children"]
             ),
         )
-    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"{VARIABLE} was not written by a gatekeeper: {error!r}") from error
 
 

@@ -51,7 +51,7 @@ class Fallback:
     """`primary` as long as it answers, `memory` from its first StoreAway on until an attempt succeeds.
 
     Whoever meets the StoreAway is answered from memory too; nobody sees one. While it is away one caller at a time
-    tries it again, after a pause of 1 to 30 s; nobody else waits for it.
+    tries it again, after a pause of 1 to 30 s; nobody else waits for it. `process` is who says so in the log.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Fallback:
         backend: str = "sqlite",
         clock: Callable[[], float] = time.monotonic,
         most_waiting: int = 5_000,
+        process: str | None = None,
     ) -> None:
         self._primary = primary
         self._memory = memory
@@ -74,6 +75,7 @@ class Fallback:
         self._tried_at = 0.0
         self._trying = False
         self._most_waiting = most_waiting
+        self._process = process
         self._waiting: OrderedDict[str, StoredRecord] = OrderedDict()  # records the store has yet to get
         self._changed: OrderedDict[str, Block | None] = OrderedDict()  # blocks made or lifted (None) meanwhile
         metrics.STORE_UP.declare((backend,))
@@ -270,7 +272,7 @@ class Fallback:
         away_for = self._back_at - (self._away_since or 0.0)
         self._away_since = None
         self._up.set(1)
-        log.event("store_back", away_for=away_for)
+        log.event("store_back", process=self._process, away_for=away_for)
         if self._on_change is not None:
             self._on_change(True)
 
@@ -291,7 +293,7 @@ class Fallback:
         self._pause = SHORTEST_PAUSE if steady else min(2 * self._pause, LONGEST_PAUSE)
         self._away_since = self._tried_at = now
         self._up.set(0)
-        log.event("store_away", level=logging.WARNING, why=failure)
+        log.event("store_away", level=logging.WARNING, process=self._process, why=failure)
         if self._on_change is not None:
             self._on_change(False)
 

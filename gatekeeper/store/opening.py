@@ -68,20 +68,21 @@ def open_store(
     *,
     clock: Callable[[], float] = time.monotonic,
     on_change: Callable[[bool], None] | None = None,
+    process: str | None = None,
 ) -> Store:
     """The store; raises StoreUnusable, with the mend, when it cannot be used as configured. A Redis that does not
     answer is no such case: memory takes over until it does.
 
     `on_change` is told False when it goes away later on and memory takes over, and True when it is back; `clock`
-    (seconds) times the attempts in between.
+    (seconds) times the attempts in between. `process` is who says so in the log.
     """
     if settings.networked:
-        return Fallback(open_redis(settings), MemoryStore(), on_change, backend="redis", clock=clock)
+        return Fallback(open_redis(settings), MemoryStore(), on_change, backend="redis", clock=clock, process=process)
     if settings.path is None:
         return MemoryStore()
     from gatekeeper.store.sqlite import SqliteStore  # noqa: PLC0415  # only when this backend is asked for
 
-    return Fallback(SqliteStore(settings.path), MemoryStore(), on_change, clock=clock)
+    return Fallback(SqliteStore(settings.path), MemoryStore(), on_change, clock=clock, process=process)
 
 
 def open_redis(settings: Settings) -> RedisStore:

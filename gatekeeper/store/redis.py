@@ -39,6 +39,7 @@ from gatekeeper.store.base import (
 )
 from gatekeeper.store.redis_client import Client
 from gatekeeper.store.redis_place import Place
+from gatekeeper.wire.notation import read_json
 
 LOOK_EVERY = 0.5
 """Seconds until a block made by another process counts here."""
@@ -382,7 +383,7 @@ def _written(record: StoredRecord) -> str:
 
 
 def _read(text: bytes) -> StoredRecord:
-    name, when, action, score, address, sender, recipients, queue_id, document = json.loads(text)
+    name, when, action, score, address, sender, recipients, queue_id, document = read_json(text)
     return StoredRecord(name, when, action, score, address, sender, tuple(recipients), queue_id, document)
 
 

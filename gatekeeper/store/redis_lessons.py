@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 
 from gatekeeper.store.base import Learned, Lesson
+from gatekeeper.wire.notation import read_json
 
 _SPAM = 1 << 24
 """What a spam lesson adds to a trait's value; a ham lesson adds 1. Far below 2^53, where Lua's numbers end."""
@@ -28,7 +29,7 @@ def written(lesson: Lesson) -> bytes:
 
 def read(kind: str, key: bytes, octets: bytes) -> Lesson:
     facts, _, traits = octets.partition(b"\n")
-    spam, until, text = json.loads(facts)
+    spam, until, text = read_json(facts)
     return Lesson(kind, key.decode(), spam, Lesson.unpacked(traits), text, until)
 
 

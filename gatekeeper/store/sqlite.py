@@ -37,6 +37,7 @@ from gatekeeper.store.base import (
 from gatekeeper.store.lane import Lane
 from gatekeeper.store.sqlite_file import Counting, Reading, Writing, prepare
 from gatekeeper.store.sqlite_state import text as _text
+from gatekeeper.wire.notation import read_json
 
 LOOK_EVERY = 0.5
 """Seconds until a block made by another process counts here."""
@@ -362,7 +363,7 @@ def record_of_row(row: tuple[Any, ...]) -> StoredRecord:
         score=score,
         address=address,
         sender=sender,
-        recipients=tuple(json.loads(recipients)),
+        recipients=tuple(read_json(recipients)),
         queue_id=queue_id,
         document=document,
     )

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gatekeeper.model import Duration, setting
+from gatekeeper.wire.notation import read_json
 
 START_VARIABLE = "GATEKEEPER_START"
 EXIT_CONFIGURATION = 2
@@ -107,7 +108,7 @@ class ProcessStart:
     def from_json(cls, text: str) -> ProcessStart:
         """Raises ValueError for anything that `to_json` did not write."""
         try:
-            found = json.loads(text)
+            found = read_json(text)
             return cls(
                 role=Role(found["role"]),
                 config_path=_text(found["config_path"]),
@@ -122,7 +123,7 @@ class ProcessStart:
                     str(name): tuple(int(number) for number in numbers) for name, numbers in found["sockets"].items()
                 },
             )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{START_VARIABLE} was not written by a gatekeeper of this version: {error!r}") from error
 
     @classmethod

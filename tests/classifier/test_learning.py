@@ -18,7 +18,7 @@ from gatekeeper.classifier.learning import (
     kind_of,
     material,
 )
-from gatekeeper.store.base import Learned, StoreAway
+from gatekeeper.store.base import Learned, Lesson, StoreAway
 from gatekeeper.store.memory import MemoryStore
 from tests.support.fake_store import FakeStore
 from tests.support.lessons import OFFER, mail, message
@@ -192,3 +192,14 @@ def test_what_is_not_whole_teaches_its_words_alone():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError):
         Settings(**wrong)
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"acts": 5}', '{"acts": [[1]]}', "[" * 20_000])
+async def test_a_lesson_of_which_nothing_can_be_read_is_listed_and_may_be_learned_again(text):
+    store = MemoryStore()
+    made = lessons(store)
+    await store.learn(SITE, "one", old=None, new=Lesson(SITE, "one", True, (1, 2), text, NOW + DAY))
+    (one,) = await everything(made)
+    assert (one.id, one.acts, one.spam) == ("one", (), True)
+    assert await made.learn(ONE, spam=False, teacher=BOB) is Outcome.MOVED
+    assert await store.learned(SITE, [1]) == Learned(1, 0, 2, 0, {1: (1, 0)})

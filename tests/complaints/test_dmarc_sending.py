@@ -244,3 +244,11 @@ async def test_a_relay_that_dies_after_the_dot_leaves_it_in_doubt() -> None:
             assert gone.value.in_doubt
         finally:
             await relay.close()
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"id": 1, "outcomes": {"a": "lost"}}', "[" * 20_000])
+async def test_a_report_of_which_nothing_can_be_read_counts_as_sent(text: str) -> None:
+    here = await world()
+    await here.store.put_notes([Note(REPORTS, f"{DAY_} example.com", text, MORNING + 9e5)])
+    await here.evidence(domain="example.net")
+    assert {one.domain for one in await here.send()} == {"example.net"}

@@ -294,11 +294,16 @@ async def test_a_search_that_failed_does_not_make_the_store_away(standing: Stand
     assert not standing.store.away
 
 
-async def test_the_gauge_and_the_log_tell(standing: Standing, caplog):
+async def test_the_gauge_and_the_log_tell_and_name_the_process(caplog):
     caplog.set_level("INFO", "gatekeeper")
+    standing = Standing(process="worker-2")
     assert metrics.STORE_UP["sqlite"]._value.get() == 1
     await standing.lose()
     assert metrics.STORE_UP["sqlite"]._value.get() == 0
     await standing.find_back()
     assert metrics.STORE_UP["sqlite"]._value.get() == 1
-    assert [record.msg for record in caplog.records if record.msg.startswith("store_")] == ["store_away", "store_back"]
+    told = [record for record in caplog.records if record.msg.startswith("store_")]
+    assert [(record.msg, record.facts["process"]) for record in told] == [
+        ("store_away", "worker-2"),
+        ("store_back", "worker-2"),
+    ]

@@ -21,6 +21,7 @@ from gatekeeper.checks.stacking.keys import name_key
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.model import Address
 from gatekeeper.store.base import Limit, Note, Sighting
+from gatekeeper.wire.notation import read_number, read_object
 
 STRANGERS: Final = "stacking.stranger"
 """The kind of the notes that say which name a client without a good history may ask."""
@@ -86,8 +87,13 @@ class _Leave:
 
     @classmethod
     def of(cls, text: str) -> _Leave:
-        found = json.loads(text)
-        return cls(tuple(found["names"]), found["waiting"])
+        """What `text` has written; nothing where that cannot be read."""
+        found = read_object(text)
+        names, waiting = found.get("names"), found.get("waiting")
+        if not isinstance(names, list) or not isinstance(waiting, dict):
+            return cls()
+        times = {name: time for name, each in waiting.items() if (time := read_number(each)) is not None}
+        return cls(tuple(map(str, names)), times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Whether it stands is read from what the check itself goes by, with the settings 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -16,11 +15,12 @@ from gatekeeper.checks.stacking.crowd import TRAPS, tried_set
 from gatekeeper.checks.stacking.domains import domain_set
 from gatekeeper.checks.stacking.evidence import BLIND, DICTIONARY, DOMAIN, TRAPPED
 from gatekeeper.checks.stacking.keys import helo_key, name_key
-from gatekeeper.checks.stacking.notes import ALIKE, DICTIONARIES, DOMAINS
+from gatekeeper.checks.stacking.notes import ALIKE, DICTIONARIES, DOMAINS, since_of
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.checks.stacking.traps import TRAPPED_BY
 from gatekeeper.store.base import Charge, Note, Sighting, Store
 from gatekeeper.wire.address import AddressError, parse_path
+from gatekeeper.wire.notation import read_object
 
 MOST: Final = 10_000
 """Of each kind that are shown."""
@@ -120,7 +120,7 @@ class Holds:
             Hold(
                 key,
                 TRAPPED,
-                f"named a {json.loads(noted[key].text)['kind']} address",
+                f"named a {read_object(noted[key].text).get('kind', 'forbidden')} address",
                 _since(noted, key),
                 noted[key].until,
             )
@@ -134,10 +134,10 @@ class Holds:
         found = []
         for key in keys:
             if key in noted:
-                told = json.loads(noted[key].text)
+                told = read_object(noted[key].text)
                 whom = f"{_TRAP}{told.get('address', key)}"
-                text = f"a hot name: {told['clients']} clients tried it in vain"
-                found.append(Hold(whom, TRAPPED, text, told["since"], noted[key].until))
+                text = f"a hot name: {told.get('clients', 'many')} clients tried it in vain"
+                found.append(Hold(whom, TRAPPED, text, _since(noted, key), noted[key].until))
         return found
 
     async def _domains(self, keys: Sequence[str], noted: Mapping[str, Note], now: float) -> list[Hold]:
@@ -213,8 +213,7 @@ def _digest(key: str) -> str:
 
 
 def _since(noted: Mapping[str, Note], key: str) -> float | None:
-    since: float | None = json.loads(noted[key].text)["since"] if key in noted else None
-    return since
+    return since_of(noted.get(key))
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:

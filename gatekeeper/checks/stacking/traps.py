@@ -18,9 +18,11 @@ from gatekeeper.checks.stacking.accounts import Client
 from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.checks.stacking.evidence import TRAP, TRAPPED, TrapNamed
 from gatekeeper.checks.stacking.keys import name_key
+from gatekeeper.checks.stacking.notes import since_of
 from gatekeeper.checks.stacking.settings import Settings
 from gatekeeper.model import EXEMPT_MAILBOXES, Address, Finding, Heard, Named
 from gatekeeper.store.base import Note
+from gatekeeper.wire.notation import read_object
 
 TRAPPED_BY: Final = "stacking.trapped"
 """The kind of the notes that say which clients have named a trap."""
@@ -43,8 +45,9 @@ class Traps:
         noted = await tools.store.notes(TRAPPED_BY, [client.key], now=now)
         if not noted:
             return ()
-        told = json.loads(noted[0].text)
-        trap = TrapNamed(client.key, told["kind"], told["since"])
+        since = since_of(noted[0])
+        kind = str(read_object(noted[0].text).get("kind", "forbidden"))
+        trap = TrapNamed(client.key, kind, now if since is None else since)
         return [Finding(TRAPPED, trap, f"{client.key} named a {trap.kind} address")]
 
     async def heard(self, names: Sequence[Named], client: Client | None, tools: Tools) -> frozenset[str]:

@@ -1,6 +1,9 @@
 """The budget of a recipient domain: while it is spent each stranger may ask one name, most when they come again."""
 
+from dataclasses import replace
 from typing import cast
+
+import pytest
 
 from gatekeeper.checks.stacking import BLIND, Stacking
 from gatekeeper.checks.stacking.domains import LEVELS_MOST, STRANGERS, Levels
@@ -200,3 +203,19 @@ def test_levels_are_forgotten_when_there_are_too_many_and_soon():
     assert levels.get(last, 99.0) is None  # a clock set back
     assert not levels.tell(last, 130.0, 60.0)
     assert levels.tell(last, 161.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no JSON", "[]", "{}", '{"names": 1, "waiting": []}', '{"names": [], "waiting": {"x": "y"}}', "[" * 20_000],
+)
+async def test_a_leave_that_cannot_be_read_is_none(text: str):
+    place = Place(few())
+    await spend(place)
+    await place.client("203.0.113.1").name("anna")
+    for note in await place.store.notes(STRANGERS, now=place.now):
+        await place.store.put_notes([replace(note, text=text)])
+    assert await place.client("203.0.113.1").name("ben") in {BLIND, "550"}
+    assert any(
+        "203.0.113.1" in note.key and note.text != text for note in await place.store.notes(STRANGERS, now=place.now)
+    )

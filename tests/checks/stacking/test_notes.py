@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from gatekeeper.checks.stacking.notes import ALIKE, remark
+from gatekeeper.store.base import Note
 from tests.checks.stacking.play import Place
 
 
@@ -28,3 +31,12 @@ async def test_one_that_has_ended_begins_anew():
 
 async def test_nothing_to_note_asks_nothing():
     await remark(ALIKE, {}, Place().tools)
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", '{"since": "long ago"}', "[" * 20_000])
+async def test_one_that_cannot_be_read_begins_anew(text: str):
+    place = Place()
+    await place.store.put_notes([Note(ALIKE, "ip:192.0.2.1", text, place.now + 100)])
+    await remark(ALIKE, {"ip:192.0.2.1": place.now + 100}, place.tools)
+    [note] = await place.store.notes(ALIKE, now=place.now)
+    assert json.loads(note.text)["since"] == place.now

@@ -7,7 +7,10 @@ import pytest
 from gatekeeper.checks.stacking import BLIND, Stacking
 from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.checks.stacking.evidence import TRAP, TRAPPED, TrapNamed
+from gatekeeper.checks.stacking.holds import Holds
+from gatekeeper.checks.stacking.traps import TRAPPED_BY
 from gatekeeper.model import Address, Heard
+from gatekeeper.store.base import Note
 from tests.checks.stacking.play import DOMAIN, Place, unknown
 
 
@@ -162,3 +165,21 @@ async def test_once_names_are_not_told_a_trap_is_a_name_like_any_other(former):
     client = place.client("203.0.113.1")
     await client.names(unknown(25))
     assert {await client.name(name) for name in ("left", "anna", "nobody")} == {BLIND}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"kind": 5}', "[" * 20_000])
+async def test_a_note_that_cannot_be_read_still_says_that_a_trap_was_named(text: str):
+    place = Place(hot())
+    key = "ip:203.0.113.1"
+    await place.store.put_notes([Note(TRAPPED_BY, key, text, place.now + 99)])
+    assert await rules(place, "203.0.113.1", "anna") == [TRAPPED]
+    [hold] = await Holds(place.check, place.store).of([key], now=place.now)
+    assert (hold.reason, hold.since) == (TRAPPED, None)
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}", "[" * 20_000])
+async def test_a_trap_of_which_nothing_can_be_read_stands_until_its_end(text: str):
+    place = Place(hot())
+    await place.store.put_notes([Note(TRAPS, "digest", text, place.now + 99)])
+    [hold] = await Holds(place.check, place.store).all(now=place.now)
+    assert (hold.key, hold.since, hold.until) == ("trap:digest", None, place.now + 99)
