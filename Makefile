@@ -27,8 +27,12 @@ static: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
 
+# Where memory has room for them the files of tests stand there: on a disk a third of the time goes to removing them.
+RAM := $(shell [ "$$(df -k --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 1000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
+
 unit: $(VENV)/.dev ## the unit tests alone, on asyncio's loop, with few examples for each property
-	LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers and not slow" -n auto --dist worksteal
+	$(RAM) LOOPS=asyncio HYPOTHESIS_PROFILE=quick $(BIN)/pytest -m "not peers and not slow" -n auto --dist worksteal \
+		-o tmp_path_retention_policy=failed
 
 full: $(VENV)/.training
 	$(BIN)/pytest -m "not peers" -n auto --dist worksteal

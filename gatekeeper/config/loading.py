@@ -6,6 +6,7 @@ of the dataclasses. Nothing is silently ignored.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import difflib
 import json
@@ -115,6 +116,9 @@ class Document:
             self.problem(path, "must be a section: [" + ".".join(path) + "]")
             return None
         before = len(self.problems)
+        if not table:
+            with contextlib.suppress(TypeError, ValueError):  # something is required: pydantic says what
+                return section()
         data = self._walk(table, shape.kind(section), path)
         try:
             # As JSON, so that lists may become tuples and tables dataclasses, and nothing else may become anything.
