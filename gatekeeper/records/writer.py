@@ -168,7 +168,7 @@ class Recorder:
     async def forget(self) -> None:
         """What has to go, where it is time. In a large store that takes long, and no record waits for it."""
         now = self._clock()
-        if now < self._expire_at:
+        if 0 < self._expire_at - now <= 2 * self._settings.expire_every:  # more: the clock was set back since
             return
         self._expire_at = now + self._settings.expire_every
         try:

@@ -18,6 +18,8 @@ HISTORY_KEPT = 90 * 86400.0
 """Seconds after which a client that did not come back is forgotten."""
 UNLEAKING_KEPT = 30 * 86400.0
 """Seconds after which a bucket that never leaks is forgotten."""
+AHEAD = 600.0
+"""Seconds by which clocks may differ. A time further ahead was told by a clock that was wrong, and does not count."""
 DISTINCT_MOST = 2048
 """Members of one set that are told apart; a set that is full counts as this many."""
 NOTE_MOST = 65_536
@@ -73,7 +75,8 @@ class Bucket:
 
     def spend(self, charge: Charge, *, now: float) -> Bucket:
         leaked = max(0.0, self.level - charge.per_second * max(0.0, now - self.at))
-        return Bucket(max(0.0, leaked + charge.cost), max(self.at, now), charge.per_second)
+        at = max(self.at, now) if self.at <= now + AHEAD else now
+        return Bucket(max(0.0, leaked + charge.cost), at, charge.per_second)
 
     def drained(self, now: float) -> bool:
         if self.per_second <= 0:
@@ -220,6 +223,10 @@ class Block:
     until: float
     reason: str
     record: str = ""
+
+    def holds(self, now: float) -> bool:
+        """Whether it stands now; one that begins later was made by a clock that was wrong."""
+        return self.until > now and self.since <= now + AHEAD
 
     def extended(self, other: Block) -> Block:
         """What stands after `other` was asked for the same key: the later end wins, with its reason and record.

@@ -193,13 +193,16 @@ class Fallback:
             metrics.RECORDS_DROPPED["store_away"].inc(lost)
 
     async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
-        """A search that takes too long does not make the store count as away: it is the question that was too much."""
-        if await self._make_up():
-            try:
-                return await self._primary.find_records(query)
-            except StoreAway:
-                metrics.STORE_ERRORS["find_records"].inc()
-        return await self._memory.find_records(query)
+        """Memory answers only while the store counts as away, which a search does not make it: the question may have
+        been too much. Raises StoreAway then, for "nothing found" would be no answer.
+        """
+        if not await self._make_up():
+            return await self._memory.find_records(query)
+        try:
+            return await self._primary.find_records(query)
+        except StoreAway:
+            metrics.STORE_ERRORS["find_records"].inc()
+            raise
 
     async def expire(self, *, now: float, records_before: float) -> Forgotten:
         await self._make_up()

@@ -229,7 +229,7 @@ class MemoryStore:
                 del self._blocks[gone.key]
 
     async def blocked(self, keys: Sequence[str], *, now: float) -> Block | None:
-        found = [self._blocks[key] for key in keys if key in self._blocks and self._blocks[key].until > now]
+        found = [self._blocks[key] for key in keys if key in self._blocks and self._blocks[key].holds(now)]
         return max(found, key=lambda block: block.until, default=None)
 
     async def blocks(self, *, now: float) -> list[Block]:

@@ -5,12 +5,14 @@ The file is only read, so it may be in use; what is written to it meanwhile is n
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatekeeper.store.base import Block, Charge, Note, StoreUnusable, Tally
+from gatekeeper.store.base import Block, Note, StoreAway, StoreUnusable, Tally
 from gatekeeper.store.redis import RedisStore
 from gatekeeper.store.schema import APPLICATION_ID, VERSION
 from gatekeeper.store.sqlite import record_of_row
@@ -19,6 +21,10 @@ from gatekeeper.store.sqlite_lessons import lesson_of_row
 
 TOGETHER = 200
 """Rows that go over in one step."""
+ATTEMPTS = 10
+"""Times that a step is tried before its fault ends the work."""
+PAUSE = 1.0
+"""Seconds between two of them."""
 
 Progress = Callable[[str, int, int], None]
 """Told after each step: what is carried, how much of it is done, and how much there is."""
@@ -27,16 +33,21 @@ Progress = Callable[[str, int, int], None]
 async def migrate(path: Path, target: RedisStore, *, now: float, progress: Progress) -> dict[str, int]:
     """How many of each were carried. What has ended by `now` stays behind.
 
+    One that was interrupted may be made again: it begins anew, and writes over what it has written.
+
     Raises StoreUnusable for a file that cannot be read or is not ours, or a target that is in use already, and
     StoreAway when the target does not answer.
     """
-    if not await target.empty():
-        raise StoreUnusable("the store in [store] url holds state already: empty it, or name another database")
     try:
         source = _opened(path)
         try:
             _ours(source, path)
-            return {name: await _carry(name, source, target, now, progress) for name in _COUNTS}
+            if not await target.half_carried() and not await target.empty():
+                raise StoreUnusable("the store in [store] url holds state already: empty it, or name another database")
+            await target.carrying(begun=True)
+            carried = {name: await _carry(name, source, target, now, progress) for name in _COUNTS}
+            await target.carrying(begun=False)
+            return carried
         finally:
             source.close()
     except sqlite3.Error as failure:
@@ -54,15 +65,19 @@ _COUNTS = {
     "records": "SELECT count(*) FROM record",
 }
 _ROWS = {
-    "buckets": "SELECT key, level, at, per_second FROM bucket",
-    "histories": "SELECT key, accepted, refused, first, last FROM history",
-    "blocks": "SELECT key, since, until, reason, record FROM block WHERE until > ?1",
-    "sightings": "SELECT key, member, until FROM sighting WHERE until > ?1",
-    "notes": "SELECT kind, key, text, until FROM note WHERE until > ?1",
-    "tallies": "SELECT kind, key, amount, until FROM tally WHERE until > ?1",
-    "lessons": "SELECT kind, key, spam, traits, text, until FROM lesson WHERE until > ?1",
-    "records": "SELECT id, time, action, score, address, sender, recipients, queue_id, document FROM record",
+    "buckets": ("key", "SELECT key, level, at, per_second FROM bucket WHERE true"),
+    "histories": ("key", "SELECT key, accepted, refused, first, last FROM history WHERE true"),
+    "blocks": ("key", "SELECT key, since, until, reason, record FROM block WHERE until > ?1"),
+    "sightings": ("key, member", "SELECT key, member, until FROM sighting WHERE until > ?1"),
+    "notes": ("kind, key", "SELECT kind, key, text, until FROM note WHERE until > ?1"),
+    "tallies": ("kind, key", "SELECT kind, key, amount, until FROM tally WHERE until > ?1"),
+    "lessons": ("kind, key", "SELECT kind, key, spam, traits, text, until FROM lesson WHERE until > ?1"),
+    "records": (
+        "id",
+        "SELECT id, time, action, score, address, sender, recipients, queue_id, document FROM record WHERE true",
+    ),
 }
+"""By which columns, the first ones that are read, rows are told apart, and all of them."""
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -82,26 +97,40 @@ async def _carry(name: str, source: sqlite3.Connection, target: RedisStore, now:
     (total,) = source.execute(_COUNTS[name], (now,) if "?1" in _COUNTS[name] else ()).fetchone()
     done = 0
     progress(name, done, total)
-    for rows in _portions(source.execute(_ROWS[name], (now,) if "?1" in _ROWS[name] else ())):
-        await _put(name, rows, target, now)
+    for rows in _portions(source, name, now):
+        await _lastingly(lambda rows=rows: _put(name, rows, target, now))  # type: ignore[misc]  # of this turn
         done += len(rows)
         progress(name, done, max(done, total))
     return done
 
 
-def _portions(cursor: sqlite3.Cursor) -> Iterator[Sequence[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(TOGETHER):
-        yield rows
+def _portions(source: sqlite3.Connection, name: str, now: float) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Each is a question of its own: one that stayed open would keep SQLite's log from ever being begun anew."""
+    columns, rows = _ROWS[name]
+    width = columns.count(",") + 1
+    marks = ", ".join(f"?{number}" for number in range(3, 3 + width))
+    after = f"{rows} AND (?2 OR ({columns}) > ({marks})) ORDER BY {columns} LIMIT {TOGETHER}"
+    last: tuple[Any, ...] = (None,) * width
+    first = True
+    while found := source.execute(after, (now, first, *last)).fetchall():
+        yield found
+        last, first = found[-1][:width], False
+
+
+async def _lastingly(step: Callable[[], Awaitable[None]]) -> None:
+    """A step may be made again, so one answer that is late does not end hours of work."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(StoreAway):
+            return await step()
+        await asyncio.sleep(PAUSE)
+    return await step()
 
 
 async def _put(name: str, rows: Sequence[tuple[Any, ...]], target: RedisStore, now: float) -> None:
     if name == "buckets":
-        for key, level, at, rate in rows:
-            await target.spend([Charge(key, level, rate)], now=at)
+        await target.put_buckets(rows)
     elif name == "histories":
-        for key, accepted, refused, first, last in rows:
-            await target.remember(key, accepted=0, refused=0, now=first)
-            await target.remember(key, accepted=accepted, refused=refused, now=last)
+        await target.put_histories(rows)
     elif name == "blocks":
         for row in rows:
             await target.block(Block(*row))
@@ -110,7 +139,7 @@ async def _put(name: str, rows: Sequence[tuple[Any, ...]], target: RedisStore, n
     elif name == "notes":
         await target.put_notes([Note(*row) for row in rows])
     elif name == "tallies":
-        await target.tally([Tally(*row) for row in rows])
+        await target.put_tallies([Tally(*row) for row in rows])
     elif name == "lessons":
         for lesson in map(lesson_of_row, rows):
             await target.learn(lesson.kind, lesson.key, old=None, new=lesson)

@@ -37,6 +37,7 @@ from gatekeeper.store.base import (
     StoredRecord,
     Tally,
 )
+from gatekeeper.store.noticed import UNNOTICED, Noticed
 from gatekeeper.store.redis_client import Client
 from gatekeeper.store.redis_place import Place
 from gatekeeper.wire.notation import read_json
@@ -58,6 +59,7 @@ _KNOWN, _REFUSED = f"{_HISTORIES}last", f"{_HISTORIES}refused"
 _BUCKET_ENDS = f"{{{ROOT}:bucket}}ends"
 _SEEN_ENDS = f"{{{ROOT}:seen}}ends"
 _KINDS = f"{{{ROOT}:kinds}}"
+_CARRYING = f"{{{ROOT}:carrying}}"
 
 
 class RedisStore:
@@ -69,7 +71,8 @@ class RedisStore:
         self._blocks: dict[str, Block] = {}
         self._change = -1  # the last change of a block that is known here; -1 before the first look
         self._look_at = 0.0
-        self._told = -1  # the last change that every process has had the time to notice
+        self._looked = 0.0  # when they were last known to be those in Redis
+        self._noticed = Noticed()
         self._kinds: set[str] = set()  # families of notes and tallies that Redis knows of
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
@@ -196,7 +199,7 @@ class RedisStore:
         if self._change < 0 or self._monotonic() >= self._look_at:
             self._look_at = self._monotonic() + LOOK_EVERY  # others go on with what is known meanwhile
             await self._look(now)
-        found = [self._blocks[key] for key in keys if key in self._blocks and self._blocks[key].until > now]
+        found = [self._blocks[key] for key in keys if key in self._blocks and self._blocks[key].holds(now)]
         return max(found, key=lambda block: block.until, default=None)
 
     async def blocks(self, *, now: float) -> list[Block]:
@@ -220,25 +223,29 @@ class RedisStore:
     async def find_records(self, query: RecordQuery) -> list[StoredRecord]:
         if query.address:
             search.address_range(query.address)  # wrong is wrong even when there is nothing to compare it with
-        wanted, found, offset = search.most(query), list[StoredRecord](), 0
-        latest = f"({query.until!r}" if query.until else "+inf"
-        bounds = [_index(query), latest, repr(query.since)]
+        wanted, found = search.most(query), dict[str, StoredRecord]()
+        latest, offset = f"({query.until!r}" if query.until else "+inf", 0
         end = self._monotonic() + FIND_WITHIN
         while len(found) < wanted:
-            step = [*bounds, offset, LOOKED_THROUGH]
-            looked, *texts = await self._client.script(scripts.FIND_RECORDS, [_RECORDS], step, within=FIND_WITHIN)
+            # From where the last step ended, not by counting on: others write meanwhile, and would push all further.
+            step = [_index(query), latest, repr(query.since), offset, LOOKED_THROUGH]
+            looked, last, of_that_time, *texts = await self._client.script(
+                scripts.FIND_RECORDS, [_RECORDS], step, within=FIND_WITHIN
+            )
             some = (_read(text) for text in texts if text)
-            found += [record for record in some if search.matches(record, query)]
-            offset += LOOKED_THROUGH
+            found |= {record.id: record for record in some if search.matches(record, query)}
             if int(looked) < LOOKED_THROUGH:
                 break
+            moment = last.decode()
+            offset = int(of_that_time) + (offset if moment == latest else 0)
+            latest = moment
             if self._monotonic() >= end:
                 raise StoreAway(f"the search took longer than {FIND_WITHIN:g} s: ask for a shorter time")
-        return found[:wanted]
+        return list(found.values())[:wanted]
 
     async def expire(self, *, now: float, records_before: float) -> Forgotten:
-        went = [await self._portions(scripts.FORGET_BLOCKS, _BLOCK_KEYS, [repr(now), self._told, PORTION])]
-        self._told = self._change
+        told = self._noticed.by_all(self._change, self._monotonic())
+        went = [await self._portions(scripts.FORGET_BLOCKS, _BLOCK_KEYS, [repr(now), told, PORTION])]
         self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
         went += [await self._portions(scripts.LIFT_BEYOND, _BLOCK_KEYS, [PORTION, MOST_BLOCKS])]
         ended = [repr(now), PORTION, MOST_ROWS]
@@ -247,6 +254,8 @@ class RedisStore:
         unseen = [repr(now - HISTORY_KEPT), PORTION, MOST_ROWS, f"{_HISTORIES}h:"]
         went += [await self._portions(scripts.FORGET_HISTORIES, [_KNOWN], unseen)]
         went += [await self._portions(scripts.FORGET_HISTORIES, [_REFUSED, _KNOWN], unseen)]
+        if self._kinds:  # of a Redis that was emptied they were gone, and what it learned since would stay for ever
+            await self._client.command("SADD", _KINDS, *self._kinds)
         lessons = False
         for name in await self._client.command("SMEMBERS", _KINDS):
             what, _, kind = name.decode().partition(":")
@@ -263,11 +272,39 @@ class RedisStore:
 
     async def empty(self) -> bool:
         """Whether nothing of ours is there yet; `gatekeeper store migrate` writes to no other."""
-        known = [f"{_RECORDS}time", _KNOWN, _REFUSED, _BLOCK_KEYS[0], _KINDS]
+        known = [f"{_RECORDS}time", _KNOWN, _REFUSED, _BLOCK_KEYS[0], _KINDS, _BUCKET_ENDS, _SEEN_ENDS]
         return not any([await self._client.command("EXISTS", key) for key in known])
 
+    async def half_carried(self) -> bool:
+        """Whether what is there was being taken over from another store, and that did not come to its end."""
+        return bool(await self._client.command("EXISTS", _CARRYING))
+
+    async def carrying(self, *, begun: bool) -> None:
+        """Remember that another store is being taken over, or that all of it is there."""
+        await self._client.command(*(("SET", _CARRYING, "1") if begun else ("DEL", _CARRYING)))
+
+    async def put_buckets(self, rows: Sequence[tuple[str, float, float, float]]) -> None:
+        """Take over (key, level, at, per second) from another store, as these and the following stand there: twice is
+        as once.
+        """
+        for key, *numbers in rows:
+            words = [repr(number) for number in numbers]
+            await self._client.script(scripts.PUT_BUCKET, [_bucket(key), _BUCKET_ENDS], words)
+
+    async def put_histories(self, rows: Sequence[tuple[str, int, int, float, float]]) -> None:
+        """(key, accepted, refused, first, last)."""
+        for key, accepted, refused, first, last in rows:
+            words = [_text(key), accepted, refused, repr(first), repr(last)]
+            keys = [f"{_HISTORIES}h:{_text(key)}", _KNOWN, _REFUSED]
+            await self._client.script(scripts.PUT_HISTORY, keys, words)
+
+    async def put_tallies(self, entries: Sequence[Tally]) -> None:
+        for kind, some in _by_kind(entries):
+            arguments = [value for e in some for value in (_text(e.key), e.amount, repr(e.until))]
+            await self._client.script(scripts.PUT, await self._family("tally", kind), arguments)
+
     async def put_sightings(self, rows: Sequence[tuple[str, bytes, float]], *, now: float) -> None:
-        """Take over (key, digest, until) from another store."""
+        """(key, digest, until)."""
         for key, digest, until in rows:
             arguments = [repr(now), digest, repr(until - now)]
             await self._client.script(scripts.DISTINCT, [_set(key), _SEEN_ENDS], arguments)
@@ -315,16 +352,20 @@ class RedisStore:
         ]
 
     async def _look(self, now: float) -> None:
-        """Learn which blocks have changed, by the counter of changes."""
-        known = self._change
+        """Learn which blocks have changed, by the counter of changes. Whoever has not looked for long reads all of
+        them: what was lifted meanwhile may have been forgotten.
+        """
+        began, known = self._monotonic(), self._change
+        late = began - self._looked > UNNOTICED
         try:
             if known >= 0:
                 change = int(await self._client.command("GET", _BLOCK_KEYS[0]) or 0)
-                if change == known:
+                if change == known and not late:
+                    self._looked = began
                     return
-            if known < 0 or change < known:  # the first look, or another Redis has taken the old one's place
-                self._blocks = {}
+            if known < 0 or change < known or late:  # the first look, or another Redis has taken the old one's place
                 change, news = await self._read_blocks("ends", now)
+                self._blocks = {}
             else:
                 change, news = await self._read_blocks("changes", known)
         except StoreAway:
@@ -333,6 +374,7 @@ class RedisStore:
             return  # blocks end by themselves; until then the last ones known hold
         for block in news:
             self._blocks[block.key] = block
+        self._looked = began
         self._change = change
 
 

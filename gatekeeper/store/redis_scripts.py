@@ -6,7 +6,7 @@ were are written with 17 digits; Lua's own form has 14, which is not enough for 
 
 from __future__ import annotations
 
-from gatekeeper.store.base import DISTINCT_MOST, UNLEAKING_KEPT
+from gatekeeper.store.base import AHEAD, DISTINCT_MOST, UNLEAKING_KEPT
 
 _EXACT = """
 local function exact(n) return string.format('%.17g', n) end
@@ -33,14 +33,14 @@ local function leaked(key, rate, now)
 end
 local ends = KEYS[#KEYS]
 local function keep(key, level, at, rate, now)
-  at = math.max(at, now)
+  at = at > now + AHEAD and now or math.max(at, now)
   redis.call('HSET', key, 'l', exact(level), 'a', exact(at), 'r', exact(rate))
   local seconds = UNLEAKING
   if rate > 0 then seconds = math.min(seconds * 100, level / rate + at - now) end
   redis.call('EXPIRE', key, math.ceil(seconds) + 1)
   redis.call('ZADD', ends, exact(now + seconds), key)
 end
-""".replace("UNLEAKING", str(int(UNLEAKING_KEPT)))
+""".replace("UNLEAKING", str(int(UNLEAKING_KEPT))).replace("AHEAD", str(AHEAD))
 )
 
 SPEND = (
@@ -88,6 +88,9 @@ return out
 """
 )
 """KEYS buckets, index of ends; ARGV now, then cost, burst and rate for each bucket. The waits."""
+
+PUT_BUCKET = _BUCKET + "keep(KEYS[1], tonumber(ARGV[1]), 0, tonumber(ARGV[3]), tonumber(ARGV[2]))"
+"""KEYS bucket, index of ends; ARGV level, at, rate: as it stands in another store."""
 
 FORGET_BUCKETS = (
     _LOWEST
@@ -152,6 +155,12 @@ return {tostring(accepted), tostring(refused), exact(first), exact(last)}
 """
 )
 """KEYS history, index by last of those with accepted mail, of the others; ARGV name, accepted, refused, now."""
+
+PUT_HISTORY = """
+redis.call('HSET', KEYS[1], 'a', ARGV[2], 'r', ARGV[3], 'f', ARGV[4], 'l', ARGV[5])
+redis.call('ZADD', KEYS[tonumber(ARGV[2]) > 0 and 2 or 3], ARGV[5], ARGV[1])
+"""
+"""KEYS as REMEMBER; ARGV name, accepted, refused, first, last: as it stands in another store."""
 
 FORGET_HISTORIES = (
     _LOWEST
@@ -392,12 +401,20 @@ end
 """KEYS the prefix, for its slot; ARGV the prefix, then id, time, text and names of its indexes as JSON for each."""
 
 FIND_RECORDS = """
-local ids = redis.call('ZREVRANGEBYSCORE', KEYS[1] .. ARGV[1], ARGV[2], ARGV[3], 'LIMIT', ARGV[4], ARGV[5])
-local out = {#ids}
-for _, id in ipairs(ids) do out[#out + 1] = redis.call('GET', KEYS[1] .. 'r:' .. id) or '' end
+local index = KEYS[1] .. ARGV[1]
+local ids = redis.call('ZREVRANGEBYSCORE', index, ARGV[2], ARGV[3], 'WITHSCORES', 'LIMIT', ARGV[4], ARGV[5])
+local last, same = ids[#ids] or '', 0
+for i = #ids, 2, -2 do
+  if ids[i] ~= last then break end
+  same = same + 1
+end
+local out = {#ids / 2, last, same}
+for i = 1, #ids, 2 do out[#out + 1] = redis.call('GET', KEYS[1] .. 'r:' .. ids[i]) or '' end
 return out
 """
-"""KEYS the prefix; ARGV index, latest, earliest, offset, how many. How many there were, then their texts."""
+"""KEYS the prefix; ARGV index, latest, earliest, offset, how many. How many there were, the time of the last and how
+many of these are of that time, then their texts.
+"""
 
 FORGET_RECORDS = (
     _LOWEST

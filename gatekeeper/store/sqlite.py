@@ -16,6 +16,7 @@ from typing import Any
 
 from gatekeeper.store import search, sqlite_caps, sqlite_lessons, sqlite_state
 from gatekeeper.store.base import (
+    AHEAD,
     HISTORY_KEPT,
     MOST_BLOCKS,
     MOST_RECORDS,
@@ -35,6 +36,7 @@ from gatekeeper.store.base import (
     Tally,
 )
 from gatekeeper.store.lane import Lane
+from gatekeeper.store.noticed import UNNOTICED, Noticed
 from gatekeeper.store.sqlite_file import Counting, Reading, Writing, prepare
 from gatekeeper.store.sqlite_state import text as _text
 from gatekeeper.wire.notation import read_json
@@ -53,7 +55,8 @@ PARTIES_TOGETHER = 200
 _SPEND = """
 INSERT INTO bucket (key, level, at, per_second) VALUES (?1, max(0.0, ?2), ?4, ?3)
 ON CONFLICT (key) DO UPDATE SET
-  level = max(0.0, max(0.0, level - ?3 * max(0.0, ?4 - at)) + ?2), at = max(at, ?4), per_second = ?3
+  level = max(0.0, max(0.0, level - ?3 * max(0.0, ?4 - at)) + ?2),
+  at = CASE WHEN at > ?4 + ?5 THEN ?4 ELSE max(at, ?4) END, per_second = ?3
 RETURNING level"""
 _LOOK = "SELECT max(0.0, level - ?2 * max(0.0, ?3 - at)) FROM bucket WHERE key = ?1"
 _LEFT = "SELECT level FROM bucket WHERE key = ?1 AND NOT (per_second > 0 AND level <= per_second * (?2 - at))"
@@ -100,7 +103,8 @@ class SqliteStore:
         self._blocks: dict[str, Block] = {}
         self._change = -1  # the last change of a block that is known here; -1 before the first look
         self._look_at = 0.0  # when to ask for newer ones
-        self._told = -1  # the last change that every process has had the time to notice
+        self._looked = 0.0  # when they were last known to be those in the file
+        self._noticed = Noticed()
 
     async def spend(self, charges: Sequence[Charge], *, now: float) -> list[float]:
         def run(connection: sqlite3.Connection) -> list[float]:
@@ -108,7 +112,7 @@ class SqliteStore:
             for charge in charges:
                 if charge.cost:
                     row = connection.execute(
-                        _SPEND, (_text(charge.key), float(charge.cost), float(charge.per_second), now)
+                        _SPEND, (_text(charge.key), float(charge.cost), float(charge.per_second), now, AHEAD)
                     )
                 else:
                     row = connection.execute(_LOOK, (_text(charge.key), float(charge.per_second), now))
@@ -197,7 +201,7 @@ class SqliteStore:
             self._look_at = self._monotonic() + LOOK_EVERY  # others go on with what is known meanwhile
             await self._look(now)
         blocks = self._blocks
-        found = [blocks[key] for key in keys if key in blocks and blocks[key].until > now]
+        found = [blocks[key] for key in keys if key in blocks and blocks[key].holds(now)]
         return max(found, key=lambda block: block.until, default=None)
 
     async def blocks(self, *, now: float) -> list[Block]:
@@ -233,8 +237,12 @@ class SqliteStore:
         return await self._reader.ask(run, within=FIND_WITHIN)
 
     async def expire(self, *, now: float, records_before: float) -> Forgotten:
-        told, self._told = self._told, self._change
-        bounds = {"now": now, "told": told, "unseen": now - HISTORY_KEPT, "records": records_before}
+        bounds = {
+            "now": now,
+            "told": self._noticed.by_all(self._change, self._monotonic()),
+            "unseen": now - HISTORY_KEPT,
+            "records": records_before,
+        }
         went = {table: await self._forget(sqlite_caps.ended(table, bounds)) for table in sqlite_caps.TABLES}
         self._blocks = {key: block for key, block in self._blocks.items() if block.until > now}
         caps = {**dict.fromkeys(sqlite_caps.TABLES, MOST_ROWS), "block": MOST_BLOCKS, "record": MOST_RECORDS}
@@ -272,16 +280,18 @@ class SqliteStore:
     async def _look(self, now: float) -> None:
         """Learn which blocks have changed, by the counter of changes.
 
-        Not by `data_version`, which moves with every bucket that anybody spends from.
+        Not by `data_version`, which moves with every bucket that anybody spends from. Whoever has not looked for long
+        reads all of them: what was lifted meanwhile may have been forgotten.
         """
-        known = self._change
+        began, known = self._monotonic(), self._change
+        late = began - self._looked > UNNOTICED
 
         def run(connection: sqlite3.Connection) -> tuple[int, bool, list[Block]]:
             # The counter first: a change in between is then read twice and never missed.
             (change,) = connection.execute(_CHANGED).fetchone()
-            if change == known:
+            if change == known and not late:
                 return change, False, []
-            if known < 0 or change < known:  # the first look, or another file has taken the old one's place
+            if known < 0 or change < known or late:  # the first look, or another file has taken the old one's place
                 return change, True, [Block(*row) for row in connection.execute(_BLOCKS, (now, MOST_BLOCKS))]
             return change, False, [Block(*row) for row in connection.execute(_NEWS, (known,))]
 
@@ -295,7 +305,7 @@ class SqliteStore:
             self._blocks = {}
         for block in news:
             self._blocks[block.key] = block
-        self._change = change
+        self._change, self._looked = change, began
 
 
 def _of(forget: sqlite_caps.Forget, portion: int) -> Callable[[sqlite3.Connection], int]:

@@ -29,6 +29,10 @@ LOOK_EVERY = 2.0
 """Seconds between looks whether the file at our path is still the one we have open."""
 CHECKPOINT_AFTER = 2000
 """Changed rows after which the log is written back into the file."""
+LOG_MOST = 16_384
+"""Pages of the log (64 MiB) after which it is begun anew."""
+RESTART_PATIENCE = 100
+"""Milliseconds in which that waits for whoever reads or writes."""
 STEPS = 20_000
 """Virtual machine steps between looks at the clock, about a millisecond."""
 _OUTSIDE = (sqlite3.OperationalError, sqlite3.InternalError, OSError)
@@ -53,7 +57,7 @@ def prepare(path: Path) -> None:
         except sqlite3.Error as failure:
             # Where another process is just turning the file into a WAL one, or closing it as the last, SQLite says
             # that it is locked at once, whatever patience was asked for.
-            if not _locked(failure) or time.monotonic() >= end:
+            if not _locked(failure) or (time.monotonic() >= end and not _older(path)):
                 raise StoreUnusable(sentence(failure, path)) from failure
         time.sleep(0.02)
 
@@ -65,6 +69,17 @@ def _begin(path: Path) -> None:
         _prove(connection)
     finally:
         connection.close()
+
+
+def _older(path: Path) -> bool:
+    """Whether the file still has older tables: who holds the lock is bringing millions of rows up to date, and whoever
+    gave up now would end that too, for a start is refused as a whole. How long a start may take the supervisor says.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as reading:
+            return 0 < _version(reading, path) < VERSION
+    except (sqlite3.Error, StoreUnusable):
+        return False
 
 
 def _locked(failure: Exception) -> bool:
@@ -250,14 +265,23 @@ class Writing(_Open):
         return outcomes
 
     def checkpoint(self) -> None:
-        """Write the log back into the file when enough has gathered; up to 0.1 s, with nobody's answer held back."""
+        """Write the log back into the file when enough has gathered; up to 0.2 s, with nobody's answer held back.
+
+        SQLite begins a log anew only when all of it stands in the file at the moment somebody writes. Where processes
+        write all the time that moment never comes by itself, for each writes while another one's log is written back:
+        beyond LOG_MOST writers wait until it has come.
+        """
         connection = self._connection
         if connection is None or connection.total_changes - self._changes < CHECKPOINT_AFTER:
             return
         self._changes = connection.total_changes
         self._until = float("inf")
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > LOG_MOST:
+                connection.execute(f"PRAGMA busy_timeout = {RESTART_PATIENCE}")
+                connection.execute("PRAGMA wal_checkpoint(RESTART)")  # in vain while somebody reads: then the next time
+                connection.execute("PRAGMA busy_timeout = 0")
         except sqlite3.Error:
             self._drop()  # the next transaction meets the same fault, and says so
 

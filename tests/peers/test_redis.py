@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gatekeeper.checks.fuzzy import Fuzzy
+from gatekeeper.store import migration, redis_scripts
+from gatekeeper.store import redis as redis_store
 from gatekeeper.store.base import (
     Block,
     Charge,
@@ -31,6 +35,7 @@ from gatekeeper.store.opening import Settings, open_redis
 from gatekeeper.store.redis import LOOK_EVERY, RedisStore
 from gatekeeper.store.redis_place import Place
 from gatekeeper.store.sqlite import SqliteStore
+from gatekeeper.store.sqlite_file import prepare
 from tests.checks.stacking.test_holds import TestHolds  # noqa: F401  # what the store's verbs make of it here
 from tests.checks.test_fuzzy import World, mail_of, rules, trapped
 from tests.cli.test_learn_near import sources_follow_what_stands
@@ -309,6 +314,99 @@ async def test_a_sqlite_store_is_carried_over(alone: RedisServer, tmp_path: Path
     with pytest.raises(StoreUnusable, match="holds state already"):
         await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
     await target.close()
+
+
+class Faulty(RedisStore):
+    """Does not answer the first so many times that notes are put."""
+
+    def __init__(self, url: str, *, faults: int) -> None:
+        super().__init__(Place.read(url))
+        self.faults = faults
+
+    async def put_notes(self, notes: Sequence[Note]) -> None:
+        self.faults -= 1
+        if self.faults >= 0:
+            raise StoreAway("Redis gave no answer")
+        await super().put_notes(notes)
+
+
+async def test_what_was_interrupted_is_carried_again_and_counts_once(
+    alone: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(migration, "PAUSE", 0.0)
+    alone.call("flushall")
+    old = SqliteStore(tmp_path / "state.db")
+    await fill(old)
+    await old.close()
+    target = Faulty(f"redis://127.0.0.1:{alone.port}/0", faults=migration.ATTEMPTS)
+    with pytest.raises(StoreAway):
+        await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
+    assert await target.spend([Charge("a", 0, 0.5)], now=NOW) == [5.0]  # so much had been carried
+    await target.put_tallies([Tally("k", "a", 5, NOW + 9)])
+    target.faults = 1  # one late answer does not end it
+    assert (await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None))["records"] == 450
+    assert await target.spend([Charge("a", 0, 0.5)], now=NOW) == [5.0]
+    assert await target.history(["h"]) == [History(3, 1, NOW - 50, NOW)]
+    assert await target.distinct([Sighting("s", "", 60)], now=NOW) == [2]
+    assert await target.tallies("k", now=NOW) == [Tally("k", "a", 5, NOW + 9)]
+    assert await target.learned("k") == Learned(1, 1, 2, 2)
+    with pytest.raises(StoreUnusable, match="holds state already"):
+        await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
+    await target.close()
+
+
+@pytest.mark.parametrize("what", ["buckets", "sightings"])
+async def test_nothing_is_carried_to_one_that_is_used(alone: RedisServer, tmp_path: Path, what: str):
+    alone.call("flushall")
+    prepare(tmp_path / "state.db")
+    target = RedisStore(Place.read(f"redis://127.0.0.1:{alone.port}/0"))
+    if what == "buckets":
+        await target.spend([Charge("a", 5, 0.5)], now=NOW)
+    else:
+        await target.distinct([Sighting("s", "x", 60)], now=NOW)
+    with pytest.raises(StoreUnusable, match="holds state already"):
+        await migrate(tmp_path / "state.db", target, now=NOW, progress=lambda *_: None)
+    await target.close()
+
+
+async def test_what_an_emptied_redis_has_learned_since_ends_too(alone: RedisServer):
+    alone.call("flushall")
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{alone.port}/0"))
+    await opened.put_notes([Note("k", "a", "1", NOW + 9)])
+    alone.call("flushall")
+    await opened.put_notes([Note("k", "b", "1", NOW + 9)])
+    await opened.tally([Tally("k", "b", 1, NOW + 9)])
+    await opened.expire(now=NOW + 10, records_before=0)
+    assert sorted(alone.call("keys", "*").split()) == ["{gatekeeper:kinds}"]
+    await opened.close()
+
+
+async def test_a_search_finds_each_once_while_others_are_written(alone: RedisServer, monkeypatch: pytest.MonkeyPatch):
+    alone.call("flushall")
+    opened = RedisStore(Place.read(f"redis://127.0.0.1:{alone.port}/0"))
+    await opened.put_records([stored_record(f"R{n:03}", time=NOW + n // 7) for n in range(200)])  # seven of each second
+    monkeypatch.setattr(redis_store, "LOOKED_THROUGH", 10)
+    ask, turns = opened._client.script, itertools.count()
+
+    async def script(text: str, keys: Sequence[str], arguments: Sequence[Any] = (), **more: Any) -> Any:
+        answer = await ask(text, keys, arguments, **more)
+        if text is redis_scripts.FIND_RECORDS:
+            await opened.put_records([stored_record(f"N{next(turns):03}-{n}", time=NOW + 999) for n in range(3)])
+        return answer
+
+    monkeypatch.setattr(opened._client, "script", script)
+    found = [record.id for record in await opened.find_records(RecordQuery(limit=1000))]
+    assert found == [f"R{n:03}" for n in reversed(range(200))]
+    await opened.close()
+
+
+def test_a_command_that_reaches_no_redis_says_so(tmp_path: Path):
+    config = tmp_path / "gatekeeper.toml"
+    config.write_text('hostname = "mx.example.org"\n[store]\nurl = "redis://127.0.0.1:1/0"\n')
+    for command in (("records", "--sender", "a@x"), ("explain", REJECTED)):
+        ended = gatekeeper(*command, "-c", str(config))
+        assert ended.status == 2
+        assert "Redis" in ended.err
 
 
 async def fill(store: SqliteStore) -> None:

@@ -339,6 +339,14 @@ class TestRetention:
         await kept.recorder.forget()
         assert kept.store.asked.count("expire") == 1
 
+    async def test_a_clock_that_was_far_ahead_ends_no_forgetting(self):
+        kept = Kept(expire_every=50.0)
+        kept.now += 86_400
+        await kept.recorder.forget()
+        kept.now -= 86_400
+        await kept.recorder.forget()
+        assert kept.store.asked.count("expire") == 2
+
     async def test_a_backlog_is_worked_off_without_a_pause(self, monkeypatch):
         """Of whatever: a table that strangers fill grows no less than records do."""
         kept = Kept(expire_every=50.0)

@@ -60,6 +60,16 @@ class TestBuckets:
         assert await store.spend([Charge("a", 1, 1)], now=NOW - 100) == [11.0]
         assert await store.spend([Charge("a", 0, 1)], now=NOW + 1) == [10.0]
 
+    async def test_a_clock_that_was_far_ahead_stops_nothing_for_longer(self, store: Store):
+        day = NOW + 86_400
+        await store.spend([Charge("a", 10, 1)], now=day)
+        assert await store.spend([Charge("a", 1, 1)], now=NOW) == [11.0]
+        assert await store.spend([Charge("a", 0, 1)], now=NOW + 5) == [6.0]
+        assert await store.take([Limit("b", 10, 10, 1)], now=day) == [0.0]
+        assert await store.take([Limit("b", 1, 10, 1)], now=NOW) == [1.0]  # nothing is given away, either
+        await store.spend([Charge("b", 0.5, 1)], now=NOW)
+        assert await store.take([Limit("b", 1, 10, 1)], now=NOW + 2) == [0.0]
+
     async def test_what_is_given_back_stops_at_nothing(self, store: Store):
         await store.spend([Charge("a", 2, 0)], now=NOW)
         assert await store.spend([Charge("a", -5, 0)], now=NOW) == [0.0]
@@ -345,6 +355,11 @@ class TestBlocks:
         assert await store.blocked(["ip:192.0.2.7"], now=NOW + 60) is None
         assert await store.blocked(["ip:192.0.2.8"], now=NOW) is None
         assert await store.blocked([], now=NOW) is None
+
+    async def test_one_that_a_clock_far_ahead_made_does_not_hold(self, store: Store):
+        await store.block(Block("a", NOW + 86_400, NOW + 90_000, "FIRST", "1"))
+        assert await store.blocked(["a"], now=NOW) is None
+        assert await store.blocked(["a"], now=NOW + 86_400) is not None
 
     async def test_a_later_end_stays(self, store: Store):
         await store.block(Block("a", NOW, NOW + 60, "FIRST", "1"))

@@ -19,8 +19,16 @@ class EmptyTarget(RedisStore):
     def __init__(self) -> None:
         super().__init__(Place.read("redis://127.0.0.1:1/0"))
 
+        self.marks: list[bool] = []
+
+    async def half_carried(self) -> bool:
+        return False
+
     async def empty(self) -> bool:
         return True
+
+    async def carrying(self, *, begun: bool) -> None:
+        self.marks.append(begun)
 
 
 async def carried(path: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pytest
 
 from gatekeeper.store import sqlite_file
 from gatekeeper.store.base import Block, Charge, RecordQuery, StoreAway
+from gatekeeper.store.noticed import UNNOTICED
 from gatekeeper.store.sqlite import LOOK_EVERY, SqliteStore
 from tests.support.records import NOW, stored_record
 
@@ -86,6 +87,30 @@ async def test_a_block_that_was_lifted_and_forgotten_is_not_missed(opened: Opene
     assert await other.blocked([BLOCK.key], now=NOW) is None
 
 
+async def test_a_lifted_block_is_noticed_by_a_process_that_had_no_session_for_long(opened: Opener, clock: Clock):
+    one, other = opened(), opened()
+    await one.block(BLOCK)
+    assert await other.blocked([BLOCK.key], now=NOW) == BLOCK
+    await one.unblock(BLOCK.key)
+    for turn in range(8):
+        clock.now += UNNOTICED
+        await one.blocked([], now=NOW)
+        await one.expire(now=NOW + turn, records_before=0)
+    assert await other.blocked([BLOCK.key], now=NOW + 1) is None
+
+
+async def test_nothing_is_forgotten_that_somebody_may_have_missed(opened: Opener, clock: Clock):
+    one, other = opened(), opened()
+    await one.block(BLOCK)
+    assert await other.blocked([BLOCK.key], now=NOW) == BLOCK
+    await one.unblock(BLOCK.key)
+    for turn in range(20):  # as where there is so much to forget that it is gone on with at once
+        clock.now += 0.5
+        await one.blocked([], now=NOW)
+        await one.expire(now=NOW + turn, records_before=0)
+    assert await other.blocked([BLOCK.key], now=NOW + 1) is None
+
+
 async def test_a_started_process_knows_the_blocks_at_once(opened: Opener):
     await opened().block(BLOCK)
     assert await opened().blocked([BLOCK.key], now=NOW) == BLOCK
@@ -140,7 +165,7 @@ async def test_unblocked_rows_are_forgotten_when_everybody_has_seen_them(opened:
     await store.block(BLOCK)
     await store.unblock(BLOCK.key)
     for _ in range(3):
-        clock.now += LOOK_EVERY
+        clock.now += 2 * UNNOTICED
         await store.blocked([], now=NOW)
         await store.expire(now=NOW, records_before=0)
     with closing(sqlite3.connect(path)) as other:

@@ -1,6 +1,7 @@
 """The SQLite file at start, and what each fault of it is told as."""
 
 import asyncio
+import itertools
 import os
 import resource
 import sqlite3
@@ -200,6 +201,25 @@ class TestAtStart:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("SELECT note FROM history")
 
+    def test_whoever_finds_one_being_brought_up_to_date_waits_for_its_end(self, path, monkeypatch):
+        prepare(path)
+        monkeypatch.setattr(sqlite_file, "VERSION", VERSION + 1)
+        monkeypatch.setattr(sqlite_file, "MIGRATIONS", (*MIGRATIONS, ("ALTER TABLE history ADD COLUMN note TEXT",)))
+        begin, tried = sqlite_file._begin, []
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            def begun(path):
+                tried.append(path)
+                if len(tried) == 3:
+                    other.execute("ROLLBACK")
+                begin(path)
+
+            monkeypatch.setattr(sqlite_file, "_begin", begun)
+            prepare(path)  # START_PATIENCE is over at once here
+        assert value(path, "version") == VERSION + 1
+
     def test_a_migration_that_fails_changes_nothing(self, path, monkeypatch):
         prepare(path)
         monkeypatch.setattr(sqlite_file, "VERSION", VERSION + 1)
@@ -327,6 +347,55 @@ class TestWriting:
         writing.serve([job(lambda c: c.execute(INSERT, ("last",)))])
         writing.checkpoint()
         assert path.stat().st_size > before
+
+    def test_a_log_that_others_write_to_meanwhile_is_begun_anew(self, writing, path, monkeypatch):
+        """Written back as a whole it never is, as far as anybody sees; salts in its header change when it is begun."""
+        monkeypatch.setattr(sqlite_file, "CHECKPOINT_AFTER", 0)
+        monkeypatch.setattr(sqlite_file, "LOG_MOST", 30)
+        log, large, names = path.with_name(path.name + "-wal"), "x" * 4_000, itertools.count()
+
+        def written(rows: int) -> bytes:
+            keys = [(f"{next(names)}{large}",) for _ in range(rows)]
+            assert writing.serve([job(lambda c: c.executemany(INSERT, keys).rowcount)]) == [rows]
+            return bytes(log.read_bytes()[16:24])
+
+        written(1)
+        writing._connection = Behind(writing._connection)
+        before = written(1)
+        writing.checkpoint()
+        assert written(1) == before  # not too long yet
+        written(20)
+        writing.checkpoint()
+        assert writing._connection.execute("PRAGMA busy_timeout").fetchone() == (0,)
+        assert written(1) != before
+
+    def test_one_that_is_being_read_is_begun_anew_later(self, writing, path, monkeypatch):
+        monkeypatch.setattr(sqlite_file, "CHECKPOINT_AFTER", 0)
+        monkeypatch.setattr(sqlite_file, "LOG_MOST", 0)
+        monkeypatch.setattr(sqlite_file, "RESTART_PATIENCE", 1)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM bucket").fetchone()
+            writing.serve([job(lambda c: c.execute(INSERT, ("a",)))])
+            writing.checkpoint()
+        assert writing.serve([job(lambda c: c.execute(INSERT, ("b",)).rowcount)]) == [1]
+        writing.checkpoint()
+
+
+class Behind:
+    """A connection that finds a log of which a part has not been written back, however often it was."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str):
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values):
+        if "PASSIVE" in sql:
+            pages = Path(f"{self._connection.execute('PRAGMA database_list').fetchone()[2]}-wal").stat().st_size // 4096
+            return self._connection.execute(f"SELECT 0, {pages}, {pages}")
+        return self._connection.execute(sql, *values)
 
 
 class TestReading:
