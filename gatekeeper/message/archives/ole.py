@@ -14,6 +14,10 @@ ENTRIES = 4096
 """Streams and storages that are read."""
 LOOKED_AT = 262_144
 """Octets of one stream that are looked at."""
+LOOKS = 4
+"""Times the file's own size that are looked at in all its streams: each has sectors of its own, unless it is made so
+that thousands of them are the same.
+"""
 _INSTALLER = bytes.fromhex("84100c00 0000 0000 c000 000000000046")
 _HEAD = struct.Struct("<8s16s5H6x9L")
 _END = 0xFFFFFFFA
@@ -61,16 +65,16 @@ def read_ole(octets: memoryview, budget: Budget) -> tuple[Opened, OleKind]:
         elif name == "equation native":
             opened.note(Trait.EQUATION)
         elif name in {"workbook", "book"}:
-            opened.note(*_workbook(file.read(stream, LOOKED_AT)))
+            opened.note(*_workbook(file.look(stream, LOOKED_AT)))
         elif name == "worddocument":
-            head = file.read(stream, 32)
+            head = file.look(stream, 32)
             if len(head) > 12 and head[11] & 1:
                 opened.note(Trait.ENCRYPTED)
         elif name == "\x01ole10native":
             opened.note(Trait.OBJECT)
-            opened.members.append(_package(file.read(stream, 4096), stream, file, budget))
+            opened.members.append(_package(file.look(stream, 4096), stream, file, budget))
     if Trait.MACRO in opened.traits and any(
-        _RUNS.search(_plain(file.read(each, LOOKED_AT))) for each in islice(file.streams, 64) if not each.storage
+        _RUNS.search(_plain(file.look(each, LOOKED_AT))) for each in islice(file.streams, 64) if not each.storage
     ):
         opened.note(Trait.MACRO_RUNS)
     if file.broken:
@@ -100,6 +104,7 @@ class _File:
         self._sector, self._small = 1 << shift, 1 << small_shift
         self._cutoff = head[11] or 4096  # smaller streams stand together in one
         self.broken = False
+        self._left = LOOKS * len(octets)
         self._table = self._sectors_of_table(head)
         self.streams: list[_Stream] = []
         self.installer = False
@@ -149,6 +154,13 @@ class _File:
             found += block
             number = _next(self._table, number)
         return bytes(found[:most])
+
+    def look(self, stream: _Stream, limit: int) -> bytes:
+        """The first octets of a stream, as far as what is looked at in all of them goes."""
+        found = self.read(stream, min(limit, self._left))
+        self._left -= len(found)
+        self.broken |= self._left <= 0
+        return found
 
     def read(self, stream: _Stream, limit: int) -> bytes:
         """The first octets of a stream."""

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.message.archives import ole as ole_module
 from gatekeeper.message.archives.member import Budget, Opened, Trait
 from gatekeeper.message.archives.ole import macros_run, read_ole
 from tests.support.archives import ole, package
@@ -72,6 +73,25 @@ def test_cost_grows_with_the_size_alone():
         return bytes(made)
 
     assert growth_of(lambda n: read(circle(n)), 2000) < 3.0
+
+
+def test_streams_that_are_the_same_sectors_are_looked_at_a_few_times_only(monkeypatch):
+    looked: list[int] = []
+
+    def workbook(octets: bytes) -> list[Trait]:
+        looked.append(len(octets))
+        return []
+
+    monkeypatch.setattr(ole_module, "_workbook", workbook)
+    names = [f"Stream{n:03}" for n in range(40)]
+    made = bytearray(ole({"Workbook": bytes(30_000), **dict.fromkeys(names, b"")}))
+    entry = made.index("Workbook".encode("utf-16-le"))
+    for name in names:
+        at = made.index(name.encode("utf-16-le"))
+        made[at : at + 128] = made[entry : entry + 128]
+    assert Trait.BROKEN in read(bytes(made)).traits
+    assert looked[0] == 30_000
+    assert sum(looked) <= ole_module.LOOKS * len(made)
 
 
 @given(st.binary(max_size=80), st.integers(0, 6000))
