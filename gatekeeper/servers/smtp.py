@@ -284,6 +284,8 @@ class SmtpSession(SMTP):
         if "HELO" not in told and not self._helo_told:
             facts = facts.told({"HELO": None})  # back to the beginning: what was said before came from the proxy
         await self._become(facts)
+        if "ADDR" in told:  # from now on its words are the client's own; None is one of no known address, not a socket
+            self.session.trusted = facts.address is not None and facts.address in self._server.trust
         self._helo_told = self.session.helo is not None
         self._greeted = False
         refusal = self._server.becomes(self._counted_for, facts.address)

@@ -47,8 +47,8 @@ async def test_xclient_goes_back_to_the_greeting_with_another_client():
 
 async def test_what_is_known_of_one_client_is_not_said_of_the_next_of_the_same_session():
     gate = FakeGate(known={"192.0.2.7"})
-    async with proxy(trust=TRUST, gate=gate) as p, p.client() as client:
-        await client("XCLIENT ADDR=192.0.2.7")
+    async with proxy(trust=(*TRUST, "192.0.2.7/32"), gate=gate) as p, p.client() as client:
+        await client("XCLIENT ADDR=192.0.2.7")  # a proxy too, which goes on to name another
         await client(HELLO)
         p.server.overload.take(Gauges(memory=0.8), now=0.0)
         assert (await client.mail())[:3] == "250"
@@ -61,6 +61,39 @@ async def test_what_is_known_of_one_client_is_not_said_of_the_next_of_the_same_s
         await client(HELLO)
         assert (await client(MAIL))[:3] == "451"
         assert after.familiar is False
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", "IPV6:2001:db8::7", "[UNAVAILABLE]"])
+async def test_whom_xclient_names_cannot_name_another(address):
+    """A transparent proxy passes on what its client says: it could be one of ours for the asking, and send anywhere."""
+    async with proxy(trust=(*TRUST, "unix"), ours=("192.0.2.1/32",)) as p, p.client() as client:
+        await client.say(HELLO, f"XCLIENT ADDR={address} NAME=[UNAVAILABLE]", "EHLO stranger.example.net")
+        before = str(p.gate.sessions[0].address)
+        for said in ("XCLIENT ADDR=192.0.2.1 LOGIN=boss", "XCLIENT LOGIN=boss", "XFORWARD ADDR=192.0.2.1"):
+            assert await client(said) == "550 5.7.0 Not allowed from here"
+        said = await client("EHLO stranger.example.net")
+        assert "XCLIENT" not in said
+        assert "XFORWARD" not in said
+        session = p.gate.sessions[0]
+        assert (str(session.address), session.login, session.trusted) == (before, None, False)
+        await client(MAIL)
+        assert (await client("RCPT TO:<x@elsewhere.example>"))[:9] == "550 5.7.1"
+
+
+async def test_a_proxy_that_another_one_names_may_name_its_client():
+    async with proxy(trust=(*TRUST, "192.0.2.7/32")) as p, p.client() as client:
+        await client.say("EHLO outer.example.org", "XCLIENT ADDR=192.0.2.7 NAME=inner.example.org")
+        assert "XCLIENT" in await client("EHLO inner.example.org")
+        assert (await client("XCLIENT ADDR=198.51.100.7"))[:3] == "220"
+        assert "XCLIENT" not in await client("EHLO mx.example.com")
+        assert str(p.gate.sessions[0].address) == "198.51.100.7"
+
+
+async def test_xclient_that_names_no_address_is_still_the_proxys_word():
+    async with proxy(trust=TRUST) as p, p.client() as client:
+        await client.say(HELLO, "XCLIENT NAME=mx.example.com")
+        assert (await client("XCLIENT ADDR=198.51.100.7"))[:3] == "220"
+        assert not p.gate.sessions[0].trusted
 
 
 async def test_a_helo_told_by_xclient_is_not_overruled_by_the_proxys_own():
@@ -112,10 +145,12 @@ async def test_a_client_that_xclient_names_counts_in_the_limits_as_one_that_conn
             )
             assert await two.gone()
             assert (await three("XCLIENT ADDR=192.0.2.8"))[:3] == "220"
-            assert (await one("XCLIENT ADDR=192.0.2.9"))[:3] == "220"  # the first one's place is free again
-            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"
-            assert (await three("XCLIENT ADDR=192.0.2.7"))[:3] == "220"  # itself
-        await p.gate.until("left", 3)
+            await one("QUIT")
+            assert await one.gone()
+            await p.gate.until("left", 2)
+            async with p.client() as four:
+                assert (await four("XCLIENT ADDR=192.0.2.7"))[:3] == "220"  # the first one's place is free again
+        await p.gate.until("left", 4)
         assert p.server._admission.open == 0
         assert not p.server._admission._by_address
 

@@ -9,6 +9,7 @@ async with worker(zone={("example.net", "TXT"): ['"v=spf1 -all"']}) as w:
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -73,6 +74,7 @@ async def worker(
     settings: str = "",
     top: str = OURS,
     dns_timeout: str = "10s",
+    trust: tuple[str, ...] = ("127.0.0.1",),
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Worker]:
     """`settings` are further sections of the configuration file, `top` further keys above them. Nothing waits for
@@ -81,7 +83,7 @@ async def worker(
     async with FakeNextHop() as hop, DnsServer(zone) as dns:
         file = directory / "gatekeeper.toml"
         file.write_text(
-            f'hostname = "mx.example.org"\n{top}\n[servers.smtp]\nnext_hop = "{hop.url}"\ntrust = ["127.0.0.1"]\n'
+            f'hostname = "mx.example.org"\n{top}\n[servers.smtp]\nnext_hop = "{hop.url}"\ntrust = {json.dumps(trust)}\n'
             f'[dns]\nnameservers = ["{dns.address}"]\ntimeout = "{dns_timeout}"\ntries = 1\nfailure_ttl = "0s"\n'
             f"{settings}\n"
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +21,17 @@ PROBER, OTHER = "198.51.100.77", "192.0.2.10"
 SETTINGS = '[checks.stacking]\nbudget = 5.0\nslow_delay = "0s"\n'
 
 
-@pytest.fixture
-async def w(tmp_path: Path) -> AsyncIterator[Worker]:
-    async with worker(tmp_path, settings=SETTINGS) as one:
+@contextlib.asynccontextmanager
+async def stacking(directory: Path, **options: Any) -> AsyncIterator[Worker]:
+    async with worker(directory, settings=SETTINGS, **options) as one:
         for n in range(100):
             one.hop.recipients[f"guess{n}@example.org"] = "550 5.1.1 No such user"
+        yield one
+
+
+@pytest.fixture
+async def w(tmp_path: Path) -> AsyncIterator[Worker]:
+    async with stacking(tmp_path) as one:
         yield one
 
 
@@ -233,23 +241,25 @@ async def test_whichever_budget_is_spent_no_next_hop_is_asked_and_all_names_read
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["known", "guess"])
 async def test_a_client_told_by_xclient_is_charged_though_another_one_follows_in_its_session(
-    w: Worker, name: str
+    tmp_path: Path, name: str
 ) -> None:
-    for n in range(60):
-        async with SmtpClient(w.port) as client:
-            await client("EHLO proxy.example")
-            if (await client(f"XCLIENT ADDR={PROBER}"))[:3] == "421":
-                break
-            await client("EHLO h.example")
-            if (await mail(client, f"{name}{n}")) == ["421"]:
-                break
-            await client("EHLO proxy.example")
-            assert (await client(f"XCLIENT ADDR={OTHER}"))[:3] == "220"
-            await client("QUIT")
-            assert await client.gone()
-    else:
-        pytest.fail("never turned away")
-    assert await unharmed(w)
+    """It may only name another where it is a proxy itself."""
+    async with stacking(tmp_path, trust=("127.0.0.1", PROBER)) as w:
+        for n in range(60):
+            async with SmtpClient(w.port) as client:
+                await client("EHLO proxy.example")
+                if (await client(f"XCLIENT ADDR={PROBER}"))[:3] == "421":
+                    break
+                await client("EHLO h.example")
+                if (await mail(client, f"{name}{n}")) == ["421"]:
+                    break
+                await client("EHLO proxy.example")
+                assert (await client(f"XCLIENT ADDR={OTHER}"))[:3] == "220"
+                await client("QUIT")
+                assert await client.gone()
+        else:
+            pytest.fail("never turned away")
+        assert await unharmed(w)
 
 
 async def test_a_trap_is_answered_like_a_name_that_is_not_there_and_the_next_hop_is_not_asked(tmp_path: Path) -> None:
