@@ -228,7 +228,10 @@ class Conversation:
         return not self.ended or any(line.strip().upper() == b"QUIT" for line in self._buffer.split(b"\n")[:-1])
 
     async def _more(self, deadline: float) -> None:
+        before = self.heard, self._interrupted
         await self.send()
+        if (self.heard, self._interrupted) != before:
+            return  # it came while the client did not take what we said, when there was nobody to be woken
         if self.ended:
             raise ClientGone
         self._resume()

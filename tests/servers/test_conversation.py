@@ -235,6 +235,42 @@ async def test_a_client_that_does_not_read_is_waited_for_but_not_forever():
     assert transport.said == b"250 Ok\r\n"
 
 
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_comes_while_a_client_does_not_read_is_not_overlooked(ends: bool):
+    talk, transport = conversation()
+    talk.pause_writing()
+    talk.say(b"250 Ok\r\n")
+    waiting = asyncio.ensure_future(talk.line(0.05))
+    await asyncio.sleep(0)
+    assert transport.said == b"250 Ok\r\n"
+    talk.received(b"QUIT\r\n")
+    if ends:
+        talk.end()
+    talk.resume_writing()
+    assert await waiting == b"QUIT\r"
+
+
+async def test_text_that_comes_while_a_client_does_not_read_is_not_overlooked():
+    talk, _ = conversation()
+    talk.pause_writing()
+    waiting = asyncio.ensure_future(talk.text(talk.now + 0.05))
+    await asyncio.sleep(0)
+    talk.received(b"Subject: x\r\n")
+    talk.resume_writing()
+    assert await waiting == b"Subject: x\r\n"
+
+
+async def test_an_interruption_while_a_client_does_not_read_is_not_overlooked():
+    talk, _ = conversation()
+    talk.pause_writing()
+    waiting = asyncio.ensure_future(talk.line(0.05, interruptible=True))
+    await asyncio.sleep(0)
+    talk.interrupt()
+    talk.resume_writing()
+    with pytest.raises(Interrupted):
+        await waiting
+
+
 async def test_a_pause_ends_when_the_connection_is_lost():
     talk, _ = conversation()
     pausing = asyncio.ensure_future(talk.pause(10_000))
