@@ -30,7 +30,7 @@ IN_DOUBT: Final = Reply.of(451, "4.4.2 The mail server behind did not confirm yo
 WITHDRAWN: Final = Reply.of(421, "4.4.2 You left before your message was passed on")
 _NOBODY: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 REFUSED_KEPT: Final = 100
-"""Refused recipients of one transaction that are remembered for its record."""
+"""Refused recipients of one transaction: so many are remembered for its record, and then the rest has to come again."""
 
 
 class NextHop(Protocol):

@@ -407,8 +407,8 @@ class SmtpSession(SMTP):
         return GROUP if most is None else max(1, min(GROUP, most))
 
     def _no_room(self, mail: Mail) -> bool:
-        most = self._server.recipients
-        return len(mail.envelope.recipients) >= most or len(mail.envelope.refused) >= max(most, REFUSED_KEPT)
+        envelope = mail.envelope
+        return len(envelope.recipients) >= self._server.recipients or len(envelope.refused) >= REFUSED_KEPT
 
     def _refused(self, mail: Mail, recipient: Recipient, reply: Reply) -> Reply:
         recipient.reply = reply

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gatekeeper.model import Action, Stage
+from gatekeeper.servers.relay import REFUSED_KEPT
 from tests.servers.proxy import HELLO, proxy
 from tests.support.next_hop import FakeNextHop
 
@@ -270,6 +271,22 @@ async def test_too_many_recipients_are_told_to_come_again():
         assert [line[:9] for line in said] == ["250 2.1.5", "250 2.1.5", "452 4.5.3", "452 4.5.3"]
         assert (await client("DATA"))[:3] == "354"
         assert (await client.message())[:3] == "250"
+
+
+@pytest.mark.parametrize("by_next_hop", [False, True])
+@pytest.mark.parametrize("most", [1, 1000])
+async def test_after_many_refused_recipients_the_rest_is_told_to_come_again(most: int, by_next_hop: bool):
+    async with proxy(recipients=most) as p, p.client() as client:
+        names = [f"no{n}@example.org" for n in range(REFUSED_KEPT + 20)]
+        if by_next_hop:
+            p.hop.recipients.update(dict.fromkeys(names, "550 5.1.1 no"))
+        else:
+            p.gate.say(Stage.RCPT, Action.REJECT)
+        await client.say(HELLO, MAIL)
+        said = [(await client(f"RCPT TO:<{name}>"))[:9] for name in names]
+        assert {line[:3] for line in said[:REFUSED_KEPT]} == {"550"}
+        assert said[REFUSED_KEPT:] == ["452 4.5.3"] * 20
+        await client("RSET")
 
 
 async def test_counters_say_what_the_client_did():
