@@ -10,6 +10,7 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, Protocol
@@ -19,6 +20,10 @@ from gatekeeper.model import BytesBody, Message
 IN_MEMORY: Final = 256 * 1024
 """Octets of one message that are kept in memory."""
 PIECE: Final = 256 * 1024
+THREADS: Final = 4
+"""Writes at once. Threads of its own: a disk that hangs must not hold up others' work in the loop's pool."""
+PATIENCE: Final = 30.0
+"""Seconds that the disk may take for a piece of a message, its wait for a thread included."""
 _NO_ROOM: Final = frozenset(
     {
         errno.ENOSPC,
@@ -62,6 +67,7 @@ class Spool:
         disk: int,
         header: int = 2 << 20,
         hashes: Callable[[bytes], Hashes] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.directory = directory
         self._memory, self._disk = memory, disk
@@ -69,6 +75,9 @@ class Spool:
         self.disk_left = disk
         self.header_limit = header
         self.hashes = hashes
+        self.patience = patience
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
+        self._places = asyncio.Semaphore(THREADS)
 
     def taken(self) -> float:
         """How much of it is taken, as a share; of memory or disk, whichever is fuller."""
@@ -77,6 +86,13 @@ class Spool:
     def draft(self) -> Draft:
         """Room for one message; whoever asked for it closes it."""
         return Draft(self)
+
+    async def thread(self, write: Callable[[bytes], None], block: bytes) -> asyncio.Future[None]:
+        """That call, begun as soon as a thread is free: none waits in the pool, where it would keep its block."""
+        await self._places.acquire()
+        writing = asyncio.get_running_loop().run_in_executor(self._threads, write, block)
+        writing.add_done_callback(lambda _: self._places.release())
+        return writing
 
 
 class FileBody:
@@ -150,17 +166,18 @@ class Draft:
     def close(self) -> None:
         """Give the room back. May be called twice."""
         self._buffer = bytearray()
+        if self._writing is not None and not self._writing.done():
+            # Its session was cancelled, or the disk is late: the number of a file must not be free for another while a
+            # thread writes to it, and what it writes still takes its room.
+            self._writing.add_done_callback(lambda _: self._give_back())
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
         self._spool.memory_left += self._taken
         self._taken = 0
         self._spool.disk_left += self._file_size
         self._file_size = 0
-        if self._writing is not None and not self._writing.done():
-            # Its session was cancelled: the number of a file must not be free for another while a thread writes to it.
-            self._writing.add_done_callback(lambda _: self._close_file())
-        else:
-            self._close_file()
-
-    def _close_file(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -186,9 +203,12 @@ class Draft:
             raise SpoolFull("disk")
         self._spool.disk_left -= len(block)
         self._file_size += len(block)
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._append, block)
         try:
-            await asyncio.shield(self._writing)
+            async with asyncio.timeout(self._spool.patience):
+                self._writing = await self._spool.thread(self._append, block)
+                await asyncio.shield(self._writing)
+        except TimeoutError as error:
+            raise SpoolFull("the disk does not answer") from error
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise SpoolFull(os.strerror(error.errno)) from error

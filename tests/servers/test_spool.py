@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.servers import spool as module
-from gatekeeper.servers.spool import IN_MEMORY, Draft, HeaderTooLong, Spool, SpoolFull
+from gatekeeper.servers.spool import IN_MEMORY, THREADS, Draft, HeaderTooLong, Spool, SpoolFull
 from tests.support.mail import message_of
 
 MIB = 1 << 20
@@ -150,3 +151,86 @@ async def test_the_file_stays_open_while_a_thread_writes_to_it():
     await thread
     await asyncio.sleep(0)
     assert file.closed
+
+
+class Stuck:
+    """A disk that takes nothing before `go`. `began` counts the writes that are under way or done."""
+
+    def __init__(self) -> None:
+        self.began = threading.Semaphore(0)
+        self.go = threading.Event()
+        self.closed = False
+
+    def write(self, octets: memoryview) -> int:
+        self.began.release()
+        self.go.wait(10)
+        return len(octets)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def fileno(self) -> int:
+        return -1
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    disk = Stuck()
+    monkeypatch.setattr(module, "TemporaryFile", lambda **_: disk)
+    yield disk
+    disk.go.set()
+
+
+async def test_a_disk_that_does_not_answer_is_a_full_spool_and_its_room_is_taken_until_it_does(stuck: Stuck):
+    spool = spool_of(patience=0.01)
+    draft = spool.draft()
+    with pytest.raises(SpoolFull, match="does not answer"):
+        await written(draft, b"\r\n", b"x" * MIB)
+    draft.close()
+    draft.close()
+    assert [stuck.closed] == [False]
+    assert (spool.memory_left, spool.disk_left) == (9 * MIB - 2, 9 * MIB)
+    writing = draft._writing
+    assert writing is not None
+    stuck.go.set()
+    await writing
+    await asyncio.sleep(0)
+    assert stuck.closed
+    assert (spool.memory_left, spool.disk_left) == (10 * MIB, 10 * MIB)
+
+
+async def test_a_disk_that_hangs_keeps_no_more_than_its_threads_and_others_find_theirs_free(stuck: Stuck):
+    spool = spool_of(patience=0.01)
+    for _ in range(THREADS + 3):
+        draft = spool.draft()
+        with pytest.raises(SpoolFull, match="does not answer"):
+            await written(draft, b"\r\n", b"x" * MIB)
+        draft.close()
+    assert spool.memory_left >= (10 - THREADS) * MIB - 2 * THREADS
+    assert spool.disk_left == (10 - THREADS) * MIB
+    assert spool._threads._work_queue.empty()
+    await asyncio.wait_for(asyncio.to_thread(str), 10)
+    stuck.go.set()
+    spool.patience = 10
+    draft = spool.draft()
+    message = await written(draft, b"\r\n", b"x" * MIB)
+    assert message.body.size == MIB
+    draft.close()
+
+
+async def test_one_that_leaves_while_it_waits_for_a_thread_takes_none(stuck: Stuck):
+    spool = spool_of(patience=10)
+    drafts = [spool.draft() for _ in range(THREADS + 1)]
+    writing = [asyncio.ensure_future(written(draft, b"\r\n", b"x" * MIB)) for draft in drafts]
+    for _ in range(THREADS):
+        assert await asyncio.to_thread(stuck.began.acquire, timeout=10)
+    writing[-1].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing[-1]
+    drafts[-1].close()
+    assert spool.disk_left == (10 - THREADS) * MIB
+    stuck.go.set()
+    assert [(await one).body.size for one in writing[:-1]] == [MIB] * THREADS
+    for draft in drafts:
+        draft.close()
+    assert (spool.memory_left, spool.disk_left) == (10 * MIB, 10 * MIB)
