@@ -434,8 +434,8 @@ class Policy:
     def _worded(self, verdict: Verdict, found: Mapping[str, Finding], decider: Rule | None) -> Verdict:
         """Code and reason of a refusal: the main rule's, that is the one that decides or weighs most."""
         main = decider
-        if main is None and verdict.contributions:
-            main = self.rules[max(verdict.contributions, key=lambda c: c.millis).rule]
+        if main is None and found:  # not the line of a group, which nobody found
+            main = self.rules[max(found, key=self._millis.__getitem__)]
         basic, code = {
             Action.GREYLIST: ("4", 451),
             Action.DEFER: ("4", 451),

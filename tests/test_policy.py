@@ -425,6 +425,37 @@ def test_whatever_is_found_the_sum_is_that_of_its_lines_and_in_no_order(found, m
     assert verdict.millis == grouped(*reversed(found), missing=missing).millis
 
 
+WELCOME = Group("LIST_GROUP_WELCOME", 1.0)
+WELCOMED = [
+    *(Rule(f"WELCOME{n}", -3.0, f"welcome {n}", kind=Kind.LIST, group=WELCOME) for n in range(3)),
+    *(Rule(f"BAD{n}", 2.9, f"bad {n}") for n in range(5)),
+]
+
+
+def test_a_refusal_names_a_rule_though_a_group_takes_back_more_than_any_counts():
+    policy = Policy(Settings(), WELCOMED)
+    verdict = policy.decide([Finding(rule.name) for rule in WELCOMED if rule.name != "WELCOME2"])
+    assert max(verdict.contributions, key=lambda line: line.millis) == Contribution(WELCOME.name, 5000)
+    assert (verdict.action, verdict.millis, verdict.reason) == (Action.REJECT, 13500, "bad 0")
+
+
+@given(
+    st.lists(st.sampled_from(WELCOMED), unique=True),
+    st.lists(st.sampled_from(WELCOMED), unique=True),
+    st.floats(-5.0, 15.0).map(lambda score: round(score, 3)),
+)
+def test_every_refusal_has_a_reason_whatever_groups_take_back(found, missing, reject):
+    policy = Policy(Settings(tag=reject, reject=reject), WELCOMED)
+    absent = [Missing("m", tuple(rule.name for rule in missing), "timeout")] if missing else []
+    verdict = policy.decide([Finding(rule.name) for rule in found], missing=absent)
+    assert bool(verdict.reason) == verdict.action.refuses
+    assert (
+        verdict.incomplete
+        or not verdict.reason
+        or verdict.reason in {"refused by local policy", *(rule.about for rule in found)}
+    )
+
+
 def test_whom_lists_refuse_for_all_is_counted_with_the_caps_of_their_groups():
     """Rules over their cap must not keep everything else from being asked about mail that is not refused."""
     group = Group("LIST_GROUP_X", 5.0)
