@@ -981,9 +981,9 @@ async def listed_mails(*, accepted: int, first: float, code: SpfCode = SpfCode.P
     store = MemoryStore()
     live = gate({Stage.MAIL: [[check("lists", rule, SPF, found=found)]]}, store=store)
     for number in range(10):
-        await store.remember(f"ip:192.0.2.{number}", accepted=accepted, refused=0, now=first)
+        await store.remember(f"ip:192.0.{number}.1", accepted=accepted, refused=0, now=first)
         mail = mail_at(live)
-        mail.session.address = ip_address(f"192.0.2.{number}")
+        mail.session.address = ip_address(f"192.0.{number}.1")
         await named(live, mail, "alice")
         await live.finish(mail, await live.judge(Stage.MESSAGE, with_message(mail)), reply=OK, next_hop=OK)
     await live.flush()
