@@ -29,38 +29,52 @@ class Met:
 
 
 class ListIndex:
-    """Entries in their order; the first that is met counts."""
+    """Entries in their order; the first that is met counts. Those of `then` come after them, and are not built again.
 
-    def __init__(self, entries: Sequence[ListEntry] = ()) -> None:
-        self.entries = tuple(entries)
+    `later_actions` are those of entries about anything but addresses.
+    """
+
+    def __init__(self, entries: Sequence[ListEntry] = (), then: ListIndex | None = None) -> None:
+        self._own = tuple(entries)
+        self._then = then
         self._exact: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._below: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._networks: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._wild: dict[str, list[tuple[int, re.Pattern[str]]]] = defaultdict(list)
         self._first: dict[str, int] = {}
-        for number, entry in enumerate(self.entries):
+        for number, entry in enumerate(self._own):
             self._first.setdefault(entry.about, number)
             self._add(number, entry)
+        self.later_actions: frozenset[str] = frozenset(entry.action for entry in self._own if entry.about != "address")
+        if then is not None:
+            self.later_actions |= then.later_actions
+
+    @property
+    def entries(self) -> tuple[ListEntry, ...]:
+        """All of them, put together anew each time."""
+        return self._own if self._then is None else self._own + self._then.entries
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self._own) + (0 if self._then is None else len(self._then))
 
     def has(self, about: str) -> bool:
-        return about in self._first
+        return about in self._first or (self._then is not None and self._then.has(about))
 
     def first(
         self, facts: Facts, *, now: float, known: frozenset[str], usable: Callable[[ListEntry], bool] = lambda _: True
     ) -> Met | None:
         """The first entry that has not ended and is `usable`. `known` are the facts that will not change any more."""
-        best = len(self.entries)
+        entries = self._own
+        best = len(entries)
         for about, value in facts.items():
             for number in self._candidates(about, value):
-                if number < best and not self.entries[number].ended(now) and usable(self.entries[number]):
+                if number < best and not entries[number].ended(now) and usable(entries[number]):
                     best = number
-        if best == len(self.entries):
-            return None
         later = [self._first[about] for about in ABOUT if about in self._first and about not in known]
-        return Met(self.entries[best], final=all(number > best for number in later))
+        if best < len(entries):
+            return Met(entries[best], final=all(number > best for number in later))
+        met = None if self._then is None else self._then.first(facts, now=now, known=known, usable=usable)
+        return Met(met.entry, final=False) if met is not None and later else met
 
     def _add(self, number: int, entry: ListEntry) -> None:
         pattern = entry.pattern

@@ -23,6 +23,8 @@ from gatekeeper.wire.list_lines import BadLine, ListEntry, parse_line, write_lin
 from gatekeeper.wire.notation import read_json
 
 LOOK_EVERY: Final = 0.5
+WAITS: Final = 5.0
+"""Seconds that whoever looks waits for what has changed; a file may have half a million lines."""
 FILE_MOST: Final = 32 * 1024 * 1024
 ADDED_MOST: Final = 10_000
 """Entries that can be added by command; longer lists are files."""
@@ -126,6 +128,10 @@ def added_of(note: Note) -> Added | None:
 async def added_entries(store: Store, *, now: float) -> list[Added]:
     """What was added and has not ended, the newest first. Raises StoreAway."""
     notes = await store.notes(NOTES, now=now, limit=ADDED_MOST)
+    return await asyncio.to_thread(_understood, notes)
+
+
+def _understood(notes: Sequence[Note]) -> list[Added]:
     return [added for note in reversed(notes) if (added := added_of(note)) is not None]
 
 
@@ -169,29 +175,40 @@ class ListSource:
     files: tuple[str, ...]
     index: ListIndex = field(default_factory=ListIndex)
     monotonic: Callable[[], float] = time.monotonic
-    _read: Read = field(default_factory=Read)
+    _filed: ListIndex = field(default_factory=ListIndex)
     _states: tuple[object, ...] = ()
     _added: tuple[ListEntry, ...] = ()
     _change: str = ""
     _look_at: float = 0.0
+    _looking: asyncio.Task[None] | None = None
 
     def start(self, read: Read) -> None:
         """What was read when the configuration was."""
-        self._read = replace(read, problems=())
+        self._filed = ListIndex(read.entries)
         self._states = _states(self.files)
-        self._build()
+        self._use(ListIndex(self._added, self._filed))
 
     async def fresh(self, store: Store, *, now: float) -> ListIndex:
         """The index, after a look whether anything has changed where the last one is half a second old."""
-        if self.monotonic() >= self._look_at:
+        if self._looking is None and self.monotonic() >= self._look_at:
             self._look_at = self.monotonic() + LOOK_EVERY  # others go on with what is known meanwhile
+            # A task of its own: whoever looks may leave, and what has changed would be read again, or not at all.
+            looking = self._looking = asyncio.create_task(self._look(store, now), name="operator lists")
+            await asyncio.wait([looking], timeout=WAITS)
+            if looking.done():
+                looking.result()
+        return self.index
+
+    async def _look(self, store: Store, now: float) -> None:
+        try:
             changed = await self._look_at_store(store, now)
             if self.files:
                 changed |= await self._look_at_files()
             if changed:
-                self._build()
-                log.event("lists_changed", lines=len(self._read.entries), added=len(self._added))
-        return self.index
+                self._use(await asyncio.to_thread(ListIndex, self._added, self._filed))
+                log.event("lists_changed", lines=len(self._filed), added=len(self._added))
+        finally:
+            self._looking = None
 
     async def _look_at_store(self, store: Store, now: float) -> bool:
         try:
@@ -217,9 +234,9 @@ class ListSource:
         if read.problems:
             log.event("lists_refused", level=logging.ERROR, error=summary(read.problems))
             return False
-        self._read = read
+        self._filed = await asyncio.to_thread(ListIndex, read.entries)
         return True
 
-    def _build(self) -> None:
-        self.index = ListIndex([*self._added, *self._read.entries])
+    def _use(self, index: ListIndex) -> None:
+        self.index = index
         metrics.LIST_ENTRIES.set(len(self.index))

@@ -73,13 +73,12 @@ class OperatorLists:
 
     def possible(self) -> Sequence[str]:
         """What its lines can do to a client whose address has been looked at."""
-        actions = {entry.action for entry in self._source.index.entries if entry.about != "address"}
-        return [_RULES[action] for action in sorted(actions)]
+        return [_RULES[action] for action in sorted(self._source.index.later_actions)]
 
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding]:
         now = tools.clock()
         index = await self._source.fresh(tools.store, now=now)
-        if not index.entries or (mail.stage >= Stage.DATA and self.name not in mail.envelope.memo):
+        if not index or (mail.stage >= Stage.DATA and self.name not in mail.envelope.memo):
             return ()
         if mail.stage is Stage.RCPT and not index.has("recipient"):
             return ()  # it was said at MAIL

@@ -115,3 +115,37 @@ def test_networks_agree_with_trying_one_after_another(lengths, number):
     found = ListIndex(entries).first({"address": ip_address(number)}, now=0.0, known=ALL)
     slowly = next((str(n) for n in networks if ip_address(number) in n), None)
     assert (found.entry.pattern if found else None) == slowly
+
+
+LINES = [
+    "deny address 192.0.2.7",
+    "allow name *.example.net",
+    "deny sender @example.net",
+    "exempt recipient ann@example.org",
+    "deny address 192.0.2.0/24 until 2001-01-01",
+]
+FACTS = {"address": "192.0.2.7", "name": "a.example.net", "sender": "bob@example.net", "recipient": "ann@example.org"}
+
+
+@given(
+    st.lists(st.sampled_from(LINES), max_size=5),
+    st.integers(0, 5),
+    st.sets(st.sampled_from(ABOUT)),
+    st.sets(st.sampled_from(ABOUT)),
+)
+def test_an_index_behind_another_is_met_like_one_of_all_lines(lines, cut, told, known):
+    entries = index(*lines).entries
+    whole, both = ListIndex(entries), ListIndex(entries[:cut], ListIndex(entries[cut:]))
+    facts = {
+        about: ip_address(FACTS[about]) if about == "address" else FACTS[about] for about in told if about in FACTS
+    }
+    for now in (0.0, 2_000_000_000.0):
+        assert both.first(facts, now=now, known=frozenset(known)) == whole.first(facts, now=now, known=frozenset(known))
+    assert both.entries == whole.entries
+    assert (len(both), both.later_actions) == (len(whole), whole.later_actions)
+    assert [both.has(about) for about in ABOUT] == [whole.has(about) for about in ABOUT]
+
+
+def test_what_an_address_alone_does_not_meet_is_known_without_a_look_at_each_line():
+    assert index(*LINES[:1]).later_actions == frozenset()
+    assert index(*LINES).later_actions == {"allow", "deny", "exempt"}

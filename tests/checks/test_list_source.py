@@ -1,11 +1,15 @@
 """Where the operator's lists come from: files that change, and what was added to the store."""
 
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from gatekeeper import metrics
 from gatekeeper.checks import list_source
+from gatekeeper.checks.list_index import ListIndex
 from gatekeeper.checks.list_source import (
     ADDED,
     FILE_MOST,
@@ -148,6 +152,80 @@ async def test_while_the_store_is_away_what_was_added_stays():
     assert await one.patterns() == ["192.0.2.7/32"]
     one.store.away = False
     assert await one.patterns() == ["192.0.2.7/32"]
+
+
+class Builds:
+    """Indexes are built in a thread that does not end before `go`; `sizes` is how many entries each was given."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, entries: Sequence[ListEntry] = (), then: ListIndex | None = None) -> ListIndex:
+        self.sizes.append(len(entries))
+        self.began.set()
+        assert self.go.wait(10)
+        return ListIndex(entries, then)
+
+
+@pytest.fixture
+def builds() -> Iterator[Builds]:
+    made = Builds()
+    yield made
+    made.go.set()
+
+
+async def test_while_an_index_is_built_the_old_one_counts_and_no_other_is_begun(tmp_path, builds, monkeypatch):
+    file = written(tmp_path / "a.list", "deny name a.example")
+    one = Source(file)
+    monkeypatch.setattr(list_source, "ListIndex", builds)
+    written(file, "deny name b.example", "deny name c.example")
+    looking = asyncio.ensure_future(one.patterns())
+    assert await asyncio.to_thread(builds.began.wait, 10)
+    assert await one.patterns() == ["a.example"]
+    assert builds.sizes == [2]
+    builds.go.set()
+    assert await looking == ["b.example", "c.example"]
+
+
+async def test_whoever_has_waited_long_enough_goes_by_the_old_index(tmp_path, builds, monkeypatch):
+    file = written(tmp_path / "a.list", "deny name a.example")
+    one = Source(file)
+    monkeypatch.setattr(list_source, "ListIndex", builds)
+    monkeypatch.setattr(list_source, "WAITS", 0.0)
+    written(file, "deny name b.example", "deny name c.example")
+    assert await one.patterns() == ["a.example"]
+    builds.go.set()
+    looking = one.source._looking
+    assert looking is not None
+    await looking
+    assert await one.patterns(wait=0.0) == ["b.example", "c.example"]
+
+
+async def test_what_has_changed_is_in_force_though_whoever_saw_it_has_left(tmp_path, builds, monkeypatch):
+    file = written(tmp_path / "a.list", "deny name a.example")
+    one = Source(file)
+    monkeypatch.setattr(list_source, "ListIndex", builds)
+    written(file, "deny name b.example", "deny name c.example")
+    seeing = asyncio.ensure_future(one.patterns())
+    assert await asyncio.to_thread(builds.began.wait, 10)
+    seeing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await seeing
+    looking = one.source._looking
+    assert looking is not None
+    builds.go.set()
+    await looking
+    assert await one.patterns(wait=0.0) == ["b.example", "c.example"]
+
+
+async def test_what_is_added_does_not_build_the_files_again(tmp_path, builds, monkeypatch):
+    one = Source(written(tmp_path / "a.list", *[f"deny name {n}.example" for n in range(50)]))
+    monkeypatch.setattr(list_source, "ListIndex", builds)
+    builds.go.set()
+    await put_added(one.store, DENY, by="root", now=NOW, token="1")
+    assert len(await one.patterns()) == 51
+    assert builds.sizes == [1]
 
 
 async def test_nothing_is_looked_at_more_often_than_that():
