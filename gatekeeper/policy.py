@@ -434,8 +434,11 @@ class Policy:
     def _worded(self, verdict: Verdict, found: Mapping[str, Finding], decider: Rule | None) -> Verdict:
         """Code and reason of a refusal: the main rule's, that is the one that decides or weighs most."""
         main = decider
-        if main is None and found:  # not the line of a group, which nobody found
-            main = self.rules[max(found, key=self._millis.__getitem__)]
+        weighed = [
+            one for one in verdict.contributions if one.rule in found
+        ]  # not the line of a group, which is no rule
+        if main is None and weighed:
+            main = self.rules[max(weighed, key=lambda one: one.millis).rule]
         basic, code = {
             Action.GREYLIST: ("4", 451),
             Action.DEFER: ("4", 451),
