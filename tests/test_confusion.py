@@ -20,7 +20,8 @@ from gatekeeper.checks.spf import Spf
 from gatekeeper.gate import LiveGate, Settings, table_of
 from gatekeeper.mailauth.upstream import Upstream
 from gatekeeper.message import edit
-from gatekeeper.model import Mail, Recipient, Stage
+from gatekeeper.message.header import author_of
+from gatekeeper.model import Action, Mail, Recipient, Stage
 from gatekeeper.pipeline import CHECKS, TABLE
 from gatekeeper.policy import Policy
 from gatekeeper.policy import Settings as PolicySettings
@@ -42,6 +43,7 @@ ZONE = {
     ("_dmarc.attacker.example", "TXT"): [b"v=DMARC1; p=none"],
     ("bank.example", "TXT"): [b"v=spf1 ip4:198.51.100.1 -all"],
     ("sel._domainkey.bank.example", "TXT"): [record(BANK)],
+    ("testing._domainkey.bank.example", "TXT"): [record(BANK, "t=y")],
     ("_dmarc.bank.example", "TXT"): [b"v=DMARC1; p=reject"],
     ("_dmarc.xn--bnk-8cd.example", "TXT"): [b"v=DMARC1; p=none"],
     ("xn--bnk-8cd.example", "TXT"): [b"v=spf1 +all"],
@@ -53,9 +55,10 @@ FROM_BANK, FROM_ATTACKER = b"From: ceo@bank.example\r\n", b"From: joe@attacker.e
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found, and what our own Authentication-Results says; how many such fields claim to be ours."""
+    """What was found and done, and what our own Authentication-Results says; how many such fields claim to be ours."""
 
     rules: frozenset[str]
+    action: Action
     ours: AuthResults
     claims: int
 
@@ -101,7 +104,7 @@ async def judged(
     header = parse_header(edit.apply(mail.message, gate.edits(mail, verdict)))
     claims = [found for one in header.all("authentication-results") if (found := read(one.value)) is not None]
     ours = [one for one in claims if one.authserv_id.lower() == OURS]
-    return Outcome(frozenset(one.rule for one in mail.findings()), ours[0], len(ours))
+    return Outcome(frozenset(one.rule for one in mail.findings()), verdict.action, ours[0], len(ours))
 
 
 def by_attacker(header: bytes, *, h: str = "from:to:subject:date", **tags: Any) -> bytes:
@@ -168,6 +171,74 @@ async def test_what_two_readers_read_differently_passes_nowhere(name: str) -> No
         got = await judged(raw)
         assert got.passed == set(), got.ours
         assert got.rules & {"FROM_AMBIGUOUS", "FROM_SEVERAL"}
+
+
+ODDLY_WRITTEN = {
+    "a name with another's address": b'From: "Bank <ceo@bank.test>" <ceo@bank.example>\r\n',
+    "two authors of one domain": b"From: ceo@bank.example, cfo@bank.example\r\n",
+    "two senders": FROM_BANK + b"Sender: ceo@bank.example, cfo@bank.example\r\n",
+    "a fold of blanks above": b"X-Odd: a\r\n \r\n" + FROM_BANK,
+    "a line without a colon above": b"not a field\r\n" + FROM_BANK,
+    "a comment in the address": b"From: ceo(dep. 3)@bank.example\r\n",
+}
+
+
+@pytest.mark.parametrize("name", ODDLY_WRITTEN)
+async def test_what_the_author_s_domain_signed_is_not_refused_in_its_name_for_being_written_oddly(name: str) -> None:
+    got = await judged(by_bank(ODDLY_WRITTEN[name]))
+    assert got.passed == set(), got.ours
+    assert "DKIM_AMBIGUOUS" in got.rules
+    assert "DMARC_NONE" in got.rules
+    assert not got.action.refuses
+
+
+NOT_SIGNED_BY_ALL = {
+    "another From above": b"From: boss@bank.example\r\n" + by_bank(),
+    "another From above, with a blank": b"From : boss@bank.example\r\n" + by_bank(),
+    "another From above, with an invisible sign": "\ufeffFrom: boss@bank.example\r\n".encode() + by_bank(),
+    "another From above, and a line without a colon": b"From: boss@bank.example\r\nPay now.\r\n" + by_bank(),
+    "another From of the attacker's above": FROM_ATTACKER + by_bank(),
+    "a key in test": by_bank(b"From: ceo(x)@bank.example\r\n", s="testing"),
+    "text below l=": by_bank(b"From: ceo(x)@bank.example\r\n", limit=3) + b"PAY\r\n",
+    "another Sender than was signed": b"Sender: joe@attacker.example\r\n"
+    + by_bank(FROM_BANK + b"Sender: a@bank.example, b@bank.example\r\n", h="from:sender:to:subject:date"),
+    "more fields than are read": by_bank().replace(b"\r\n\r\n", b"\r\n" + b"X: y\r\n" * 2000 + FROM_BANK + b"\r\n", 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_SIGNED_BY_ALL)
+async def test_a_signature_that_leaves_something_open_vouches_for_no_odd_author(name: str) -> None:
+    got = await judged(NOT_SIGNED_BY_ALL[name])
+    assert not got.passed & {"dkim", "dmarc"}, got.ours
+    assert "DMARC_REJECT" in got.rules
+    assert got.action is Action.REJECT
+
+
+@pytest.mark.parametrize("name", READ_DIFFERENTLY)
+async def test_an_attacker_s_signature_is_not_the_bank_s_word(name: str) -> None:
+    """Where the bank can be read as the author, it is asked; its policy is as strict whoever else has signed."""
+    raw = by_attacker(READ_DIFFERENTLY[name])
+    if any(domain == "bank.example" for domain in author_of(message_of(raw)).domains):
+        got = await judged(raw)
+        assert {"DMARC_AMBIGUOUS_FROM", "DMARC_REJECT"} <= got.rules
+        assert got.action is Action.REJECT
+
+
+@pytest.mark.parametrize(
+    ("header", "rule"),
+    [
+        (b"List-Id: <l.attacker.example>\r\nFrom: ceo(x)@bank.example\r\n", "DMARC_QUARANTINE"),
+        (b"From: ceo(x)@bank.example\r\n", "DMARC_REJECT"),
+        (b"List-Id: <l.attacker.example>\r\n" + FROM_BANK[:-2] + b", joe@attacker.example\r\n", "DMARC_REJECT"),
+    ],
+)
+async def test_what_a_list_vouches_for_is_marked_if_one_domain_alone_can_be_the_author_s(
+    header: bytes, rule: str
+) -> None:
+    got = await judged(by_attacker(header))
+    assert got.rules & {"DMARC_QUARANTINE", "DMARC_REJECT", "DMARC_ARC"} == {rule}
+    assert "DMARC_AMBIGUOUS_FROM" in got.rules
+    assert got.action in {Action.TAG, Action.REJECT}
 
 
 async def test_a_first_line_that_begins_with_a_blank_hides_the_header_from_some() -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from gatekeeper.checks.base import Tools
 from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.dkim import DkimResults
+from gatekeeper.mailauth.dkim_signature import DkimCode
 from gatekeeper.mailauth.dmarc import DmarcCode, DmarcResult, Override, evaluate
 from gatekeeper.mailauth.dmarc_record import DmarcPolicy
 from gatekeeper.mailauth.spf import SpfCode, SpfResult
@@ -95,7 +96,7 @@ class Dmarc:
         spf, dkim = mail.evidence(SpfResult), mail.evidence(DkimResults)
         author = author_of(mail.message)
         if author.ambiguities:
-            return await self._ambiguous(author, tools, spf, dkim)
+            return await self._ambiguous(author, mail, tools)
         result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client of its own there is no SPF here: a fail cannot be told from a pass
@@ -117,20 +118,33 @@ class Dmarc:
         softened = self.soften and result.policy is DmarcPolicy.REJECT
         return Override.MAILING_LIST if softened and (whole or _sent_on(mail, spf, dkim)) else None
 
+    def _softened(
+        self, mail: Mail, result: DmarcResult, spf: SpfResult | None, dkim: DkimResults | None
+    ) -> DmarcResult:
+        """As for mail with a clear author, but nobody's word sets the policy aside: of which author was it?"""
+        override = self._override(mail, result, spf, dkim)
+        return result if override is None else replace(result, override=Override.MAILING_LIST)
+
     def _single(self, result: DmarcResult) -> Sequence[Finding | Missing]:
         if result.code is DmarcCode.TEMPERROR:
             return (_finding(TEMPERROR, result), self._missing(result))
         rule = {DmarcCode.PASS: PASS, DmarcCode.FAIL: _failed(result)}.get(result.code, NONE)
         return (_finding(rule, result),)
 
-    async def _ambiguous(
-        self, author: Author, tools: Tools, spf: SpfResult | None, dkim: DkimResults | None
-    ) -> Sequence[Finding | Missing]:
+    async def _ambiguous(self, author: Author, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         """Nothing passes. But each domain that may be taken for the author's has its say, and the strictest counts:
         whoever forges an author must not get off more lightly for adding a second one.
+
+        A domain whose signature is good has vouched, though nobody is told of a pass: its own mail is not refused in
+        its name for being written oddly.
         """
+        spf, dkim = mail.evidence(SpfResult), mail.evidence(DkimResults)
+        if Ambiguity.TOO_LONG not in author.ambiguities:  # else there may be a From that nobody has signed
+            dkim = _vouching(dkim)
         asked = author.domains[:MOST_AUTHORS]
         results = [await evaluate(tools.resolver, domain, spf=spf, dkim=dkim) for domain in asked if domain]
+        if len(asked) == 1:
+            results = [self._softened(mail, one, spf, dkim) for one in results]
         failed = [one for one in results if one.code is DmarcCode.FAIL]
         # Too long to be read is how one would hide whose policy it is; an author's name is never that long.
         rule = AMBIGUOUS if failed or Ambiguity.TOO_LONG in author.ambiguities else NONE
@@ -153,6 +167,15 @@ def _failed(result: DmarcResult) -> Rule:
     if result.registered:
         return FAIL
     return FAILED[result.policy] if result.override is None else OVERRIDDEN[result.override]
+
+
+def _vouching(dkim: DkimResults | None) -> DkimResults | None:
+    """The same, with those signatures passing that do not for the sake of an unclear author alone."""
+    if dkim is None:
+        return None
+    return replace(
+        dkim, results=tuple(replace(one, code=DkimCode.PASS) if one.ambiguous else one for one in dkim.results)
+    )
 
 
 def _sent_on(mail: Mail, spf: SpfResult | None, dkim: DkimResults | None) -> bool:
