@@ -78,7 +78,11 @@ class Settings:
         "Whether strangers whom lists refuse for all are dropped (421) at the end of the greeting: cheaper, "
         "but nobody learns whom they wrote to, and postmaster does not hear from them.",
     )
-    dns_questions: int = setting(100, "How many DNS questions one transaction may cost beyond what is cached.")
+    dns_questions: int = setting(
+        100,
+        "How many DNS questions one transaction may cost beyond what is cached. Counted apart are "
+        "those of SPF (60 at most), DKIM (one for each signature), ARC (16) and DMARC (24 for each author).",
+    )
     dns_questions_per_client: int = setting(
         5000,
         "How many DNS questions the mail of one client (IPv6: of its /64) may cost in each worker within a minute, "
@@ -595,17 +599,18 @@ class LiveGate:
         memo, address = mail.envelope.memo, mail.session.address
         tools = memo.get("tools")
         if not isinstance(tools, Tools):
-            budgets: list[Allowance] = [Budget(self._settings.dns_questions)]
+            of_client: list[Allowance] = []
             if address is not None:
-                budgets.append(self._client_budgets.of(client_key(address)))
+                of_client.append(self._client_budgets.of(client_key(address)))
             shared = self._tools  # each by name: `replace` looks them up in four times as long
             tools = memo["tools"] = Tools(
-                resolver=BudgetedResolver(shared.resolver, *budgets),
+                resolver=BudgetedResolver(shared.resolver, Budget(self._settings.dns_questions), *of_client),
                 store=shared.store,
                 clock=shared.clock,
                 hostname=shared.hostname,
                 domains=shared.domains,
                 desk=shared.desk,
+                apart=BudgetedResolver(shared.resolver, *of_client),
             )
         return tools
 

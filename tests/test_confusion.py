@@ -349,6 +349,35 @@ def test_an_envelope_that_is_no_address_is_none(sender: str) -> None:
         parse_path(sender)
 
 
+def heavy(domain: str) -> dict[tuple[str, str], Any]:
+    """SPF records whose evaluation needs 110 answers."""
+    zone: dict[tuple[str, str], Any] = {
+        (domain, "TXT"): [f"v=spf1 {' '.join(f'mx:m{n}.{domain}' for n in range(10))} ?all".encode()]
+    }
+    for n in range(10):
+        zone[f"m{n}.{domain}", "MX"] = [(1, f"h{n}x{host}.{domain}") for host in range(10)]
+        zone |= {(f"h{n}x{host}.{domain}", "A"): ["198.51.100.9"] for host in range(10)}
+    return zone
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        FROM_BANK,
+        b"From: " + b"".join(b"a@%d.a.b.c.d.e.f.attacker.example, " % n for n in range(3)) + b"ceo@bank.example\r\n",
+    ],
+)
+async def test_an_attacker_s_own_records_do_not_use_up_the_question_for_the_bank_s_policy(
+    header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for domain in ("heavy.attacker.example", "mail.heavy.attacker.example"):
+        for question, records in heavy(domain).items():
+            monkeypatch.setitem(ZONE, question, records)
+    got = await judged(by_attacker(header), sender="joe@heavy.attacker.example", helo="mail.heavy.attacker.example")
+    assert {"SPF_PERMERROR", "SPF_HELO_PERMERROR", "DMARC_REJECT"} <= got.rules
+    assert got.action is Action.REJECT
+
+
 async def test_a_greeting_cannot_say_more_than_a_name() -> None:
     got = await judged(FROM_BANK + REST, sender="", helo="x; dkim=pass header.d=bank.example")
     assert "dkim" not in got.passed

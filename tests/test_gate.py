@@ -470,6 +470,26 @@ async def test_the_dns_budget_is_one_for_the_whole_transaction():
     assert statuses == [Status.NXDOMAIN, Status.NXDOMAIN, Status.BUDGET]
 
 
+async def test_who_has_a_limit_of_its_own_asks_apart_from_the_others():
+    statuses: list[Status] = []
+
+    @dataclass(frozen=True)
+    class Asking(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            for resolver in (tools.apart, tools.resolver, tools.resolver, tools.apart, tools.apart):
+                assert resolver is not None
+                statuses.append((await resolver.ask(f"{len(statuses)}.example", "A")).status)
+            return ()
+
+    settings = Settings(dns_questions=1, dns_questions_per_client=3)
+    live = gate({Stage.MAIL: [[check("asking", kind=Asking)]]}, settings=settings)
+    mail = mail_at(live)
+    mail.session.address = ip_address("192.0.2.1")
+    await live.judge(Stage.MAIL, mail)
+    found, none = Status.NXDOMAIN, Status.BUDGET
+    assert statuses == [found, found, none, found, none]  # the client pays for both
+
+
 async def test_a_refusal_says_why_and_which_record():
     live = gate({Stage.MAIL: [[check("deny", DENY, found=[Finding("DENY", None, "we do not like 192.0.2.5")])]]})
     mail = mail_at(live)

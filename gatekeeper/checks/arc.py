@@ -47,7 +47,8 @@ class Arc:
         if mail.message is None:
             return ()
         trusted = frozenset(normal_domain(domain) or domain for domain in self.trusted)
-        result = await verify_arc(mail.message, tools.resolver, now=tools.clock(), trusted=trusted, most=self.sets)
+        resolver = tools.apart or tools.resolver
+        result = await verify_arc(mail.message, resolver, now=tools.clock(), trusted=trusted, most=self.sets)
         if result.status is ArcCode.NONE:
             return ()
         rule = TRUSTED if result.trusted_pass else BY_CODE[result.status]

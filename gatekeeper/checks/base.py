@@ -27,7 +27,9 @@ class Tools:
     """What the gate hands to a check.
 
     `clock` gives Unix time. `hostname` is ours; `domains` are `relay_domains` in lower case.
-    `desk` asks DNS lists, and knows which of them have a vote.
+    `desk` asks DNS lists, and knows which of them have a vote. `apart` is a resolver for what keeps to a limit of its
+    own: SPF, DKIM, ARC and DMARC ask what a stranger's records and fields tell them to. What they ask is not taken from
+    what the transaction may ask besides, nor the other way round. None where the transaction has no limit.
     """
 
     resolver: Resolver
@@ -36,6 +38,7 @@ class Tools:
     hostname: str
     domains: frozenset[str]
     desk: Desk = field(default_factory=Desk)
+    apart: Resolver | None = None
 
 
 @dataclass(frozen=True, slots=True)

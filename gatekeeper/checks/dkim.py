@@ -109,7 +109,8 @@ class Dkim:
     async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
         if mail.message is None:
             return ()
-        results = await verify(mail.message, tools.resolver, now=tools.clock(), most=self.signatures)
+        resolver = tools.apart or tools.resolver
+        results = await verify(mail.message, resolver, now=tools.clock(), most=self.signatures)
         rule, shown = _found(results)
         found: list[Finding | Missing] = [Finding(rule.name, results, "; ".join(map(_text, shown)))]
         if rule is TEMPERROR:

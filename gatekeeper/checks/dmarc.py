@@ -97,7 +97,7 @@ class Dmarc:
         author = author_of(mail.message)
         if author.ambiguities:
             return await self._ambiguous(author, mail, tools)
-        result = await evaluate(tools.resolver, author.domain or "", spf=spf, dkim=dkim)
+        result = await evaluate(tools.apart or tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
             return ()  # without a client of its own there is no SPF here: a fail cannot be told from a pass
         return self._single(replace(result, override=self._override(mail, result, spf, dkim)))
@@ -142,7 +142,8 @@ class Dmarc:
         if Ambiguity.TOO_LONG not in author.ambiguities:  # else there may be a From that nobody has signed
             dkim = _vouching(dkim)
         asked = author.domains[:MOST_AUTHORS]
-        results = [await evaluate(tools.resolver, domain, spf=spf, dkim=dkim) for domain in asked if domain]
+        resolver = tools.apart or tools.resolver
+        results = [await evaluate(resolver, domain, spf=spf, dkim=dkim) for domain in asked if domain]
         if len(asked) == 1:
             results = [self._softened(mail, one, spf, dkim) for one in results]
         failed = [one for one in results if one.code is DmarcCode.FAIL]

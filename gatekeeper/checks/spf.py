@@ -105,6 +105,10 @@ UPSTREAM = Rule(
     "SPF_UPSTREAM", 0.0, "An upstream that we trust brought the message and says what it found.", kind=Kind.IDENTITY
 )
 MOST_SHOWN = 10
+QUESTIONS, HELO_QUESTIONS = 30, 15
+"""What a record may need to be asked. RFC 7208 §4.6.4 lets it be 111, which nobody needs, and a sender's records must
+not use up what the rest of the transaction has to ask.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,9 @@ class Spf:
         if address is None or sender is None or not (sender.domain or helo):
             return ()
         asked = mail_from(address, sender, helo, tools.hostname)
-        result = _believed(await check_host(tools.resolver, asked, time_limit=self.timeout), sender)
+        resolver = tools.apart or tools.resolver
+        result = await check_host(resolver, asked, time_limit=self.timeout, questions=QUESTIONS)
+        result = _believed(result, sender)
         found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
         if result.code is SpfCode.TEMPERROR:
             found.append(Missing("spf", _others(RULES), result.reason))
@@ -175,7 +181,8 @@ class Spf:
         return next((each for each in self.upstreams if each.brings(address)), None)
 
     async def _own_name(self, asked: Claim, tools: Tools) -> Sequence[Finding | Missing]:
-        result = await check_host(tools.resolver, asked, time_limit=self.helo_timeout)
+        resolver = tools.apart or tools.resolver
+        result = await check_host(resolver, asked, time_limit=self.helo_timeout, questions=HELO_QUESTIONS)
         found = Finding(HELO_RULES[result.code].name, HeloSpfResult(result), _text(asked, result))
         if result.code is SpfCode.TEMPERROR:
             return (found, Missing("spf:helo", _others(HELO_RULES), result.reason))

@@ -25,6 +25,8 @@ from gatekeeper.model import Message
 from gatekeeper.wire.address import domain_of, normal_domain
 from gatekeeper.wire.auth_results import Result
 
+MOST_KEYS = 16
+"""Different keys of one chain; each is a question."""
 TURN = 8
 """Seals that are verified before others have their turn."""
 
@@ -96,16 +98,18 @@ async def _verify(
         raise Settled(DkimCode.FAIL, "newest message signature: text below it is not signed")
     check_time(newest, now)
     # Whoever made the newest set is asked about first: a chain that is broken there costs one question, not fifty.
+    keys_of = {question_of(one.seal.selector, one.seal.domain) for one in chain.sets}
     last = chain.sets[-1]
     first = {question_of(newest.selector, newest.domain), question_of(last.seal.selector, last.seal.domain)}
+    if len(keys_of | first) > MOST_KEYS:
+        raise Settled(DkimCode.FAIL, f"more than {MOST_KEYS} keys")
     answers = await ask_all(resolver, first)
     keys = _keys(keys_in(answers[question_of(newest.selector, newest.domain)]))
     usable = [key for key in keys if _may(newest, key)]
     digest = header_digest(newest, header, {})
     if not any(key.verifies(newest.signed, digest) for key in usable):
         raise Settled(DkimCode.FAIL, "newest message signature does not verify")
-    wanted = {question_of(one.seal.selector, one.seal.domain) for one in chain.sets} - first
-    answers |= await ask_all(resolver, wanted)
+    answers |= await ask_all(resolver, keys_of - first)
     for place, (seal, sealed) in enumerate(seals(chain.sets)):
         keys = _keys(keys_in(answers[question_of(seal.selector, seal.domain)]))
         fitting = (key for key in keys if key.kind is seal.kind and key.acceptable and key.for_mail)

@@ -22,6 +22,7 @@ from gatekeeper.mailauth.dmarc_record import (
 from gatekeeper.mailauth.spf import SpfCode, SpfResult
 
 MOST_NAME = 253
+MOST_QUESTIONS = 24  # about one author: a walk is at most 8, and names above are shared
 SHARED_LABELS = 2  # "example.com": domains that share less are of different organisations
 
 
@@ -176,7 +177,10 @@ class _Tree:
     async def ask(self, questions: Iterable[Question]) -> list[Answer]:
         """In their order; raises `_Unanswered` when one of them has no answer."""
         wanted = list(questions)
-        self.answers.update(await ask_all(self.resolver, [one for one in wanted if one not in self.answers]))
+        new = {one for one in wanted if one not in self.answers}
+        if len(self.answers) + len(new) > MOST_QUESTIONS:
+            raise _Unanswered("too many look-ups")
+        self.answers.update(await ask_all(self.resolver, [one for one in wanted if one in new]))
         for question in wanted:
             if not self.answers[question].certain:
                 raise _Unanswered(f"no answer about {question[0]}")

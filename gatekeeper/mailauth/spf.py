@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import spf
 
-from gatekeeper.dns.resolver import Answer, Question, Resolver, Status, ask_all
+from gatekeeper.dns.resolver import Answer, Budget, BudgetedResolver, Question, Resolver, Status, ask_all
 from gatekeeper.model import Address, IPAddress
 
 Answers = dict[Question, Answer]
@@ -34,6 +34,7 @@ MOST_NAME = 253
 MOST_EXPLANATION = 400  # characters shown to a peer
 MOST_PREFETCHED = 40  # names asked for before it is known that they are needed
 MOST_HOSTS = 10  # of one MX or PTR answer (RFC 7208 §4.6.4)
+MOST_QUESTIONS = 120  # one evaluation: ten terms, each with the names of ten hosts, and what is around them
 REMEMBERED = 2048  # evaluations whose outcome is kept
 REMEMBERED_OCTETS = 4096  # of the answers that one of them rests on; a longer one is worked out again
 REMEMBERED_TERMS = 8192
@@ -103,20 +104,26 @@ def helo_of(address: IPAddress, helo: str, receiver: str = "unknown") -> Claim:
     return Claim(address, "postmaster", helo.rstrip(".").lower(), SpfIdentity.HELO, helo or "unknown", receiver)
 
 
-async def check_host(resolver: Resolver, claim: Claim, *, time_limit: float = TIME_LIMIT) -> SpfResult:
-    """RFC 7208 §4. Never raises; takes at most `time_limit` seconds. A temperror is no evidence of anything."""
+async def check_host(
+    resolver: Resolver, claim: Claim, *, time_limit: float = TIME_LIMIT, questions: int = MOST_QUESTIONS
+) -> SpfResult:
+    """RFC 7208 §4. Never raises; takes at most `time_limit` seconds. A temperror is no evidence of anything.
+
+    A record whose evaluation needs the answers to more than `questions`, cached or not, is a permerror. A third more
+    are asked in all: some are asked ahead, or because they were needed the last time.
+    """
     if not _is_domain(claim.domain):
         return SpfResult(SpfCode.NONE, claim.domain, claim.identity)
     try:
         async with asyncio.timeout(time_limit):
-            return await _check(resolver, claim)
+            return await _check(BudgetedResolver(resolver, Budget(questions * 4 // 3)), claim, questions)
     except TimeoutError:
         return SpfResult(SpfCode.TEMPERROR, claim.domain, claim.identity, reason="evaluation took too long")
 
 
-async def _check(resolver: Resolver, claim: Claim) -> SpfResult:
+async def _check(resolver: Resolver, claim: Claim, questions: int) -> SpfResult:
     answers: Answers = {}
-    known = _remembered(claim)
+    known = _remembered(claim, questions)
     if known is not None:
         # The questions of last time are asked again, all at once; equal answers have an equal outcome.
         await _fetch(resolver, known.answers, answers)
@@ -126,8 +133,9 @@ async def _check(resolver: Resolver, claim: Claim) -> SpfResult:
         await _fetch(resolver, [(claim.domain, "TXT")], answers)
     prefetched: set[Question] = set()
     for _ in range(MOST_ROUNDS):
-        await _prefetch(resolver, answers, prefetched, "AAAA" if claim.address.version == 6 else "A")
-        evaluation = _Evaluation(claim, answers)
+        most = min(MOST_PREFETCHED, questions * 2 // 3)
+        await _prefetch(resolver, answers, prefetched, "AAAA" if claim.address.version == 6 else "A", most=most)
+        evaluation = _Evaluation(claim, answers, questions)
         result = evaluation.run()
         if not evaluation.missing:
             _remember(claim, evaluation, answers, result)
@@ -140,7 +148,7 @@ async def _fetch(resolver: Resolver, questions: Iterable[Question], answers: Ans
     answers.update(await ask_all(resolver, [question for question in questions if question not in answers]))
 
 
-async def _prefetch(resolver: Resolver, answers: Answers, seen: set[Question], address_type: str) -> None:
+async def _prefetch(resolver: Resolver, answers: Answers, seen: set[Question], address_type: str, *, most: int) -> None:
     """Ask for what the answers at hand name, while it would otherwise be asked for one by one.
 
     Included and redirected records, and the addresses of MX and PTR hosts; nested ones too, breadth first.
@@ -151,7 +159,7 @@ async def _prefetch(resolver: Resolver, answers: Answers, seen: set[Question], a
             if question not in seen:
                 seen.add(question)
                 for name, rtype in _named_by(question, answer, address_type):
-                    if (name, rtype) not in answers and len(answers) + len(wanted) < MOST_PREFETCHED:
+                    if (name, rtype) not in answers and len(answers) + len(wanted) < most:
                         wanted[name, rtype] = None
         if not wanted:
             return
@@ -187,9 +195,9 @@ def _is_domain(name: str) -> bool:
     )
 
 
-# Remembering. An outcome depends on the claim and on what DNS said, on nothing else. So it is kept together with the
-# answers it rests on, and is used again only when the same questions have the same answers: how long is the
-# resolver's business, by the records' TTLs.
+# Remembering. An outcome depends on the claim, on how much may be asked and on what DNS said, on nothing else. So it is
+# kept together with the answers it rests on, and is used again only when the same questions have the same answers: how
+# long is the resolver's business, by the records' TTLs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +209,7 @@ class _Known:
     result: SpfResult
 
 
-_known: dict[tuple[IPAddress, str, SpfIdentity], _Known] = {}
+_known: dict[tuple[IPAddress, str, SpfIdentity, int], _Known] = {}
 
 
 def forget() -> None:
@@ -210,8 +218,8 @@ def forget() -> None:
     _terms.clear()
 
 
-def _remembered(claim: Claim) -> _Known | None:
-    known = _known.get((claim.address, claim.domain, claim.identity))
+def _remembered(claim: Claim, questions: int) -> _Known | None:
+    known = _known.get((claim.address, claim.domain, claim.identity, questions))
     if (
         known is None
         or known.local not in (None, claim.local)
@@ -230,7 +238,7 @@ def _remember(claim: Claim, evaluation: _Evaluation, answers: Answers, result: S
         return
     if len(_known) >= REMEMBERED:
         _known.pop(next(iter(_known)))
-    _known[claim.address, claim.domain, claim.identity] = _Known(
+    _known[claim.address, claim.domain, claim.identity, evaluation.most] = _Known(
         local=claim.local if letters & {"l", "s"} else None,
         helo=claim.helo if "h" in letters else None,
         receiver=claim.receiver if "r" in letters else None,
@@ -256,7 +264,7 @@ _terms: dict[tuple[str, str, str], tuple[Any, ...]] = {}
 class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
     """One run of pyspf over the answers at hand. `missing` says what to ask before the next one."""
 
-    def __init__(self, claim: Claim, answers: Answers) -> None:
+    def __init__(self, claim: Claim, answers: Answers, questions: int) -> None:
         super().__init__(
             str(claim.address), f"{claim.local}@{claim.domain}", claim.helo, receiver=claim.receiver, strict=True
         )
@@ -264,6 +272,7 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         self.l, self.o, self.d = claim.local or "postmaster", claim.domain, claim.domain
         self.claim = claim
         self.answers = answers
+        self.most = questions
         self.missing: list[Question] = []
         self.used: dict[Question, None] = {}
         self.letters: set[str] = set()  # the macros met, in lower case
@@ -305,6 +314,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         if len(name) > MOST_NAME or not name.isascii() or not all(0 < len(x) <= MOST_LABEL for x in name.split(".")):
             return []
         question = (name, qtype)
+        if len(self.used) >= self.most and question not in self.used:
+            raise spf.PermError("too many look-ups")
         answer = self.answers.get(question)
         if answer is None:
             self.missing.append(question)

@@ -122,6 +122,17 @@ async def test_fifty_sets_pass_and_sixty_do_not() -> None:
     assert (got.status, got.instances, got.reason) == (ArcCode.FAIL, 60, "more than 50 sets")
 
 
+async def test_a_chain_of_more_keys_than_anybody_has_costs_nothing() -> None:
+    raw = MAIL
+    for number in range(17):
+        raw = sealed(raw, KEY, domain=f"s{number}.example", results=PASSED)
+    zone = {(f"sel._domainkey.s{number}.example", "TXT"): [record(KEY)] for number in range(17)}
+    resolver = FakeResolver(zone)
+    got = await verify_arc(message_of(raw), resolver, now=NOW)
+    assert (got.status, got.reason) == (ArcCode.FAIL, "more than 16 keys")
+    assert not resolver.asked
+
+
 # Whose word is taken.
 
 

@@ -219,3 +219,12 @@ async def test_many_signers_do_not_multiply_questions() -> None:
     relatives = dkim(*(f"{n}.a.b.c.d.e.f.g.h.i.j.example.com" for n in range(8)))
     assert (await evaluate(resolver, "example.com", spf=NO_SPF, dkim=relatives)).code is DmarcCode.PASS
     assert len(resolver.asked) < 30
+
+
+async def test_relatives_without_end_are_not_all_asked_about() -> None:
+    apart = zone(**{f"n{n}_a_b_example_com": "p=none; psd=n" for n in range(8)})
+    resolver = FakeResolver(zone(a_b_example_com="p=reject; psd=n") | apart)
+    relatives = dkim(*(f"a.b.c.d.e.n{n}.a.b.example.com" for n in range(8)))
+    got = await evaluate(resolver, "a.b.example.com", spf=NO_SPF, dkim=relatives)
+    assert (got.code, got.reason) == (DmarcCode.TEMPERROR, "too many look-ups")
+    assert len(resolver.asked) <= 24

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.dns.resolver import Status
+from gatekeeper.dns.resolver import Answer, Status
 from gatekeeper.mailauth.spf import (
     Claim,
     SpfCode,
@@ -283,6 +283,54 @@ async def test_a_tree_of_records_that_multiplies() -> None:
     resolver = FakeResolver(zone)
     assert (await check_host(resolver, claim(Address("a", "t.test")))).code is SpfCode.PERMERROR
     assert len(resolver.asked) <= 60
+
+
+def heavy(domain: str = "example.com", rest: str = "-all", before: str = "") -> dict[tuple[str, str], Any]:
+    """A record that is within all limits of RFC 7208 and needs 110 answers."""
+    zone: dict[tuple[str, str], Any] = {
+        (domain, "TXT"): [f"v=spf1 {before}{' '.join(f'mx:m{n}.{domain}' for n in range(10))} {rest}".encode()]
+    }
+    for n in range(10):
+        zone[f"m{n}.{domain}", "MX"] = [(1, f"h{n}x{host}.{domain}") for host in range(10)]
+        zone |= {(f"h{n}x{host}.{domain}", "A"): ["198.51.100.9"] for host in range(10)}
+    return zone
+
+
+class Cached(FakeResolver):
+    """Knows all by heart."""
+
+    def cached(self, name: str, rtype: str) -> Answer | None:
+        value = self.answers.get((name, rtype))
+        return Answer(Status.OK, tuple(value)) if value is not None and not isinstance(value, Status) else None
+
+
+@pytest.mark.parametrize("kind", [FakeResolver, Cached])
+async def test_whose_record_needs_more_answers_than_are_asked_for_cannot_be_understood(
+    kind: type[FakeResolver],
+) -> None:
+    """Whether they are in the cache or not: the same record has one result."""
+    got = await check_host(kind(heavy()), claim(), questions=30)
+    assert (got.code, got.reason) == (SpfCode.PERMERROR, "SPF Permanent Error: too many look-ups")
+    resolver = kind(heavy(before="a:a.test ") | {("a.test", "A"): ["192.0.2.1"]})
+    assert (await check_host(resolver, claim(), questions=30)).code is SpfCode.PASS
+
+
+async def test_questions_in_all_have_an_end_whatever_is_asked_ahead_or_remembered() -> None:
+    includes = " ".join(f"include:i{n}.test" for n in range(60))
+    resolver = FakeResolver(heavy() | heavy("other.test", rest=includes))
+    for sender in ("example.com", "other.test"):
+        resolver.asked.clear()
+        await check_host(resolver, claim(Address("a", sender)), questions=30)
+        assert len(resolver.asked) <= 40
+    remembered = FakeResolver(spf("v=spf1 mx:m0.example.com mx:m1.example.com -all"))
+    remembered.answers |= {key: value for key, value in heavy().items() if key[1] != "TXT"}
+    assert (await check_host(remembered, claim(), questions=30)).code is SpfCode.FAIL
+    assert (await check_host(remembered, claim(), questions=15)).code is SpfCode.PERMERROR  # that is another matter
+    remembered.answers["example.com", "TXT"] = [b"v=spf1 mx:m2.example.com mx:m3.example.com ?all"]
+    remembered.asked.clear()
+    changed = await check_host(remembered, claim(), questions=30)
+    assert changed.code is SpfCode.TEMPERROR  # and soon it is not, since what is remembered is in the cache by then
+    assert len(remembered.asked) <= 40
 
 
 async def test_more_than_ten_hosts_of_a_name_are_not_looked_up() -> None:
