@@ -45,6 +45,8 @@ ZONE = {
     ("sel._domainkey.bank.example", "TXT"): [record(BANK)],
     ("testing._domainkey.bank.example", "TXT"): [record(BANK, "t=y")],
     ("_dmarc.bank.example", "TXT"): [b"v=DMARC1; p=reject"],
+    ("example.org", "TXT"): [b"v=spf1 ip4:203.0.113.9 -all"],
+    ("_dmarc.example.org", "TXT"): [b"v=DMARC1; p=reject"],
     ("_dmarc.xn--bnk-8cd.example", "TXT"): [b"v=DMARC1; p=none"],
     ("xn--bnk-8cd.example", "TXT"): [b"v=spf1 +all"],
     ("sel._domainkey.xn--bnk-8cd.example", "TXT"): [record(ATTACKER)],
@@ -80,6 +82,8 @@ async def judged(
     *,
     sender: str = "joe@attacker.example",
     helo: str = "mail.attacker.example",
+    address: str = "192.0.2.66",
+    login: str | None = None,
     upstreams: tuple[Upstream, ...] = (),
 ) -> Outcome:
     checks = {kind: kind() for kind in CHECKS} | {Spf: Spf(upstreams=upstreams)}
@@ -93,7 +97,7 @@ async def judged(
         edit_settings=edit.Settings(),
     )
     session = gate.session("smtp")
-    session.address, session.helo, session.extended = ip_address("192.0.2.66"), helo, True
+    session.address, session.helo, session.extended, session.login = ip_address(address), helo, True, login
     mail = Mail(session, gate.envelope(session))
     mail.envelope.sender = parse_path(sender)
     mail.recipient = Recipient(parse_path("ann@example.org"))
@@ -376,6 +380,19 @@ async def test_an_attacker_s_own_records_do_not_use_up_the_question_for_the_bank
     got = await judged(by_attacker(header), sender="joe@heavy.attacker.example", helo="mail.heavy.attacker.example")
     assert {"SPF_PERMERROR", "SPF_HELO_PERMERROR", "DMARC_REJECT"} <= got.rules
     assert got.action is Action.REJECT
+
+
+@pytest.mark.parametrize(("address", "login"), [("10.0.0.5", None), ("127.0.0.1", None), ("198.51.100.7", "ann")])
+async def test_what_clients_of_our_own_send_is_not_refused_in_our_own_name(address: str, login: str | None) -> None:
+    """Our signature is added when it goes on."""
+    ours = {"sender": "billing@example.org", "helo": "app.example.org"}
+    got = await judged(b"From: billing@example.org\r\n" + REST, address=address, login=login, **ours)  # type: ignore[arg-type]
+    assert not {rule for rule in got.rules if rule.startswith(("SPF_", "DMARC_"))}
+    assert got.action is Action.ACCEPT
+    assert not got.passed
+    stranger = await judged(b"From: billing@example.org\r\n" + REST, address="198.51.100.7", **ours)  # type: ignore[arg-type]
+    assert {"SPF_FAIL", "DMARC_REJECT"} <= stranger.rules
+    assert stranger.action is Action.REJECT
 
 
 async def test_a_greeting_cannot_say_more_than_a_name() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from gatekeeper.dns.desk import Desk
+from gatekeeper.dns.lists import outside
 from gatekeeper.dns.resolver import Resolver
 from gatekeeper.model import Finding, Group, Mail, Missing, Rule, Session, Stage
 from gatekeeper.store.base import Store
@@ -49,6 +50,11 @@ class ReverseName:
 
     name: str
     confirmed: bool
+
+
+def from_outside(session: Session) -> bool:
+    """Whether a client that is none of our own brings the mail: one on the Internet that has not logged in."""
+    return session.address is not None and outside(session.address) and session.login is None
 
 
 class Check(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import Tools, from_outside
 from gatekeeper.mailauth.arc import ArcCode, ArcResult
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.mailauth.dkim_signature import DkimCode
@@ -99,7 +99,7 @@ class Dmarc:
             return await self._ambiguous(author, mail, tools)
         result = await evaluate(tools.apart or tools.resolver, author.domain or "", spf=spf, dkim=dkim)
         if result.code is DmarcCode.TEMPERROR and spf is None and not _spf_possible(mail):
-            return ()  # without a client of its own there is no SPF here: a fail cannot be told from a pass
+            return ()  # without a client of its own, a stranger's, there is no SPF: a fail cannot be told from a pass
         return self._single(replace(result, override=self._override(mail, result, spf, dkim)))
 
     def _override(
@@ -154,7 +154,8 @@ class Dmarc:
         if failed:
             strictest = max(failed, key=lambda one: one.policy.rank)
             found.append(_finding(_failed(strictest), strictest))
-        found += [self._missing(one) for one in results if one.code is DmarcCode.TEMPERROR][:1]
+        if spf is not None or _spf_possible(mail):
+            found += [self._missing(one) for one in results if one.code is DmarcCode.TEMPERROR][:1]
         return found
 
     def _missing(self, result: DmarcResult) -> Missing:
@@ -196,7 +197,7 @@ def _spf_possible(mail: Mail) -> bool:
     if mail.evidence(UpstreamResults) is not None:
         return False
     sender = mail.envelope.sender
-    return mail.session.address is not None and sender is not None and bool(sender.domain or mail.session.helo)
+    return from_outside(mail.session) and sender is not None and bool(sender.domain or mail.session.helo)
 
 
 def _finding(rule: Rule, result: DmarcResult) -> Finding:

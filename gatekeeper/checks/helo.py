@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
-from gatekeeper.dns.lists import outside, plain
+from gatekeeper.checks.base import Tools, from_outside
+from gatekeeper.dns.lists import plain
 from gatekeeper.model import Finding, IPAddress, Mail, Rule, Session
 from gatekeeper.wire.address import normal_domain
 
@@ -87,7 +87,7 @@ def _fault(helo: str, session: Session, tools: Tools) -> tuple[str, str] | None:
         return SYNTAX, f"HELO {helo} is no domain name"
     if "." not in domain or domain.endswith(_LOCAL):
         return NOT_FQDN, f"HELO {helo} is no fully qualified name"
-    if (domain == tools.hostname.lower() or domain in tools.domains) and _from_outside(session):
+    if (domain == tools.hostname.lower() or domain in tools.domains) and from_outside(session):  # our own machines may
         return IS_OURS, f"HELO {helo} is a name of ours, and came from {session.address}"
     if session.address is not None and _dynamic(domain, plain(session.address)):
         return DYNAMIC, f"HELO {helo} is a name such as providers give to lines of customers"
@@ -111,11 +111,6 @@ def _dynamic(domain: str, address: IPAddress) -> bool:
     host, _, rest = domain.partition(".")
     numbered = any(sign.isdigit() for sign in host)
     return numbered and "." in rest and not _POOL_WORDS.isdisjoint(_PARTS.findall(domain))
-
-
-def _from_outside(session: Session) -> bool:
-    """Our own machines may say our names, and so may whoever has logged in."""
-    return session.address is not None and outside(session.address) and session.login is None
 
 
 def _literal(text: str) -> IPAddress | None:

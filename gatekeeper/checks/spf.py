@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from gatekeeper.checks.base import Tools
+from gatekeeper.checks.base import Tools, from_outside
 from gatekeeper.mailauth.spf import Claim, SpfCode, SpfResult, check_host, helo_of, mail_from
 from gatekeeper.mailauth.upstream import Upstream, results_by, spf_by
 from gatekeeper.model import Action, Address, Duration, Finding, Kind, Mail, Missing, Rule, Stage, setting
@@ -162,6 +162,8 @@ class Spf:
         address, sender, helo = mail.session.address, mail.envelope.sender, mail.session.helo
         if address is None or sender is None or not (sender.domain or helo):
             return ()
+        if not from_outside(mail.session):
+            return ()  # no record names the clients of our own networks, and who logs in may be anywhere
         asked = mail_from(address, sender, helo, tools.hostname)
         resolver = tools.apart or tools.resolver
         result = await check_host(resolver, asked, time_limit=self.timeout, questions=QUESTIONS)

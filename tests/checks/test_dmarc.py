@@ -35,10 +35,11 @@ async def inspect(
     raw: str = FROM,
     *evidence: Any,
     address: str | None = "192.0.2.1",
+    login: str | None = None,
     check: Dmarc | None = None,
     chain: ArcResult | None = None,
 ) -> list[Finding | Missing]:
-    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo="mx.test")
+    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo="mx.test", login=login)
     mail = Mail(session, Envelope("e", sender=Address("a", "elsewhere.test")), message_of(raw))
     mail.envelope.notebook.findings += [Finding("X", one) for one in evidence or (FAILED, UNSIGNED)]
     mail.envelope.notebook.findings += [Finding("ARC", chain)] if chain is not None else []
@@ -113,6 +114,20 @@ async def test_where_spf_cannot_be_known_only_a_pass_is_found() -> None:
     assert rules(await inspect(record("p=reject"), FROM, signed, address=None)) == ["DMARC_PASS"]
     assert rules(await inspect(record("p=reject"), FROM, UNSIGNED, address=None)) == []
     assert rules(await inspect({}, FROM, UNSIGNED, address=None)) == ["DMARC_NONE"]
+
+
+@pytest.mark.parametrize(("address", "login"), [("10.0.0.5", None), ("127.0.0.1", None), ("192.0.2.1", "joe")])
+async def test_of_mail_of_our_own_clients_only_a_pass_is_found(address: str, login: str | None) -> None:
+    """It may be signed by us a moment later."""
+    signed = DkimResults((DkimResult(DkimCode.PASS, "example.com"),), 1)
+    zone = record("p=reject")
+    assert rules(await inspect(zone, FROM, signed, address=address, login=login)) == ["DMARC_PASS"]
+    assert rules(await inspect(zone, FROM, UNSIGNED, address=address, login=login)) == []
+    odd = "From: joe@example.com, ann@example.com\n\n"
+    assert rules(await inspect(zone, odd, UNSIGNED, address=address, login=login)) == ["DMARC_NONE"]
+    # What an upstream within our own network says of SPF counts as ever.
+    silent = UpstreamResults("mx.upstream.example")
+    assert rules(await inspect(zone, FROM, FAILED, UNSIGNED, silent, address=address)) == ["DMARC_REJECT"]
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,10 @@ async def inspect(
     address: str | None = "192.0.2.1",
     sender: Address | None = SENDER,
     helo: str | None = "mx.example.net",
+    login: str | None = None,
     check: Spf | None = None,
 ) -> list[Finding | Missing]:
-    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo=helo)
+    session = Session("s", "smtp", 0.0, address=ip_address(address) if address else None, helo=helo, login=login)
     tools = Tools(FakeResolver(zone), MemoryStore(), lambda: 0.0, "mx.example.org", frozenset())
     return list(await (check or Spf()).inspect(Mail(session, Envelope("e", sender=sender)), tools))
 
@@ -85,6 +86,23 @@ async def test_what_everybody_takes_for_the_same_domain_passes(path: str) -> Non
     (found, _) = await inspect({("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]}, sender=parse_path(path))
     assert isinstance(found, Finding)
     assert found.rule == "SPF_PASS"
+
+
+@pytest.mark.parametrize(
+    ("address", "login"),
+    [
+        ("10.0.0.5", None),
+        ("::ffff:10.0.0.5", None),
+        ("fd00::5", None),
+        ("127.0.0.1", None),
+        ("169.254.0.5", None),
+        ("192.0.2.1", "joe"),
+        ("2001:db8::1", "joe"),
+    ],
+)
+async def test_clients_of_our_own_are_not_asked_about(address: str, login: str | None) -> None:
+    zone = {("example.com", "TXT"): [b"v=spf1 -all"], ("mx.example.net", "TXT"): [b"v=spf1 -all"]}
+    assert await inspect(zone, address=address, login=login) == []
 
 
 async def test_without_an_answer_every_other_rule_is_missing() -> None:
