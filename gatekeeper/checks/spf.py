@@ -57,6 +57,13 @@ RULES = {
         enhanced="7.24",
     ),
 }
+UNASKED = Rule(
+    "SPF_UNASKED",
+    0.0,
+    "Who may send for the sender's domain could not be asked, and cannot be soon.",
+    kind=Kind.IDENTITY,
+    enhanced="7.24",
+)
 # Of the client's own name (RFC 7208 §2.3). A name borrowed is worse than a name about which nobody says anything.
 HELO_RULES = {
     SpfCode.PASS: Rule(
@@ -147,7 +154,7 @@ class Spf:
         rules = dict(RULES)
         if self.defer:
             rules[SpfCode.TEMPERROR] = replace(RULES[SpfCode.TEMPERROR], decides=Action.DEFER)
-        return (*rules.values(), *(HELO_RULES.values() if self.helo else ()), UPSTREAM)
+        return (*rules.values(), UNASKED, *(HELO_RULES.values() if self.helo else ()), UPSTREAM)
 
     def idle_at(self, stage: Stage) -> bool:
         return stage is Stage.MESSAGE and not self.upstreams
@@ -168,7 +175,8 @@ class Spf:
         resolver = tools.apart or tools.resolver
         result = await check_host(resolver, asked, time_limit=self.timeout, questions=QUESTIONS)
         result = _believed(result, sender)
-        found: list[Finding | Missing] = [Finding(RULES[result.code].name, result, _text(asked, result))]
+        rule = UNASKED if result.unasked else RULES[result.code]
+        found: list[Finding | Missing] = [Finding(rule.name, result, _text(asked, result))]
         if result.code is SpfCode.TEMPERROR:
             found.append(Missing("spf", _others(RULES), result.reason))
         if self.helo and helo and sender.domain:

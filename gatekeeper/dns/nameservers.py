@@ -219,21 +219,28 @@ _ENDINGS = {
     error.ARES_EFILE: Status.TIMEOUT,
 }
 
-# The octets that c-ares sends; it refuses a name with any other.
+# The octets that c-ares sends; it refuses a name with any other. A plain question may have all that can be seen, as
+# they stand in the macros of SPF, but for the backslash, which in a name that came from DNS is no octet of it.
 _SENDABLE = re.compile(r"[a-z0-9_./*-]+")
+_VISIBLE = re.compile(r"[!-\[\]-~]+")
 _POSSIBLE = re.compile(r"(?!.{254})[a-z0-9_/*-]{1,63}(?:\.[a-z0-9_/*-]{1,63})*")
 
 
 def impossible(name: str) -> Status | None:
     """Why a name (lower case, without the last dot) cannot be asked for, or None (RFC 1035 §2.3.4).
 
-    A name that breaks the lengths cannot exist. One with octets that c-ares does not send might: that is no answer.
+    A name that breaks the lengths cannot exist. One with octets that are not sent might: that is no answer.
     """
     if _POSSIBLE.fullmatch(name):
         return None
     if len(name) > 253 or not all(0 < len(label) < 64 for label in name.split(".")):
         return Status.NXDOMAIN
-    return None if _SENDABLE.fullmatch(name) else Status.NONSENSE
+    return None if _VISIBLE.fullmatch(name) else Status.NONSENSE
+
+
+def only_plainly(name: str) -> bool:
+    """Whether c-ares would not ask for a name that can be asked for."""
+    return _SENDABLE.fullmatch(name) is None
 
 
 def _name(text: str) -> str:

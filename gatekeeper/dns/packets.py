@@ -1,7 +1,7 @@
 """A plain question to a nameserver as a packet, and its plain answer (RFC 1035 §4, RFC 6891). Pure.
 
-What is plain is read here in a few microseconds; whatever is not (cut short, a name with odd octets, a response code
-that calls for another question) is left to c-ares, which knows all the rest.
+What is plain is read here in a few microseconds; whatever is not (cut short, a name with odd octets in the answer, a
+response code that calls for another question) is left to c-ares, which knows all the rest.
 """
 
 from __future__ import annotations

@@ -12,7 +12,13 @@ from typing import Final
 
 from gatekeeper.dns.answer import Answer, Question, Resolver, Status
 from gatekeeper.dns.budget import Budget, BudgetedResolver
-from gatekeeper.dns.nameservers import Nameserver, impossible, parse_nameserver, system_nameservers
+from gatekeeper.dns.nameservers import (
+    Nameserver,
+    impossible,
+    only_plainly,
+    parse_nameserver,
+    system_nameservers,
+)
 from gatekeeper.dns.places import Places
 from gatekeeper.dns.stub import CLOSED, LATE, ODD, Unanswered
 from gatekeeper.dns.together import ask_all
@@ -192,6 +198,9 @@ class AiodnsResolver:
             self._go_on(question, flight, until, self._ask_named(question))
             return
         servers = self._in_turn(self._servers, question, now)
+        if only_plainly(question[0]):
+            self._go_on(question, flight, until, self._ask_only_plainly(servers, question))
+            return
         first = servers[0]
         stub = first.stub if plainly and not first.sick else None
         if stub is None or not stub.ask(*question, partial(self._told, question, flight, servers, until)):
@@ -272,11 +281,37 @@ class AiodnsResolver:
     async def _ask_named(self, question: Question) -> Answer:
         """Ask the system's nameservers, once they are known."""
         servers = await self._named()
-        return (
-            Answer(Status.TIMEOUT)
-            if self._closed
-            else await self._race(self._in_turn(servers, question, self._clock()), question)
-        )
+        if self._closed:
+            return Answer(Status.TIMEOUT)
+        servers = self._in_turn(servers, question, self._clock())
+        if only_plainly(question[0]):
+            return await self._ask_only_plainly(servers, question)
+        return await self._race(servers, question)
+
+    async def _ask_only_plainly(self, servers: list[Nameserver], question: Question) -> Answer:
+        """For a name that c-ares does not send: one server after another, until `tries` questions were sent.
+
+        What would need c-ares (TCP, an odd packet) is no answer, and is not held against the server: it is a stranger
+        who chose the name.
+        """
+        left = list(servers)
+        worst = Answer(Status.NONSENSE)
+        for turn in range(self._settings.tries):
+            if not left:
+                break
+            server = left[turn % len(left)]
+            how = await _plain(server, question)
+            if isinstance(how, Answer):
+                server.saw(how.status, self._clock())
+                if how.certain:
+                    return how
+                left.remove(server)
+                worst = how
+            elif how is CLOSED:
+                return Answer(Status.TIMEOUT)
+            elif how is LATE:
+                worst = Answer(Status.TIMEOUT)
+        return worst
 
     async def _try(self, server: Nameserver, question: Question) -> Answer:
         try:
@@ -326,7 +361,7 @@ class AiodnsResolver:
         self._turn += 1
         first = self._turn % len(servers)
         rotated = servers[first:] + servers[:first]
-        for server in rotated:
+        for server in () if only_plainly(question[0]) else rotated:  # a trial is c-ares'
             if server.take_trial(now):
                 trial = asyncio.create_task(self._try(server, question), name="dns trial")
                 self._trials.add(trial)
@@ -375,6 +410,17 @@ class AiodnsResolver:
             self._old = self._young
             self._young = {}
         self._young[question] = entry
+
+
+async def _plain(server: Nameserver, question: Question) -> Answer | Unanswered:
+    """A plain question to that server."""
+    told: asyncio.Future[Answer | Unanswered] = asyncio.get_running_loop().create_future()
+
+    def tell(how: Answer | Unanswered) -> None:
+        if not told.done():  # nobody waits any longer
+            told.set_result(how)
+
+    return await told if server.stub is not None and server.stub.ask(*question, tell) else ODD
 
 
 _count_hit, _count_joined, _count_miss = (DNS_CACHE[result].inc for result in ("hit", "joined", "miss"))

@@ -42,6 +42,7 @@ REMEMBERED_TERMS = 8192
 NAMES_A_RECORD = re.compile(rb"(?:^| )[+?~-]?(?:include:|redirect=)([A-Za-z0-9._-]{1,253})(?= |$)", re.IGNORECASE)
 MACRO = re.compile(r"%(?:%|_|-|\{([a-zA-Z])([0-9]*)([rR]?)([-.+,/_=]*)\})")
 VISIBLE = re.compile(r"[\x21-\x7e]*")
+ASKABLE = re.compile(r"[!-\[\]-~]*")  # visible, and no backslash: others the resolver does not ask for
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -70,7 +71,8 @@ class SpfResult:
     """What became of one SPF check.
 
     `explanation` is what the domain wants told on a fail (RFC 7208 §6.2): its own words, printable ASCII, bounded,
-    "" when there are none. `reason` says why an error is one.
+    "" when there are none. `reason` says why an error is one. `unasked`, of a temperror: what decides was not asked, or
+    what came is no answer, and asking again soon will not help.
     """
 
     code: SpfCode
@@ -78,6 +80,7 @@ class SpfResult:
     identity: SpfIdentity
     explanation: str = ""
     reason: str = ""
+    unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,7 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         self.missing: list[Question] = []
         self.used: dict[Question, None] = {}
         self.letters: set[str] = set()  # the macros met, in lower case
+        self.unasked = False
         self.depth = 0
         self.terms = 0
         self.explained: tuple[str, str] | None = None  # where the explanation is, and the domain that says so
@@ -293,7 +297,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
             # What a record makes pyspf stumble over is a record that cannot be understood.
             code, why = "permerror", f"{type(odd).__name__}: {odd}"
         reason = printable(why) if code in ("permerror", "temperror") else ""
-        return SpfResult(SpfCode(code), self.claim.domain, self.claim.identity, explanation, reason)
+        unasked = code == "temperror" and self.unasked
+        return SpfResult(SpfCode(code), self.claim.domain, self.claim.identity, explanation, reason, unasked)
 
     def explanation(self, name: str, domain: str) -> str:
         """RFC 7208 §6.2: exactly one TXT record, ASCII, its macros expanded; anything else is no explanation."""
@@ -321,7 +326,10 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
             self.missing.append(question)
             raise _Unanswered
         self.used[question] = None
+        if answer.status is Status.NONSENSE and not ASKABLE.fullmatch(name):
+            return []  # nor does this one, or a client could have a forged sender left open by its HELO
         if not answer.certain:
+            self.unasked = answer.status in (Status.BUDGET, Status.NONSENSE)
             raise spf.TempError(f"no answer for {name} {qtype}")
         if answer.status is not Status.OK and not ignore_void:
             self.void_lookups += 1

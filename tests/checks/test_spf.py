@@ -193,6 +193,29 @@ def test_a_temperror_defers_only_where_that_is_set() -> None:
     assert decisions(Spf(defer=True)) == {"SPF_TEMPERROR": Action.DEFER}
 
 
+MACRO = {("example.com", "TXT"): [b"v=spf1 exists:%{l}.ok.test -all"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "rule"),
+    [
+        (Status.TIMEOUT, "SPF_TEMPERROR"),
+        (Status.REFUSED, "SPF_TEMPERROR"),
+        (Status.NONSENSE, "SPF_UNASKED"),
+        (Status.BUDGET, "SPF_UNASKED"),
+    ],
+)
+async def test_what_will_not_be_known_soon_defers_nothing(status: Status, rule: str) -> None:
+    check = Spf(defer=True, helo=False)
+    found, missing = await inspect(MACRO | {("joe.ok.test", "A"): status}, check=check)
+    assert isinstance(found, Finding)
+    assert (found.rule, found.evidence.code) == (rule, SpfCode.TEMPERROR)
+    assert isinstance(missing, Missing)
+    assert "SPF_FAIL" in missing.rules
+    decides = {one.name: one.decides for one in check.rules()}[rule]
+    assert decides is (Action.DEFER if rule == "SPF_TEMPERROR" else None)
+
+
 def test_a_time_limit_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="timeout"):
         Spf(timeout=0.0)

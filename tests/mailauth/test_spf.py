@@ -196,6 +196,18 @@ async def test_a_local_part_beyond_ascii_matches_nothing_and_harms_nothing() -> 
     assert resolver.asked == [("example.com", "TXT")]
 
 
+@pytest.mark.parametrize("helo", ["a b.test", "a\\b.test", "a\tb.test", "a\x7fb.test"])
+async def test_a_client_s_name_that_nobody_can_ask_for_leaves_nothing_open(helo: str) -> None:
+    """As it is with domains whose record is one macro: a forged sender would be neither passed nor failed."""
+    resolver = FakeResolver(spf("v=spf1 exists:%{i}._ip.%{h}._ehlo.%{d}._spf.test -all"))
+    resolver.answers[f"192.0.2.1._ip.{helo}._ehlo.example.com._spf.test", "A"] = Status.NONSENSE
+    assert (await check_host(resolver, claim(helo=helo))).code is SpfCode.FAIL
+    for seen in ("[192.0.2.66]", "a+b='c.test"):
+        resolver.asked.clear()
+        assert (await check_host(resolver, claim(helo=seen))).code is SpfCode.FAIL
+        assert resolver.asked[1:] == [(f"192.0.2.1._ip.{seen}._ehlo.example.com._spf.test", "A")]
+
+
 async def test_an_at_sign_in_a_quoted_local_part_is_no_domain() -> None:
     zone = spf("v=spf1 ip4:192.0.2.1 -all") | {("evil.test@example.com", "TXT"): [b"v=spf1 +all"]}
     result = await check(zone, claim(Address("a@evil.test", "example.com"), client="192.0.2.2"))
