@@ -12,7 +12,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote
@@ -41,6 +41,7 @@ REMEMBERED_TERMS = 8192
 
 NAMES_A_RECORD = re.compile(rb"(?:^| )[+?~-]?(?:include:|redirect=)([A-Za-z0-9._-]{1,253})(?= |$)", re.IGNORECASE)
 MACRO = re.compile(r"%(?:%|_|-|\{([a-zA-Z])([0-9]*)([rR]?)([-.+,/_=]*)\})")
+OF_ANSWERS = re.compile(r"%\{[pP]")  # the macro that depends on more than the claim
 VISIBLE = re.compile(r"[\x21-\x7e]*")
 ASKABLE = re.compile(r"[!-\[\]-~]*")  # visible, and no backslash: others the resolver does not ask for
 UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -135,10 +136,11 @@ async def _check(resolver: Resolver, claim: Claim, questions: int) -> SpfResult:
     else:
         await _fetch(resolver, [(claim.domain, "TXT")], answers)
     prefetched: set[Question] = set()
+    notes = _Notes()
     for _ in range(MOST_ROUNDS):
         most = min(MOST_PREFETCHED, questions * 2 // 3)
         await _prefetch(resolver, answers, prefetched, "AAAA" if claim.address.version == 6 else "A", most=most)
-        evaluation = _Evaluation(claim, answers, questions)
+        evaluation = _Evaluation(claim, answers, questions, notes)
         result = evaluation.run()
         if not evaluation.missing:
             _remember(claim, evaluation, answers, result)
@@ -264,10 +266,21 @@ class _Unanswered(BaseException):
 _terms: dict[tuple[str, str, str], tuple[Any, ...]] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """What one run leaves to the next: the terms with macros and the texts that it has expanded, by the domain they
+    were read at, and the macros met, in lower case. What `%{p}` came to stays so: its answers do not change.
+    """
+
+    terms: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    letters: set[str] = field(default_factory=set)
+
+
 class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
     """One run of pyspf over the answers at hand. `missing` says what to ask before the next one."""
 
-    def __init__(self, claim: Claim, answers: Answers, questions: int) -> None:
+    def __init__(self, claim: Claim, answers: Answers, questions: int, notes: _Notes) -> None:
         super().__init__(
             str(claim.address), f"{claim.local}@{claim.domain}", claim.helo, receiver=claim.receiver, strict=True
         )
@@ -278,7 +291,9 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         self.most = questions
         self.missing: list[Question] = []
         self.used: dict[Question, None] = {}
-        self.letters: set[str] = set()  # the macros met, in lower case
+        self.together: list[Question] = []  # the hosts that the last MX or PTR answer names
+        self.notes = notes
+        self.letters = notes.letters
         self.unasked = False
         self.depth = 0
         self.terms = 0
@@ -323,7 +338,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
             raise spf.PermError("too many look-ups")
         answer = self.answers.get(question)
         if answer is None:
-            self.missing.append(question)
+            others = self.together if question in self.together else []
+            self.missing += dict.fromkeys((question, *(one for one in others if one not in self.answers)))
             raise _Unanswered
         self.used[question] = None
         if answer.status is Status.NONSENSE and not ASKABLE.fullmatch(name):
@@ -335,6 +351,8 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
             self.void_lookups += 1
             if self.void_lookups > spf.MAX_VOID_LOOKUPS:
                 raise spf.PermError(f"more than {spf.MAX_VOID_LOOKUPS} look-ups found nothing")
+        if qtype in {"MX", "PTR"}:
+            self.together = _named_by(question, answer, self.A)
         # pyspf sorts lists in place, and takes a TXT record as the list of its strings.
         return [(text,) for text in answer.records] if qtype == "TXT" else list(answer.records)
 
@@ -364,12 +382,17 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
         return cast("str", super().expand_domain(arg))
 
     def validate_mechanism(self, mech: str) -> tuple[Any, ...]:
-        """The same for the same term, domain and address family, unless a macro is in it."""
+        """The same for the same term, domain and address family; with a macro in it, for the same claim."""
         self.terms += 1
         if self.terms > MOST_TERMS or len(mech) > MOST_TERM:
             raise spf.PermError("record is too long")
         if "%" in mech:
-            return cast("tuple[Any, ...]", super().validate_mechanism(mech))
+            noted = self.notes.terms.get((mech, self.d))
+            if noted is None:
+                noted = self.notes.terms[mech, self.d] = super().validate_mechanism(mech)
+            elif OF_ANSWERS.search(mech):
+                self.getp()  # which counts as used in each run
+            return noted
         key = (mech, self.d, self.v)
         found = _terms.get(key)
         if found is None:
@@ -402,6 +425,16 @@ class _Evaluation(spf.query):  # type: ignore[misc]  # pyspf has no types
 
     def expand(self, s: str, stripdot: bool = True) -> str:
         """RFC 7208 §7, in linear time and with the truncation of §7.3. `stripdot` is False in an explanation."""
+        if "%" not in s or not stripdot:
+            return self._expanded(s, stripdot)
+        noted = self.notes.texts.get((s, self.d))
+        if noted is None:
+            noted = self.notes.texts[s, self.d] = self._expanded(s, stripdot)
+        elif OF_ANSWERS.search(s):
+            self.getp()
+        return noted
+
+    def _expanded(self, s: str, stripdot: bool) -> str:
         parts: list[str] = []
         end = 0
         for macro in MACRO.finditer(s):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.dns.resolver import Answer, Status
+from gatekeeper.mailauth import spf as module
 from gatekeeper.mailauth.spf import (
     Claim,
     SpfCode,
@@ -323,8 +324,53 @@ async def test_whose_record_needs_more_answers_than_are_asked_for_cannot_be_unde
     """Whether they are in the cache or not: the same record has one result."""
     got = await check_host(kind(heavy()), claim(), questions=30)
     assert (got.code, got.reason) == (SpfCode.PERMERROR, "SPF Permanent Error: too many look-ups")
+    assert (await check_host(kind(heavy()), claim())).code is SpfCode.FAIL
     resolver = kind(heavy(before="a:a.test ") | {("a.test", "A"): ["192.0.2.1"]})
     assert (await check_host(resolver, claim(), questions=30)).code is SpfCode.PASS
+
+
+@pytest.mark.parametrize("term", ["a:n<n>.%{l}.%{d}", "x<n>=n<n>.%{l}.%{d}", "a:n<n>.%{p}"])
+async def test_what_a_record_makes_of_a_claim_is_worked_out_once_however_many_answers_come(
+    term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    runs: list[int] = []
+    expanded, run = module._Evaluation._expanded, module._Evaluation.run
+
+    def counted(self: Any, s: str, stripdot: bool) -> str:
+        made.append(s)
+        return expanded(self, s, stripdot)
+
+    def counted_run(self: Any) -> SpfResult:
+        runs.append(len(self.answers))
+        return run(self)
+
+    monkeypatch.setattr(module._Evaluation, "_expanded", counted)
+    monkeypatch.setattr(module._Evaluation, "run", counted_run)
+    zone = heavy(rest=" ".join(term.replace("<n>", str(n)) for n in range(300)))
+    zone |= {("1.2.0.192.in-addr.arpa", "PTR"): ["mail.example.com"], ("mail.example.com", "A"): ["192.0.2.1"]}
+    await check_host(FakeResolver(zone), claim())
+    assert len([text for text in made if "%" in text]) <= 301  # once more until the client's name is known
+    assert len(runs) <= 23  # for ten answers with ten hosts each, and the client's name
+
+
+async def test_what_depends_on_answers_is_worked_out_anew() -> None:
+    zone = spf("v=spf1 a:first.test include:%{d}.b.test exists:%{p}.%{d}.ok.test -all")
+    zone |= {("example.com.b.test", "TXT"): [b"v=spf1 exists:%{d}.%{l}.ok.test -all"]}
+    zone |= {("first.test", "A"): ["198.51.100.9"]}
+    zone |= {("1.2.0.192.in-addr.arpa", "PTR"): ["mail.example.com"], ("mail.example.com", "A"): ["192.0.2.1"]}
+    fail = await check(zone)
+    resolver = FakeResolver(zone | {("other.example.com", "A"): ["192.0.2.1"]})
+    for name in ("mail.example.com", "other.example.com"):  # remembered with the answer that it rests on
+        resolver.answers["1.2.0.192.in-addr.arpa", "PTR"] = [name]
+        resolver.asked.clear()
+        assert (await check_host(resolver, claim())).code is SpfCode.FAIL
+        assert ("1.2.0.192.in-addr.arpa", "PTR") in resolver.asked
+    zone |= {("mail.example.com.example.com.ok.test", "A"): ["127.0.0.2"]}
+    assert (fail.code, (await check(zone)).code) == (SpfCode.FAIL, SpfCode.PASS)
+    del zone["mail.example.com.example.com.ok.test", "A"]
+    zone |= {("example.com.b.test.joe.ok.test", "A"): ["127.0.0.2"]}  # the same macro in another record
+    assert (await check(zone)).code is SpfCode.PASS
 
 
 async def test_questions_in_all_have_an_end_whatever_is_asked_ahead_or_remembered() -> None:
