@@ -59,7 +59,7 @@ LONG_LIFE: Final = 60.0
 LONGEST_PAUSE: Final = 30.0
 TRIAL_SECONDS: Final = 20.0
 """How long the new version may take to read the configuration before it takes over; nothing else is done meanwhile, so
-it is well below half of any WatchdogSec."""
+it is well below any WatchdogSec."""
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -210,11 +210,12 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait until something happens, and answer it."""
-        for key, _ in self._selector.select(max(0.0, self._next_deadline() - time.monotonic())):
-            key.data()
+        self._hear(self._next_deadline() - time.monotonic())
         self._kill_overdue()
         for child in [each for each in self._children if each.process.poll() is not None]:
             self._bury(child)
+        # Here, where all signs of life are read: what follows may take long, and they wait in their pipes meanwhile.
+        self._systemd.sign_of_life(alive=self._alive())
         if not self._stops:
             self._settle()
             self._fill_seats()
@@ -223,7 +224,11 @@ class Supervisor:
             if self._upgrade_wanted and self._coming is None:
                 self._upgrade()
         self._systemd.tell_status(self._status())
-        self._systemd.sign_of_life(alive=self._stops > 0 or self._living_workers() > 0)
+
+    def _hear(self, seconds: float) -> None:
+        """Wait that long for somebody to say something, and hear everybody who does."""
+        for key, _ in self._selector.select(max(0.0, seconds)):
+            key.data()
 
     def _next_deadline(self) -> float:
         deadlines = [child.deadline for child in self._children]
@@ -386,6 +391,8 @@ class Supervisor:
             self._last_reload = why
             log.event("upgrade_refused", level=40, why=why)
             return
+        self._hear(0.0)  # the trial took its time
+        self._systemd.sign_of_life_now(alive=self._alive())  # and so do the new program's start and its configuration
         handover = self._handover(serving)
         log.event("upgrading", version=gatekeeper.__version__)
         self._systemd.tell_reloading()
@@ -439,6 +446,7 @@ class Supervisor:
         self._serving = generation
         log.setup(plan.log)
         log.event("upgraded", version=gatekeeper.__version__)
+        self._systemd.sign_of_life_now(alive=self._alive())
 
     def _taken_sockets(self) -> Sockets:
         handed = self._handed
@@ -583,6 +591,10 @@ class Supervisor:
     def _living_workers(self) -> int:
         """Those whose canary has sung not long ago: a worker may be ready and yet do nothing any more."""
         return sum(time.monotonic() - child.sign < 3 * SIGN_EVERY for child in self._workers())
+
+    def _alive(self) -> bool:
+        """Whether systemd should let us be."""
+        return self._stops > 0 or self._living_workers() > 0
 
     def _status(self) -> str:
         """The line that `systemctl status` shows."""

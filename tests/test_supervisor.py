@@ -117,6 +117,8 @@ while True:
                     os.close(number)
                 os.read(start.lifeline_fd, 1)
                 os._exit(0)
+            elif order == "say":
+                say(argument)
             elif order == "exit":
                 os._exit(int(argument))
             elif order == "kill":
@@ -788,6 +790,36 @@ def test_a_worker_without_signs_of_life_is_killed_and_replaced(make_parent: Make
     status, written = parent.ends()
     assert status == 0
     assert 'why="it gave no sign of life for 0 s"' in written
+
+
+@pytest.mark.slow
+def test_the_watchdog_is_fed_before_and_after_an_upgrade_by_signs_of_life_of_meanwhile(make_parent: MakeParent):
+    trial = (
+        "import os, socket\n"
+        "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'TRIAL', os.environ['NOTIFY_SOCKET'])\n"
+        "open(os.environ['GO_ON']).read()"
+    )
+    minutes = 1_000_000_000  # as microseconds: nothing is due while the test runs
+    parent = make_parent(WATCHDOG_USEC=str(minutes), SIGN_EVERY="0.01", TRIAL=trial)
+    parent.environment["GO_ON"] = str(parent.place / "go-on")
+    os.mkfifo(parent.place / "go-on")
+    parent.configure()
+    parent.start()
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    worker.order("alive")
+    parent.tells("READY=1")
+    parent.signal(signal.SIGUSR2)
+    parent.tells("TRIAL")
+    worker.order("write alive")
+    worker.order("say written")
+    worker.says("written")
+    (parent.place / "go-on").write_text("")
+    told = [""]
+    while "RELOADING=1" not in told[-1]:
+        told.append(parent._systemd.recv(65536).decode())
+    assert "WATCHDOG=1" in told
+    parent.tells("WATCHDOG=1")
 
 
 # --- upgrade ----------------------------------------------------------------------------------------------------------

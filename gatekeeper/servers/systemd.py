@@ -12,6 +12,8 @@ from collections.abc import Mapping, MutableMapping
 from gatekeeper.servers.sockets import CannotListen
 
 FIRST_NUMBER = 3
+AGAIN = 1.0
+"""Seconds until we look again whether we are alive, where we were not."""
 
 
 def take_systemd_sockets(environment: MutableMapping[str, str], *, pid: int) -> dict[str, list[socket.socket]]:
@@ -50,7 +52,7 @@ class Notifications:
         microseconds = environment.get("WATCHDOG_USEC", "")
         meant_for = environment.get("WATCHDOG_PID", str(os.getpid()))
         watched = microseconds.isdecimal() and int(microseconds) > 0 and meant_for == str(os.getpid())
-        self._interval = int(microseconds) / 2e6 if watched else math.inf
+        self._interval = int(microseconds) / 4e6 if watched else math.inf  # one that is missed must not be our end
         self.next_sign = time.monotonic() + self._interval
         """When `sign_of_life` has something to do again (monotonic time)."""
 
@@ -81,6 +83,12 @@ class Notifications:
         """Feed the watchdog when it is time. Not alive, it goes hungry, and systemd starts us again."""
         now = time.monotonic()
         if now >= self.next_sign:
-            self.next_sign = now + self._interval
+            self.next_sign = now + (self._interval if alive else min(self._interval, AGAIN))
             if alive:
                 self.tell("WATCHDOG=1")
+
+    def sign_of_life_now(self, *, alive: bool) -> None:
+        """The same, due or not: before something that may keep us from doing it in time, and after it."""
+        if self._interval < math.inf:
+            self.next_sign = time.monotonic()
+        self.sign_of_life(alive=alive)

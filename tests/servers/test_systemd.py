@@ -146,3 +146,28 @@ def test_the_watchdog_is_fed_when_it_watches_us_and_is_due(
         pass
     told.sign_of_life(alive=True)
     assert heard(systemd) == (["WATCHDOG=1"] if fed else [])
+
+
+def test_the_watchdog_is_fed_four_times_as_often_as_it_must_be(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+    assert Notifications({"WATCHDOG_USEC": "60000000"}).next_sign == 1015.0
+
+
+def test_one_that_was_not_alive_is_looked_at_again_soon(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch):
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    told = Notifications({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "60000000"})
+    now = 1015.0
+    told.sign_of_life(alive=False)
+    now = told.next_sign
+    assert now == 1016.0
+    told.sign_of_life(alive=True)
+    assert heard(systemd) == ["WATCHDOG=1"]
+    assert told.next_sign == 1031.0
+
+
+def test_the_watchdog_is_fed_at_once_where_there_is_one(systemd: socket.socket):
+    for variables in ({"WATCHDOG_USEC": "60000000"}, {}):
+        told = Notifications({"NOTIFY_SOCKET": systemd.getsockname(), **variables})
+        told.sign_of_life_now(alive=True)
+        assert heard(systemd) == (["WATCHDOG=1"] if variables else [])
