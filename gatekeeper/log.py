@@ -42,7 +42,8 @@ EVENTS: Final[dict[str, str]] = {
     "worker_started": "The parent has started a process.",
     "unfit": "A process cannot work as configured, and ends.",
     "upgrade_refused": "The program installed now cannot take over, `why` says why; the one that runs goes on.",
-    "upgraded": "This version of the program has taken the place of the one before, and replaces its processes.",
+    "upgraded": "This version of the program has taken the place of the one before, and replaces its processes. `why` "
+    "says why the configuration of those cannot be read any more: one that dies meanwhile goes by the file as it is.",
     "upgrading": "The program installed now takes the place of the one that runs.",
     "worker_died": "A worker process ended without being told to; another takes its place.",
     # sessions and mail

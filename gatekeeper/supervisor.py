@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -61,6 +61,8 @@ TRIAL_SECONDS: Final = 20.0
 """How long the new version may take to read the configuration before it takes over; nothing else is done meanwhile, so
 it is well below any WatchdogSec."""
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_UNUSABLE: Final = (ConfigurationError, CannotListen, OSError, ValueError)
+"""What a configuration raises that cannot be put in force."""
 _OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -210,6 +212,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait until something happens, and answer it."""
+        self._systemd.tell_status(self._status())
         self._hear(self._next_deadline() - time.monotonic())
         self._kill_overdue()
         for child in [each for each in self._children if each.process.poll() is not None]:
@@ -223,7 +226,6 @@ class Supervisor:
                 self._reload()
             if self._upgrade_wanted and self._coming is None:
                 self._upgrade()
-        self._systemd.tell_status(self._status())
 
     def _hear(self, seconds: float) -> None:
         """Wait that long for somebody to say something, and hear everybody who does."""
@@ -337,6 +339,7 @@ class Supervisor:
         if old is not None:
             log.setup(coming.plan.log)
         self._sockets.keep(coming.plan.addresses)
+        self._sockets.close_handed()
         self._log_sockets(coming.plan)
         if old is None:
             log.event("started", process="supervisor", version=gatekeeper.__version__, workers=coming.plan.workers)
@@ -423,6 +426,7 @@ class Supervisor:
             place=str(self._place),
             snapshot=str(serving.snapshot),
             snapshots=self._snapshots,
+            drain=serving.plan.settings.drain,
             children=tuple(
                 HandedChild(child.slot, of_serving.get(child.slot, ""), child.process.pid, child.slot in of_serving)
                 for child in self._children
@@ -432,9 +436,8 @@ class Supervisor:
     def _adopt(self, handed: Handover) -> None:
         """Take over the processes of the version before us: they serve until ours are ready."""
         self._snapshots = handed.snapshots
-        plan = self._load(handed.snapshot, self._path)
-        self._sockets.open(plan.addresses)
-        generation = _Generation(plan, Path(handed.snapshot), [])
+        snapshot, plan, why = self._adopted_plan(handed)
+        generation = _Generation(plan, snapshot, [])
         now = time.monotonic()
         for each in handed.children:
             deadline = math.inf if each.serving else now + plan.settings.drain + GRACE
@@ -445,8 +448,31 @@ class Supervisor:
                 generation.seats.append(_Seat(Role(each.role), child))
         self._serving = generation
         log.setup(plan.log)
-        log.event("upgraded", version=gatekeeper.__version__)
+        facts: dict[str, Any] = {"why": why} if why else {}
+        log.event("upgraded", version=gatekeeper.__version__, **facts)
         self._systemd.sign_of_life_now(alive=self._alive())
+
+    def _adopted_plan(self, handed: Handover) -> tuple[Path, Plan, str]:
+        """By what the adopted processes are kept; if it is not their own configuration, then why not.
+
+        Theirs may be one that only the version before us can read. The file as it is now was read in the trial; where
+        that fails as well, they serve without successors until a reload brings them.
+        """
+        snapshot = Path(handed.snapshot)
+        try:
+            plan = self._load(str(snapshot), self._path)
+            self._sockets.open(plan.addresses)
+        except _UNUSABLE as error:
+            why = str(error)
+        else:
+            return snapshot, plan, ""
+        workers = sum(child.serving and child.role == Role.WORKER.value for child in handed.children)
+        try:
+            snapshot, plan = self._planned()
+        except _UNUSABLE:
+            plan = Plan(Settings(workers=workers), log.Settings(), {})
+        drain = plan.settings.drain if handed.drain is None else handed.drain  # what they were started with
+        return snapshot, replace(plan, settings=replace(plan.settings, drain=drain)), why
 
     def _taken_sockets(self) -> Sockets:
         handed = self._handed
@@ -481,14 +507,9 @@ class Supervisor:
 
     def _begin(self) -> None:
         """Start a generation by what the configuration file says now; `_settle` lets it take over."""
-        self._snapshots += 1
-        snapshot = self._place / f"configuration{self._snapshots}.toml"
         try:
-            self._copy_configuration(snapshot)
-            plan = self._load(str(snapshot), self._path)
-            self._sockets.open(plan.addresses)
-        except (ConfigurationError, CannotListen, OSError, ValueError) as error:
-            snapshot.unlink(missing_ok=True)
+            snapshot, plan = self._planned()
+        except _UNUSABLE as error:
             self._give_up(_Refused(str(error)))
             return
         if self._serving is None:
@@ -500,6 +521,19 @@ class Supervisor:
                 self._start(seat, self._coming)
         except OSError as error:
             self._give_up(_Refused(f"a process cannot be started: {error}", 1))
+
+    def _planned(self) -> tuple[Path, Plan]:
+        """A snapshot of the configuration file, read, with its sockets open. Raises what is in _UNUSABLE."""
+        self._snapshots += 1
+        snapshot = self._place / f"configuration{self._snapshots}.toml"
+        try:
+            self._copy_configuration(snapshot)
+            plan = self._load(str(snapshot), self._path)
+            self._sockets.open(plan.addresses)
+        except _UNUSABLE:
+            snapshot.unlink(missing_ok=True)
+            raise
+        return snapshot, plan
 
     def _copy_configuration(self, snapshot: Path) -> None:
         try:

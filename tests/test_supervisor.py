@@ -901,6 +901,53 @@ def test_an_adopted_process_that_dies_gets_a_successor(parent: Parent):
     assert parent.ends()[0] == 0
 
 
+WITHOUT_SNAPSHOT = """
+import pathlib, sys
+for snapshot in pathlib.Path(sys.argv[1]).parent.glob("run/*/configuration*"):
+    snapshot.write_text("what only the old version reads")
+"""
+
+
+@pytest.mark.slow
+def test_adopted_processes_whose_configuration_cannot_be_read_serve_on(make_parent: MakeParent, port: int):
+    parent = make_parent(grace=0.0, TRIAL=WITHOUT_SNAPSHOT)
+    old = parent.serving(smtp=[f"127.0.0.1:{port}"])
+    parent.configure(mark="new", drain=0.0, smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGUSR2)
+    new = parent.children(2)
+    old[1].order("exit 3")
+    [another] = parent.children(1)
+    assert another.born["mark"] == "new"
+    another.order("ready")
+    for child in new:
+        child.order("ready")
+    for child in (old[0], another):
+        child.drains()  # within the time that the old configuration gave it
+    parent.signal(signal.SIGTERM)  # which the new configuration gives no time for
+    status, written = parent.ends()
+    assert status == 0
+    assert "upgraded version=" in written
+
+
+@pytest.mark.slow
+def test_adopted_processes_serve_on_when_no_configuration_can_be_read(make_parent: MakeParent, port: int):
+    parent = make_parent(TRIAL=WITHOUT_SNAPSHOT + "pathlib.Path(sys.argv[1]).write_text('half of an edit')")
+    old = parent.serving(smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGUSR2)
+    parent.tells("the last change was refused")
+    assert greeted_by(port) == "worker0"
+    parent.configure(smtp=[f"127.0.0.1:{port}"])
+    parent.signal(signal.SIGHUP)
+    new = parent.all_ready()
+    for child in old:
+        child.drains()
+    assert greeted_by(port) == "worker1"
+    parent.signal(signal.SIGTERM)
+    for child in new:
+        child.drains()
+    assert parent.ends()[0] == 0
+
+
 # --- the configuration ------------------------------------------------------------------------------------------------
 
 

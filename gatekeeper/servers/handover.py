@@ -32,7 +32,7 @@ class Handover:
     """`sockets` are file descriptors by place, `systemd` by the name that systemd gave. `lifeline` has both ends.
 
     `place` is the private directory; `snapshot` is the serving generation's configuration in it, and `snapshots` how
-    many there have been.
+    many there have been. `drain` is the serving generation's own, in seconds; None from versions that did not tell it.
     """
 
     sockets: Mapping[str, Sequence[int]]
@@ -42,6 +42,7 @@ class Handover:
     snapshot: str
     snapshots: int
     children: tuple[HandedChild, ...]
+    drain: float | None = None
 
     def descriptors(self) -> list[int]:
         """What must stay open over execve."""
@@ -73,6 +74,7 @@ def take_handover(environment: MutableMapping[str, str]) -> Handover | None:
                 HandedChild(str(c["slot"]), str(c["role"]), int(c["pid"]), bool(c["serving"]))
                 for c in found["children"]
             ),
+            drain=None if found.get("drain") is None else float(found["drain"]),
         )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"{VARIABLE} was not written by a gatekeeper: {error!r}") from error

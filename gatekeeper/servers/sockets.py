@@ -53,7 +53,7 @@ class Sockets:
 
         Which ones are open and no longer wanted is told with `keep`.
         """
-        before = set(self._open)
+        before, handed = set(self._open), set(self._handed)
         try:
             for address in addresses:
                 there = self._open.get(address.place)
@@ -62,9 +62,13 @@ class Sockets:
                 elif isinstance(address, UnixAddress) and address != there.address:
                     _permit(address)
                     there.address = address
-        except CannotListen:
+        except (CannotListen, OSError):
             for place in set(self._open) - before:
-                self._shut(self._open.pop(place))
+                gone = self._open.pop(place)
+                if place in handed:  # its processes accept from it
+                    self._handed[place] = gone.sockets
+                else:
+                    self._shut(gone)
             raise
 
     def keep(self, addresses: Iterable[ListenAddress]) -> None:
@@ -74,7 +78,6 @@ class Sockets:
             self._shut(self._open.pop(place))
         with contextlib.suppress(CannotListen):  # it worked when they were opened
             self.open(wanted.values())
-        self._close_handed()
 
     def numbers(self, address: ListenAddress) -> tuple[int, ...]:
         """The file descriptors of an open address. There may be several for one name of systemd."""
@@ -82,7 +85,8 @@ class Sockets:
 
     def to_hand_over(self) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """The descriptors of ours by place, and of systemd's by name."""
-        ours = {
+        ours = {place: [one.fileno() for one in sockets] for place, sockets in self._handed.items()}
+        ours |= {
             place: [one.fileno() for one in there.sockets]
             for place, there in self._open.items()
             if not isinstance(there.address, SystemdAddress)
@@ -102,10 +106,10 @@ class Sockets:
             for one in sockets:
                 one.close()
         self._inherited.clear()
-        self._close_handed()
+        self.close_handed()
 
-    def _close_handed(self) -> None:
-        """Those that no configuration wants any more."""
+    def close_handed(self) -> None:
+        """Close those of the earlier version that nobody wanted: now that none of its processes serves any more."""
         for sockets in self._handed.values():
             for one in sockets:
                 one.close()
@@ -122,6 +126,10 @@ class Sockets:
             return _Open(address, sockets)
         handed = self._handed.pop(address.place, None)
         if isinstance(address, UnixAddress):
+            if handed and not Path(address.path).is_socket():  # nobody can reach it any more
+                for one in handed:
+                    one.close()
+                handed = None
             sockets = handed or (_unix(address),)
             there = Path(address.path).stat()
             return _Open(address, sockets, (there.st_dev, there.st_ino))

@@ -164,3 +164,53 @@ def test_a_name_of_systemd_may_mean_several_sockets_which_stay_open_when_unused(
 def test_a_name_systemd_did_not_pass_says_what_to_write(sockets: Sockets):
     with pytest.raises(CannotListen, match="FileDescriptorName=smtp"):
         sockets.open([SystemdAddress("smtp")])
+
+
+def handed(place: str, one: socket.socket) -> Sockets:
+    return Sockets(handed={place: [one.dup()]})
+
+
+def test_a_handed_socket_is_taken_over(tmp_path: Path):
+    address = read_listen(f"unix:{tmp_path}/s")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(f"{tmp_path}/s")
+        one.listen()
+        sockets = handed(address.place, one)
+        sockets.open([address])
+    assert connects(address.place)
+    sockets.close()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_handed_socket_whose_file_is_gone_is_made_anew(tmp_path: Path):
+    address = read_listen(f"unix:{tmp_path}/s")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(f"{tmp_path}/s")
+        one.listen()
+        (tmp_path / "s").unlink()
+        sockets = handed(address.place, one)
+        sockets.open([address])
+        assert connects(address.place)
+        sockets.close()
+
+
+def test_handed_sockets_outlive_a_failure_and_a_configuration_without_them():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        address = read_listen(f"127.0.0.1:{one.getsockname()[1]}")
+        sockets = handed(address.place, one)
+    with pytest.raises(CannotListen):
+        sockets.open([address, SystemdAddress("smtp")])
+    sockets.keep([])
+    assert list(sockets.to_hand_over()[0]) == [address.place]
+    sockets.open([address])
+    assert connects(address.place)
+    sockets.close()
+
+
+def test_handed_sockets_that_nobody_wanted_are_closed_in_the_end():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        place = read_listen(f"127.0.0.1:{one.getsockname()[1]}").place
+        sockets = handed(place, one)
+    assert connects(place)
+    sockets.close_handed()
+    assert not connects(place)
