@@ -394,13 +394,16 @@ class Supervisor:
             self._last_reload = why
             log.event("upgrade_refused", level=40, why=why)
             return
-        self._hear(0.0)  # the trial took its time
-        self._systemd.sign_of_life_now(alive=self._alive())  # and so do the new program's start and its configuration
+        # Until the new program listens to signals they wait; their default would be its end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._hear(0.0)  # what came during the trial; nobody would read it after this
+        if self._stops:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            return
+        self._systemd.sign_of_life_now(alive=self._alive())  # the new program's start takes its time
         handover = self._handover(serving)
         log.event("upgrading", version=gatekeeper.__version__)
         self._systemd.tell_reloading()
-        # Until the new program listens to signals they wait; their default would be its end.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for number in handover.descriptors():
             os.set_inheritable(number, True)
         try:

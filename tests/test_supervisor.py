@@ -884,6 +884,17 @@ def test_a_new_version_that_does_not_run_is_not_given_the_place(make_parent: Mak
     assert 'upgrade_refused why="no module named gatekeeper"' in written
 
 
+def test_a_stop_during_the_trial_of_a_new_version_is_heard(make_parent: MakeParent):
+    parent = make_parent(TRIAL="import os, signal; os.kill(os.getppid(), signal.SIGTERM)")
+    old = parent.serving()
+    parent.signal(signal.SIGUSR2)
+    for child in old:
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert "upgrading" not in written
+
+
 @pytest.mark.slow
 def test_an_adopted_process_that_dies_gets_a_successor(parent: Parent):
     old = parent.serving()
