@@ -455,6 +455,7 @@ def _ready(start: ProcessStart) -> None:
     gc.freeze()  # what is here by now stays; looking through it again and again would hold up every session
     log.event("started", role=start.role.value, slot=start.slot)
     os.write(start.ready_fd, ready_line())
+    os.set_blocking(start.ready_fd, False)  # a sign of life that nobody reads must not hold us up
 
 
 async def _give_signs(start: ProcessStart, able: Callable[[], Awaitable[bool]] | None = None) -> None:

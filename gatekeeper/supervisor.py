@@ -431,7 +431,14 @@ class Supervisor:
             snapshots=self._snapshots,
             drain=serving.plan.settings.drain,
             children=tuple(
-                HandedChild(child.slot, of_serving.get(child.slot, ""), child.process.pid, child.slot in of_serving)
+                HandedChild(
+                    child.slot,
+                    of_serving.get(child.slot, ""),
+                    child.process.pid,
+                    child.slot in of_serving,
+                    child.report,
+                    child.ready,
+                )
                 for child in self._children
             ),
         )
@@ -441,19 +448,40 @@ class Supervisor:
         self._snapshots = handed.snapshots
         snapshot, plan, why = self._adopted_plan(handed)
         generation = _Generation(plan, snapshot, [])
-        now = time.monotonic()
         for each in handed.children:
-            deadline = math.inf if each.serving else now + plan.settings.drain + GRACE
-            child = _Child(each.slot, HandedProcess(each.pid), started=now, deadline=deadline, report=None, ready=True)
-            child.told = not each.serving
-            self._children.append(child)
+            child = self._adopted_child(each, plan.settings)
             if each.serving:
                 generation.seats.append(_Seat(Role(each.role), child))
+        # Seats that were empty in the moment of the upgrade: their processes had died.
+        for role, number in ((Role.CONTROLLER, 1), (Role.WORKER, plan.workers)):
+            there = sum(seat.role is role for seat in generation.seats)
+            generation.seats += [_Seat(role, due=time.monotonic()) for _ in range(number - there)]
         self._serving = generation
         log.setup(plan.log)
         facts: dict[str, Any] = {"why": why} if why else {}
         log.event("upgraded", version=gatekeeper.__version__, **facts)
         self._systemd.sign_of_life_now(alive=self._alive())
+
+    def _adopted_child(self, handed: HandedChild, settings: Settings) -> _Child:
+        """It is given the time from now on that its seat, or its end, would have given it from the start."""
+        now = time.monotonic()
+        child = _Child(handed.slot, HandedProcess(handed.pid), now, math.inf, handed.report, ready=handed.ready)
+        child.told = not handed.serving
+        self._children.append(child)
+        if child.told:
+            child.deadline = now + settings.drain + GRACE
+        elif not child.ready:
+            child.deadline = now + settings.start
+        if child.report is not None:
+            os.set_inheritable(child.report, False)
+            child.hang = settings.hang
+            self._watch_report(child, child.report)
+            if child.ready:
+                self._hear_sign(child, b"adopted")
+        return child
+
+    def _watch_report(self, child: _Child, report: int) -> None:
+        self._selector.register(report, selectors.EVENT_READ, lambda: self._hear_report(child))
 
     def _adopted_plan(self, handed: Handover) -> tuple[Path, Plan, str]:
         """By what the adopted processes are kept; if it is not their own configuration, then why not.
@@ -604,7 +632,7 @@ class Supervisor:
         now = time.monotonic()
         settings = generation.plan.settings
         child = _Child(slot, process, started=now, deadline=now + settings.start, report=report, hang=settings.hang)
-        self._selector.register(report, selectors.EVENT_READ, lambda: self._hear_report(child))
+        self._watch_report(child, report)
         self._children.append(child)
         seat.child = child
         log.event("worker_started", process=slot, pid=process.pid)

@@ -413,6 +413,7 @@ def test_a_worker_serves_until_its_parent_is_gone(process: Any, tmp_path: Path) 
         user.join(PATIENCE)
     ready, ours, foreign = said
     assert ready == "ready\n"
+    assert not os.get_blocking(one.start.ready_fd)  # nor does it wait for somebody to read its signs of life
     assert ours[0] == 451  # the next hop is not there
     assert foreign[0] == 550
 

@@ -912,6 +912,64 @@ def test_an_adopted_process_that_dies_gets_a_successor(parent: Parent):
     assert parent.ends()[0] == 0
 
 
+def refuse_upgrade(parent: Parent) -> None:
+    """Let a new version take over, and its processes fail."""
+    parent.configure(mark="new")
+    parent.signal(signal.SIGUSR2)
+    new = parent.children(2)
+    new[0].order("fail for now")
+    new[0].is_gone()
+    new[1].drains()
+    parent.tells("the last change was refused")
+
+
+@pytest.mark.slow
+def test_an_adopted_process_without_signs_of_life_is_killed_and_replaced(make_parent: MakeParent):
+    parent = make_parent(SIGN_EVERY="0.01")
+    parent.configure(hang=3.0)
+    parent.start()
+    controller, worker = parent.children(2)
+    controller.order("ready")
+    worker.order("alive")
+    parent.tells("READY=1")
+    refuse_upgrade(parent)
+    worker.is_gone()
+    [another] = parent.children(1)
+    another.order("ready")
+    parent.signal(signal.SIGTERM)
+    for child in (controller, another):
+        child.drains()
+    status, written = parent.ends()
+    assert status == 0
+    assert 'why="it gave no sign of life for 3 s"' in written
+
+
+@pytest.mark.slow
+def test_a_process_that_was_starting_during_an_upgrade_becomes_ready(parent: Parent):
+    controller, worker = parent.serving()
+    worker.order("exit 1")
+    [another] = parent.children(1)
+    refuse_upgrade(parent)
+    another.order("ready")
+    parent.tells("STATUS=1 of 1 workers ready")
+    parent.signal(signal.SIGTERM)
+    for child in (controller, another):
+        child.drains()
+    assert parent.ends()[0] == 0
+
+
+@pytest.mark.slow
+def test_a_seat_that_was_empty_during_an_upgrade_is_filled(parent: Parent):
+    parent.serving(mark="old")[1].order("exit 1")
+    for _ in range(2):  # the next would be started after a second
+        [another] = parent.children(1)
+        another.order("exit 1")
+        another.is_gone()
+    parent.configure(mark="new")
+    parent.signal(signal.SIGUSR2)
+    assert sorted(child.born["mark"] for child in parent.children(3)) == ["new", "new", "old"]
+
+
 WITHOUT_SNAPSHOT = """
 import pathlib, sys
 for snapshot in pathlib.Path(sys.argv[1]).parent.glob("run/*/configuration*"):

@@ -19,12 +19,18 @@ VARIABLE = "GATEKEEPER_HANDOVER"
 
 @dataclass(frozen=True, slots=True)
 class HandedChild:
-    """A process of the serving generation, or one that drains."""
+    """A process of the serving generation, or one that drains.
+
+    `report` is our end of its ready pipe, None where it has closed the other, and from versions that did not hand it
+    over. `ready` is whether it has said there that it is.
+    """
 
     slot: str
     role: str
     pid: int
     serving: bool
+    report: int | None = None
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,8 @@ class Handover:
     def descriptors(self) -> list[int]:
         """What must stay open over execve."""
         numbers = [number for each in (*self.sockets.values(), *self.systemd.values()) for number in each]
-        return sorted({*numbers, *self.lifeline})
+        reports = [child.report for child in self.children if child.report is not None]
+        return sorted({*numbers, *self.lifeline, *reports})
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -71,7 +78,14 @@ def take_handover(environment: MutableMapping[str, str]) -> Handover | None:
             snapshot=str(found["snapshot"]),
             snapshots=int(found["snapshots"]),
             children=tuple(
-                HandedChild(str(c["slot"]), str(c["role"]), int(c["pid"]), bool(c["serving"]))
+                HandedChild(
+                    str(c["slot"]),
+                    str(c["role"]),
+                    int(c["pid"]),
+                    bool(c["serving"]),
+                    None if c.get("report") is None else int(c["report"]),
+                    bool(c.get("ready", True)),
+                )
                 for c in found["children"]
             ),
             drain=None if found.get("drain") is None else float(found["drain"]),
