@@ -579,8 +579,8 @@ class Supervisor:
         coming, self._coming = self._coming, None
         if coming is not None:
             coming.snapshot.unlink(missing_ok=True)
-            for child in coming.children:
-                self._tell(child, GRACE)
+            for child in coming.children:  # who was ready has taken mail
+                self._tell(child, GRACE + (coming.plan.settings.drain if child.ready else 0.0))
         if self._serving is None:
             self._refused = refused
             self._stops = max(self._stops, 1)

@@ -471,7 +471,7 @@ def test_a_process_that_talks_nonsense_ends_the_start(make_parent: MakeParent):
 @pytest.mark.slow
 def test_a_process_that_never_becomes_ready_ends_the_start(make_parent: MakeParent):
     parent = make_parent(grace=0.1)
-    parent.configure(start=3.0)  # a busy machine takes its time to start one
+    parent.configure(start=3.0, drain=0.1)  # a busy machine takes its time to start one
     parent.start()
     controller, worker = parent.children(2)
     controller.order("ready")
@@ -600,6 +600,19 @@ def test_a_new_generation_that_cannot_work_leaves_the_old_one_in_force(parent: P
     parent.signal(signal.SIGHUP)
     parent.all_ready()
     parent.tells("STATUS=1 of 1 workers ready")
+
+
+def test_a_generation_that_is_given_up_has_time_to_drain(make_parent: MakeParent):
+    parent = make_parent(grace=0.0)
+    parent.serving()
+    parent.signal(signal.SIGHUP)
+    controller, worker = parent.children(2)
+    worker.order("ready")
+    worker.order("say written")
+    worker.says("written")
+    controller.order("fail the store is full")
+    worker.drains()
+    parent.tells("refused: the store is full")
 
 
 def test_an_address_that_is_taken_leaves_the_old_configuration_in_force(parent: Parent, port: int):
