@@ -349,6 +349,12 @@ def forget_gauges(directory: Path, slot: str) -> None:
     multiprocess.mark_process_dead(slot, str(directory))  # type: ignore[no-untyped-call]  # no annotations there
 
 
+def forget_unslotted(directory: Path) -> None:
+    """Remove what processes left there that had no slot: at an upgrade, earlier versions made some."""
+    for file in directory.glob("*_pid*.db"):
+        file.unlink(missing_ok=True)
+
+
 # --- what the HTTP server shows --------------------------------------------------------------------------------------
 
 

@@ -382,10 +382,17 @@ class Supervisor:
         serving = self._serving
         if serving is None:
             return
+        # Neither has a slot for metrics, and both would make files of their own that nobody removes.
+        environment = {key: value for key, value in self._environment.items() if key != metrics.DIRECTORY_VARIABLE}
         trial = [*self._trial, self._path]
         try:
             tried = subprocess.run(  # noqa: S603  our own program
-                trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, check=False
+                trial,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=environment,
+                timeout=TRIAL_SECONDS,
+                check=False,
             )
             why = "" if tried.returncode == 0 else tried.stderr.decode("utf-8", "replace").strip() or "it does not run"
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -410,7 +417,7 @@ class Supervisor:
             os.execve(  # noqa: S606  our own program
                 sys.executable,
                 [sys.executable, *sys.orig_argv[1:]],
-                {**self._environment, HANDOVER_VARIABLE: handover.to_json()},
+                {**environment, HANDOVER_VARIABLE: handover.to_json()},
             )
         except OSError as error:
             for number in handover.descriptors():
@@ -690,6 +697,8 @@ class Supervisor:
         try:
             self._metrics = self._place / "metrics"
             self._metrics.mkdir(exist_ok=True)
+            if self._handed is not None:
+                metrics.forget_unslotted(self._metrics)
             self._counters = metrics.supervisor_counters(self._metrics)
             yield
         finally:

@@ -54,6 +54,13 @@ def test_files_do_not_pile_up_over_generations(tmp_path: Path):
     assert {file.name.split("_")[-1] for file in tmp_path.iterdir()} == {"worker0.db"}
 
 
+def test_what_a_process_without_a_slot_left_is_forgotten(tmp_path: Path):
+    in_slot(tmp_path, "worker0", "m.CONNECTIONS.inc()")
+    in_slot(tmp_path, "pid77", "m.CONNECTIONS.inc()")
+    metrics.forget_unslotted(tmp_path)
+    assert {file.name.split("_")[-1] for file in tmp_path.iterdir()} == {"worker0.db"}
+
+
 def test_a_slot_whose_name_would_be_misread_is_refused(tmp_path: Path):
     with pytest.raises(subprocess.CalledProcessError):
         in_slot(tmp_path, "worker_0", "")

@@ -897,6 +897,19 @@ def test_a_new_version_that_does_not_run_is_not_given_the_place(make_parent: Mak
     assert 'upgrade_refused why="no module named gatekeeper"' in written
 
 
+@pytest.mark.slow
+def test_an_upgrade_leaves_no_metrics_of_processes_that_have_no_slot(make_parent: MakeParent):
+    parent = make_parent(TRIAL="import gatekeeper.metrics")
+    parent.serving()
+    for upgrades in (1, 2):
+        parent.signal(signal.SIGUSR2)
+        parent.all_ready()
+        [directory] = (parent.place / "run").glob("*/metrics")
+        assert not list(directory.glob("*pid*"))
+        assert parent.counted('gatekeeper_reloads_total{result="loaded"}') == upgrades
+        (directory / "counter_pid1234.db").write_bytes(b"")  # as earlier versions did
+
+
 def test_a_stop_during_the_trial_of_a_new_version_is_heard(make_parent: MakeParent):
     parent = make_parent(TRIAL="import os, signal; os.kill(os.getppid(), signal.SIGTERM)")
     old = parent.serving()
