@@ -61,8 +61,12 @@ class Lane(Generic[C]):
         if self._queue.qsize() >= self._most:
             raise StoreAway(f"{self._most} questions are waiting already")
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no room for one; the next question tries again
+                raise StoreAway(str(error)) from error
+            self._thread = thread
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._queue.put(Job(call, time.monotonic() + within, answer))

@@ -54,6 +54,19 @@ async def test_an_answer_comes_back():
     await served.lane.close()
 
 
+async def test_a_thread_that_could_not_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    served = Served()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        with pytest.raises(StoreAway, match="can't start new thread"):
+            await served.lane.ask(len)
+    assert await served.lane.ask(len) == 0
+    await served.lane.close()
+
+
 async def test_what_was_raised_is_raised():
     served = Served()
     with pytest.raises(KeyError):

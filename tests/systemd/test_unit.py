@@ -88,6 +88,8 @@ def test_what_the_program_needs_is_there():
     for directory in ("StateDirectory", "RuntimeDirectory", "ConfigurationDirectory"):
         assert SERVICE[directory] == ["gatekeeper"]
     assert int(SERVICE["LimitNOFILE"][0]) >= 65536
+    generations, processes, threads = 2, 64, 16
+    assert int(SERVICE["TasksMax"][0]) >= generations * processes * threads
 
 
 @pytest.mark.parametrize("name", sorted(unit.name for unit in UNITS.glob("*.socket")))
