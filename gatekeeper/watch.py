@@ -143,10 +143,10 @@ class Watch:
         """Everything that is due now, done. May be called while an earlier call is still at it."""
         await self._hear()
         now = self._clock()
-        if self._resolver_due <= now:
+        if _is_due(self._resolver_due, now, self._resolver_every):
             self._resolver_due = now + self._resolver_every * self._dice.uniform(0.8, 1.0)
             await self.examine()
-        due = [watched for watched in self._watched.values() if watched.due <= now]
+        due = [watched for watched in self._watched.values() if _is_due(watched.due, now, self._every)]
         for watched in due:
             watched.due = math.inf
         changes = await asyncio.gather(*(self._test(watched) for watched in due))
@@ -336,6 +336,11 @@ class Messenger:
                 health = _read(note)
                 if health is not None:
                     self._desk.learn({note.key.removeprefix(prefix): health})
+
+
+def _is_due(due: float, now: float, every: float) -> bool:
+    """Nothing is put off for longer than that: it was, before the clock was set back."""
+    return due <= now or every < due - now < math.inf
 
 
 def _read(note: Note) -> Health | None:

@@ -200,6 +200,18 @@ async def _note(asked: list[float], now: float) -> None:
 # --- many processes --------------------------------------------------------------------------------------------------
 
 
+async def test_a_clock_that_is_set_back_puts_no_test_off(lab):
+    lab.fresh.made_up = YES
+    lab.clock.now -= 86400.0
+    lab.fresh.probed.clear()
+    await lab.watch.turn()
+    assert lab.fresh.probed == ["BL", "WL"]
+    assert metrics.RESOLVER_FAULT["invents"]._value.get() == 1
+    lab.fresh.probed.clear()
+    await lab.watch.turn()
+    assert lab.fresh.probed == []
+
+
 async def test_a_worker_learns_of_a_change_at_its_next_look(lab):
     desk = Desk()
     messenger = Messenger(desk, lab.store, lab.clock)
