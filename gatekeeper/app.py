@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from gatekeeper import log, metrics
+from gatekeeper import copies, log, metrics
 from gatekeeper.checks.base import Closes, Tools
 from gatekeeper.checks.rules import Rules
 from gatekeeper.classifier.counting import keep_counting
@@ -485,10 +485,11 @@ async def _time_the_loop() -> None:
 def run_process(start: ProcessStart) -> int:
     """One process from its configuration to its end; the exit status."""
     try:
-        configuration = config.load(start.snapshot, named=start.config_path)
-        log.setup(configuration.log)
-        part = worker if start.role is Role.WORKER else controller
-        run_loop(part(start, configuration))
+        with copies.beside(start.snapshot):
+            configuration = config.load(start.snapshot, named=start.config_path)
+            log.setup(configuration.log)
+            part = worker if start.role is Role.WORKER else controller
+            run_loop(part(start, configuration))
     except (ConfigurationError, Unfit, OpenRelay) as error:
         log.event("unfit", level=logging.ERROR, role=start.role.value, slot=start.slot, error=str(error))
         with contextlib.suppress(OSError):  # it was ready once; the supervisor learns from the exit status

@@ -32,7 +32,7 @@ from types import FrameType
 from typing import Any, Final
 
 import gatekeeper
-from gatekeeper import log, metrics
+from gatekeeper import copies, log, metrics
 from gatekeeper.config import configuration
 from gatekeeper.config.loading import ConfigurationError
 from gatekeeper.servers.handover import VARIABLE as HANDOVER_VARIABLE
@@ -346,7 +346,7 @@ class Supervisor:
         else:
             for child in old.children:
                 self._tell(child, old.plan.settings.drain + GRACE)
-            old.snapshot.unlink(missing_ok=True)
+            _forget(old.snapshot)
             self._last_reload = ""
             self._counters.reloads["loaded"].inc()
             log.event("reloaded", config=self._path, workers=coming.plan.workers)
@@ -498,8 +498,7 @@ class Supervisor:
         """
         snapshot = Path(handed.snapshot)
         try:
-            plan = self._load(str(snapshot), self._path)
-            self._sockets.open(plan.addresses)
+            plan = self._loaded(snapshot)
         except _UNUSABLE as error:
             why = str(error)
         else:
@@ -566,12 +565,17 @@ class Supervisor:
         snapshot = self._place / f"configuration{self._snapshots}.toml"
         try:
             self._copy_configuration(snapshot)
-            plan = self._load(str(snapshot), self._path)
-            self._sockets.open(plan.addresses)
+            plan = self._loaded(snapshot)
         except _UNUSABLE:
-            snapshot.unlink(missing_ok=True)
+            _forget(snapshot)
             raise
         return snapshot, plan
+
+    def _loaded(self, snapshot: Path) -> Plan:
+        with copies.beside(snapshot, making=True):
+            plan = self._load(str(snapshot), self._path)
+        self._sockets.open(plan.addresses)
+        return plan
 
     def _copy_configuration(self, snapshot: Path) -> None:
         try:
@@ -585,7 +589,7 @@ class Supervisor:
         """The coming generation cannot work: at a reload keep the serving one, at the start end."""
         coming, self._coming = self._coming, None
         if coming is not None:
-            coming.snapshot.unlink(missing_ok=True)
+            _forget(coming.snapshot)
             for child in coming.children:  # who was ready has taken mail
                 self._tell(child, GRACE + (coming.plan.settings.drain if child.ready else 0.0))
         if self._serving is None:
@@ -734,6 +738,11 @@ class Supervisor:
                 for number, former in handlers.items():
                     signal.signal(number, former)
                 signal.set_wakeup_fd(before)
+
+
+def _forget(snapshot: Path) -> None:
+    snapshot.unlink(missing_ok=True)
+    copies.forget(snapshot)
 
 
 def _taken(number: int) -> socket.socket:

@@ -20,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gatekeeper import app, metrics
+from gatekeeper import app, copies, metrics
 from gatekeeper.config import configuration as config
 from gatekeeper.mailauth.dkim import sign
 from gatekeeper.model import Action, Address
@@ -358,6 +358,19 @@ def test_no_server_to_take_mail_is_said(process: Any, tmp_path: Path) -> None:
     one = process(f'hostname = "mx.example.org"\n[store]\nurl = "sqlite:{tmp_path}/state.db"\n')
     assert app.run_process(one.start) == EXIT_CONFIGURATION
     assert "[servers.smtp]" in one.heard()
+
+
+def test_a_process_that_starts_later_does_not_mind_edits(process: Any, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text("")
+    one = process(
+        f'[store]\nurl = "sqlite:{tmp_path}/state.db"\n[checks.rules]\nshipped = false\npaths = ["{rules}"]\n'
+    )
+    with copies.beside(one.file, making=True):
+        config.load(str(one.file))
+    rules.write_text("[[half of an edit")
+    assert app.run_process(one.start) == EXIT_CONFIGURATION
+    assert "[servers.smtp]" in one.heard()  # it has come as far as that
 
 
 def _directory(path: Path) -> None:

@@ -31,7 +31,7 @@ sys.modules["gatekeeper.config.configuration"] = sys.modules["gatekeeper.config"
 sys.modules["gatekeeper.config.loading"] = loading
 
 import os
-from gatekeeper import log, supervisor
+from gatekeeper import copies, log, supervisor
 from gatekeeper.wire import process
 from gatekeeper.wire.listen import read_listen
 from gatekeeper.wire.process import Role, Settings
@@ -41,6 +41,8 @@ process.SIGN_EVERY = supervisor.SIGN_EVERY = float(os.environ.get("SIGN_EVERY", 
 
 def load(path, named):
     found = json.loads(open(path).read())
+    if found["file"] and "half" in open(copies.readable(found["file"])).read():
+        raise ValueError("half of an edit")
     listen = {
         Role(role): {name: tuple(read_listen(text) for text in texts) for name, texts in servers.items()}
         for role, servers in found["listen"].items()
@@ -53,6 +55,7 @@ sys.exit(supervisor.Supervisor(sys.argv[1], command=[sys.executable, sys.argv[2]
 
 CHILD = """
 import json, os, selectors, signal, socket, sys
+from gatekeeper import copies
 from gatekeeper.wire.process import ProcessStart, failed_line, ready_line
 
 start = ProcessStart.from_environment(os.environ)
@@ -68,7 +71,10 @@ test.connect(found["test"])
 def say(word, **facts):
     test.sendall(json.dumps({"word": word, **facts}).encode() + b"\\n")
 
-say("born", pid=os.getpid(), role=start.role.value, slot=start.slot, workers=start.workers, mark=found.get("mark"),
+with copies.beside(start.snapshot):
+    file = open(copies.readable(found["file"])).read() if found["file"] else ""
+say("born", file=file,
+    pid=os.getpid(), role=start.role.value, slot=start.slot, workers=start.workers, mark=found.get("mark"),
     sockets=sorted(start.sockets), path=start.config_path, stdin=os.readlink("/proc/self/fd/0"),
     variables=sorted(os.environ))
 listening = [socket.socket(fileno=number) for each in start.sockets.values() for number in each]
@@ -192,6 +198,7 @@ class Parent:
         start: float = DEADLINE,
         hang: float = 60.0,
         mark: str = "",
+        file: str = "",
         smtp: list[str] | None = None,
         http: list[str] | None = None,
     ) -> None:
@@ -202,6 +209,7 @@ class Parent:
                     "listen": {"worker": {"smtp.listen": smtp or []}, "controller": {"http.listen": http or []}},
                     "test": str(self.place / "test"),
                     "mark": mark,
+                    "file": file,
                 }
             )
         )
@@ -673,6 +681,31 @@ def test_a_dead_process_is_replaced_by_one_with_its_configuration(parent: Parent
     replacement.order("ready")
     parent.tells("STATUS=1 of 1 workers ready")
     assert parent.counted("gatekeeper_worker_restarts_total") == 1
+
+
+@pytest.mark.slow
+def test_a_replacement_has_the_files_of_its_generation_over_edits_and_upgrades(parent: Parent):
+    file = parent.place / "rules.toml"
+    file.write_text("first")
+    _, worker = parent.serving(file=str(file))
+    file.write_text("half of an edit")
+    worker.order("exit 1")
+    [worker] = parent.children(1)
+    assert worker.born["file"] == "first"
+    worker.order("ready")
+    parent.signal(signal.SIGHUP)
+    parent.tells("the last change was refused")
+    parent.signal(signal.SIGUSR2)
+    parent.tells("RELOADING=1", "the last change was refused")
+    worker.order("exit 1")
+    [worker] = parent.children(1)
+    assert worker.born["file"] == "first"
+    worker.order("ready")
+    file.write_text("second")
+    parent.signal(signal.SIGHUP)
+    assert [child.born["file"] for child in parent.all_ready()] == ["second", "second"]
+    [place] = (parent.place / "run").iterdir()
+    assert len(list(place.glob("configuration*"))) == 2  # the snapshot, and what stands beside it
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import re
 import tomllib
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from gatekeeper import copies
 from gatekeeper.rules.rule import RuleProblem
 
 LARGEST: Final = 1024 * 1024
@@ -39,7 +39,7 @@ def read_files(patterns: Sequence[str], *, shipped: bool) -> tuple[list[Source],
     if shipped and not paths:
         problems.append(RuleProblem("", ("shipped",), f"{shipped_directory()} has no rules: install gatekeeper anew"))
     for pattern in patterns:
-        paths += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207  # whole paths, where Path wants a beginning
+        paths += copies.matching(pattern)
     if len(paths) > MOST:
         problems.append(RuleProblem("", ("paths",), f"{len(paths)} files: {MOST} are the most; put rules together"))
         paths = paths[:MOST]
@@ -57,13 +57,18 @@ def stamps(patterns: Sequence[str], *, shipped: bool) -> tuple[object, ...]:
     """Another value once any of the files has changed."""
     paths = sorted(str(path) for path in shipped_directory().glob("*.toml")) if shipped else []
     for pattern in patterns:
-        paths += sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]  # noqa: PTH207
+        paths += copies.matching(pattern)
     return tuple((path, _stamp(path)) for path in paths)
+
+
+def _there(path: str) -> str:
+    """Where to read it: the site's as they were when the configuration was, and ours, which belong to the program."""
+    return path if Path(path).parent == shipped_directory() else copies.readable(path)
 
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        about = Path(path).stat()
+        about = Path(_there(path)).stat()
     except OSError:
         return (0, 0)
     return (about.st_mtime_ns, about.st_size)
@@ -76,7 +81,7 @@ def _read(path: str, stamp: tuple[int, int]) -> dict[str, Any] | RuleProblem:
         return RuleProblem(path, (), f"bigger than {LARGEST} bytes: split it")
     text = ""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        text = Path(_there(path)).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
         return tomllib.loads(text)
     except OSError as failure:
         return RuleProblem(path, (), f"cannot be read: {failure.strerror}; make it, or take it out of paths")

@@ -71,7 +71,8 @@ class ProcessStart:
     """One process as the supervisor wants it.
 
     `config_path` is the configuration file as the operator named it, for messages; `snapshot` is the copy to read, so
-    that a process that is started again has the configuration of its generation, whatever is being edited.
+    that a process that is started again has the configuration of its generation, whatever is being edited; copies.py
+    has the files that it names.
     `slot` names its metrics files and is unique among the living. `workers` is how many share limits. `sockets` maps
     the name of a server and its setting ("smtp.listen", "smtp.proxy_listen", "http.listen") to file descriptors.
     `metrics_directory` is where all slots are. `drain` is in seconds.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gatekeeper import copies
 from gatekeeper.rules import files
 from gatekeeper.rules.files import read_files, shipped_directory, stamps
 
@@ -50,6 +51,23 @@ def test_a_file_that_changes_has_another_stamp(tmp_path):
     before = stamps([str(tmp_path / "*.toml"), "/nowhere"], shipped=False)
     file.write_text("[A]")
     assert stamps([str(tmp_path / "*.toml"), "/nowhere"], shipped=False) != before
+
+
+def test_a_process_that_starts_later_has_the_files_of_its_generation(tmp_path):
+    rules, snapshot = tmp_path / "rules", tmp_path / "configuration1.toml"
+    rules.mkdir()
+    patterns = [str(rules / "*.toml"), str(rules / "b")]
+    (rules / "a.toml").write_text("[A]")
+    (rules / "b").write_text("[[wrong")
+    with copies.beside(snapshot, making=True):
+        before = read_files(patterns, shipped=True), stamps(patterns, shipped=True)
+    (rules / "a.toml").write_text("[[half of an edit")
+    (rules / "b").unlink()
+    (rules / "c.toml").write_text("[C]")
+    with copies.beside(snapshot):
+        assert (read_files(patterns, shipped=True), stamps(patterns, shipped=True)) == before
+    assert [problem.file for problem in before[0][1]] == [str(rules / "b")]  # people know no copies
+    assert len(list((tmp_path / "configuration1.toml.files").iterdir())) == 3  # none of the shipped files
 
 
 def test_inside_an_installed_package_the_rules_stand_beside_the_module(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from gatekeeper import copies
 from gatekeeper.wire.address import AddressError, parse_path
 
 NOBODY: Final[frozenset[str]] = frozenset()
@@ -17,10 +18,11 @@ def read_former(path: str) -> frozenset[str]:
 
     Raises ValueError, with file, line and the mend, when it cannot be read or a line is no address.
     """
+    there = Path(copies.readable(path))
     try:
-        if Path(path).stat().st_size > SIZE_MOST:
+        if there.stat().st_size > SIZE_MOST:
             raise ValueError(f"{path} is larger than {SIZE_MOST // 1024**2} MiB: is it a list of addresses?")
-        text = Path(path).read_text("utf-8")
+        text = there.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ValueError(f"{path} cannot be read: {why}") from error

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper import copies
 from gatekeeper.checks.stacking import former
 from gatekeeper.checks.stacking.former import parse_former, read_former
 
@@ -26,6 +27,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "octets").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(ValueError, match="not UTF-8"):
         read_former(str(tmp_path / "octets"))
+
+
+def test_a_process_that_starts_later_has_the_list_of_its_generation(tmp_path):
+    file, snapshot = tmp_path / "former", tmp_path / "configuration1.toml"
+    file.write_text("anna@example.org")
+    with copies.beside(snapshot, making=True):
+        read_former(str(file))
+    file.write_text("half of an edit")
+    with copies.beside(snapshot):
+        assert read_former(str(file)) == {"anna@example.org"}
 
 
 def test_too_large_a_file_is_refused(tmp_path, monkeypatch):
