@@ -91,5 +91,6 @@ def _make(path: str, copy: Path) -> None:
     about = Path(path).stat()
     if stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST:
         copy.parent.mkdir(mode=0o700, exist_ok=True)
+        copy.touch(mode=0o600)
         shutil.copyfile(path, copy)
         os.utime(copy, ns=(about.st_atime_ns, about.st_mtime_ns))  # by which one version is told from the next

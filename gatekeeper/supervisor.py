@@ -68,11 +68,14 @@ _OURS_ALONE: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What of a configuration concerns the parent. `listen` says which role takes which sockets, by setting."""
+    """What of a configuration concerns the parent. `listen` says which role takes which sockets, by setting. `pair` are
+    the files of our certificate and its key.
+    """
 
     settings: Settings
     log: log.Settings
     listen: Mapping[Role, Mapping[str, tuple[ListenAddress, ...]]]
+    pair: tuple[str, ...] = ()
 
     @property
     def workers(self) -> int:
@@ -94,7 +97,8 @@ def load_plan(path: str, named: str) -> Plan:
             if key.name.endswith("listen"):
                 addresses = tuple(read_listen(text) for text in getattr(settings, key.name))
                 listen[role][f"{server.name}.{key.name}"] = addresses
-    plan = Plan(found.supervisor, found.log, listen)
+    tls = None if found.servers.smtp is None else found.servers.smtp.tls
+    plan = Plan(found.supervisor, found.log, listen, () if tls is None else (tls.certificate, tls.key))
     places = [address.place for address in plan.addresses]
     for place in places:
         if places.count(place) > 1:
@@ -574,6 +578,9 @@ class Supervisor:
     def _loaded(self, snapshot: Path) -> Plan:
         with copies.beside(snapshot, making=True):
             plan = self._load(str(snapshot), self._path)
+            if self._environment.get("RUNTIME_DIRECTORY"):  # which systemd removes after us, however we end
+                for file in plan.pair:
+                    copies.readable(file)
         self._sockets.open(plan.addresses)
         return plan
 

@@ -47,7 +47,8 @@ def load(path, named):
         Role(role): {name: tuple(read_listen(text) for text in texts) for name, texts in servers.items()}
         for role, servers in found["listen"].items()
     }
-    return supervisor.Plan(Settings(**found["settings"]), log.Settings(destination="stderr"), listen)
+    settings = Settings(**found["settings"])
+    return supervisor.Plan(settings, log.Settings(destination="stderr"), listen, tuple(found["pair"]))
 
 trial = [sys.executable, "-c", os.environ.get("TRIAL", "")]
 sys.exit(supervisor.Supervisor(sys.argv[1], command=[sys.executable, sys.argv[2]], load=load, trial=trial).run())
@@ -199,6 +200,7 @@ class Parent:
         hang: float = 60.0,
         mark: str = "",
         file: str = "",
+        pair: tuple[str, ...] = (),
         smtp: list[str] | None = None,
         http: list[str] | None = None,
     ) -> None:
@@ -210,6 +212,7 @@ class Parent:
                     "test": str(self.place / "test"),
                     "mark": mark,
                     "file": file,
+                    "pair": pair,
                 }
             )
         )
@@ -708,6 +711,18 @@ def test_a_replacement_has_the_files_of_its_generation_over_edits_and_upgrades(p
     assert len(list(place.glob("configuration*"))) == 2  # the snapshot, and what stands beside it
 
 
+@pytest.mark.parametrize("runtime", [True, False])
+def test_a_copy_of_our_key_is_where_systemd_removes_it_or_nowhere(make_parent: MakeParent, runtime: bool):
+    parent = make_parent()
+    if not runtime:
+        parent.environment |= {"RUNTIME_DIRECTORY": "", "TMPDIR": str(parent.place / "run")}
+    key = parent.place / "key.pem"
+    key.write_text("private")
+    parent.serving(pair=(str(key),))
+    kept = [file for file in (parent.place / "run").rglob("*.file") if file.read_text() == "private"]
+    assert len(kept) == runtime
+
+
 @pytest.mark.slow
 def test_without_workers_the_status_says_so_until_there_is_one(parent: Parent):
     _, worker = parent.serving()
@@ -1087,6 +1102,15 @@ def test_the_plan_is_read_from_the_configuration_file(tmp_path: Path):
     assert plan.listen[Role.CONTROLLER] == {
         "http.listen": (read_listen("127.0.0.1:1"), read_listen("[::1]:1")),
     }
+
+
+def test_the_plan_has_the_files_of_the_certificate(tmp_path: Path):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(
+        'relay_domains = ["example.org"]\n[servers.smtp]\nnext_hop = "smtp://127.0.0.1:9"\n'
+        '[servers.smtp.tls]\ncertificate = "/c.pem"\nkey = "/k.pem"\n'
+    )
+    assert supervisor.load_plan(str(file), "named").pair == ("/c.pem", "/k.pem")
 
 
 def test_as_many_workers_as_processors_are_the_default(tmp_path: Path):

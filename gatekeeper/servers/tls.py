@@ -16,7 +16,7 @@ from typing import Final, Literal, NoReturn
 
 from cryptography import x509
 
-from gatekeeper import log, metrics
+from gatekeeper import copies, log, metrics
 from gatekeeper.model import Duration, Tls, setting
 
 LOOK_EVERY: Final = 5.0
@@ -89,7 +89,8 @@ class _Stamp:
 class Certificate:
     """What we show to clients. `context` is for each handshake anew: it notices when the files have changed.
 
-    Raises TlsUnusable when there is none to begin with; later a bad one is logged and the old one stays.
+    Raises TlsUnusable when there is none to begin with; later a bad one is logged and the old one stays. A process that
+    takes a dead one's place begins with what its generation began with, where the files are bad by now.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Certificate:
         self._today = today
         self._looked = clock()
         self._stamps = self._look()
-        self._context = self._load()
+        self._context = self._load_first()
 
     def context(self) -> ssl.SSLContext:
         now = self._clock()
@@ -118,7 +119,7 @@ class Certificate:
 
     def _renew(self) -> None:
         try:
-            self._context = self._load()
+            self._context = self._load(self.settings.certificate, self.settings.key)
         except TlsUnusable as unusable:
             log.event("certificate_refused", level=logging.WARNING, error=str(unusable))
 
@@ -126,21 +127,36 @@ class Certificate:
         """Two stats, of a local disk's directory entries: not worth a thread."""
         return _stamp(self.settings.certificate), _stamp(self.settings.key)
 
-    def _load(self) -> ssl.SSLContext:
+    def _load_first(self) -> ssl.SSLContext:
+        files = self.settings.certificate, self.settings.key
+        try:
+            return self._load(*files)
+        except TlsUnusable as unusable:
+            kept = copies.readable(files[0]), copies.readable(files[1])
+            try:
+                found = None if kept == files else self._load(*kept)
+            except TlsUnusable:
+                found = None
+            if found is None:
+                raise
+            log.event("certificate_refused", level=logging.WARNING, error=str(unusable))
+            return found
+
+    def _load(self, certificate_file: str, key_file: str) -> ssl.SSLContext:
         settings = self.settings
-        certificate = _first_of(_read(settings.certificate, "certificate"), settings.certificate)
-        _read(settings.key, "key")
+        certificate = _first_of(_read(certificate_file, "certificate"), certificate_file)
+        _read(key_file, "key")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[settings.minimum_version]
         context.set_ciphers(CIPHERS.get(settings.ciphers, settings.ciphers))
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
         try:
-            context.load_cert_chain(settings.certificate, settings.key, password=_no_passphrase)
+            context.load_cert_chain(certificate_file, key_file, password=_no_passphrase)
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
-                why = f"the key {settings.key} does not belong to the certificate {settings.certificate}"
+                why = f"the key {key_file} does not belong to the certificate {certificate_file}"
             else:
-                why = f"OpenSSL cannot use {settings.certificate} with {settings.key} ({error.reason or error})"
+                why = f"OpenSSL cannot use {certificate_file} with {key_file} ({error.reason or error})"
             raise TlsUnusable(f"{why}; give both as PEM files of one pair") from None
         expires = certificate.not_valid_after_utc
         metrics.TLS_CERTIFICATE_EXPIRES.set(expires.timestamp())

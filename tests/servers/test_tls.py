@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from gatekeeper import metrics
+from gatekeeper import copies, metrics
 from gatekeeper.servers.tls import (
     CIPHERS,
     LOOK_EVERY,
@@ -109,6 +109,26 @@ def test_files_that_cannot_be_used_are_named_with_the_mend(authority, spoil, men
     spoil(authority)
     with pytest.raises(TlsUnusable, match=mend):
         Certificate(Settings(**authority.settings))
+
+
+def test_a_process_that_starts_later_begins_with_the_pair_of_its_generation(authority, caplog, tmp_path):
+    snapshot, clock = tmp_path / "configuration1.toml", Clock()
+    settings = Settings(**authority.settings)
+    with copies.beside(snapshot, making=True):
+        kept = [Path(copies.readable(file)) for file in authority.settings.values()]
+    assert [file.stat().st_mode & 0o777 for file in kept] == [0o600, 0o600]
+    authority.key.write_text("half of an edit")
+    with copies.beside(snapshot), caplog.at_level(logging.INFO, "gatekeeper"):
+        certificate = Certificate(settings, clock=clock)
+        first = certificate.context()
+        authority.renew()
+        clock.now += LOOK_EVERY
+        assert certificate.context() is not first
+    assert events(caplog) == ["certificate_loaded", "certificate_refused", "certificate_loaded"]
+    kept[0].write_text("nonsense")
+    authority.key.unlink()
+    with copies.beside(snapshot), pytest.raises(TlsUnusable, match=r"key\.pem is not there"):
+        Certificate(settings)
 
 
 def test_an_expired_certificate_is_used_and_warned_of(authority, caplog):
