@@ -181,9 +181,9 @@ class Unfit(Exception):
 
 async def worker(start: ProcessStart, configuration: Configuration) -> None:
     """Take mail until told to stop; returns when every session has ended or `drain` is over. Raises Unfit."""
-    metrics.READY.declare(metrics.PARTS)
     signer = _signer(configuration)
-    store = _opened(configuration, start.slot, on_change=metrics.READY["store"].set)
+    store_up = asyncio.Event()
+    store = _opened(configuration, start.slot, on_change=lambda up: store_up.set() if up else store_up.clear())
     parts = assemble(configuration, store, signer=signer)
     next_hop = _next_hop(configuration, start.workers)
     try:
@@ -202,10 +202,12 @@ async def worker(start: ProcessStart, configuration: Configuration) -> None:
                     taken = [socket.socket(fileno=fd) for fd in start.sockets.get(f"{name}.{entrance}", ())]
                     listeners += taken
                     await server.start(taken, entrance)
+            metrics.READY.declare(metrics.PARTS)  # and not before: until it is ready, others serve
+            _tell_parts(next_hop, guard, overloads, store_up)
             _ready(start)
             works = [
                 *parts.works(),
-                _keep_watch(next_hop, guard, overloads),
+                _keep_watch(next_hop, guard, overloads, store_up),
                 keep_looking(overloads),
                 health.run(),
                 _give_signs(start, _canary(configuration, parts.policy).sing),
@@ -305,15 +307,24 @@ async def _look_at_next_hop(next_hop: NextHop, guard: RelayGuard) -> None:
         raise Unfit(str(relay)) from relay
 
 
-async def _keep_watch(next_hop: NextHop | None, guard: RelayGuard | None, overloads: Sequence[Overload]) -> None:
+def _tell_parts(
+    next_hop: NextHop | None, guard: RelayGuard | None, overloads: Sequence[Overload], store_up: asyncio.Event
+) -> None:
+    metrics.READY["store"].set(store_up.is_set())
+    metrics.READY["relay_probe"].set(guard is None or guard.sure)
+    metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
+    metrics.READY["room"].set(all(each.level < Level.OVERWHELMED for each in overloads))
+
+
+async def _keep_watch(
+    next_hop: NextHop | None, guard: RelayGuard | None, overloads: Sequence[Overload], store_up: asyncio.Event
+) -> None:
     """Repeat the relay probe when it is time, and tell monitoring how things stand."""
     loop = asyncio.get_running_loop()
     while True:
         if guard is not None:
             await guard.keep(loop.time(), None if next_hop is None else next_hop.capabilities)
-        metrics.READY["relay_probe"].set(guard is None or guard.sure)
-        metrics.READY["next_hop"].set(next_hop is None or next_hop.answering)
-        metrics.READY["room"].set(all(each.level < Level.OVERWHELMED for each in overloads))
+        _tell_parts(next_hop, guard, overloads, store_up)
         await asyncio.sleep(WATCH_SECONDS)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from prometheus_client import CollectorRegistry, Gauge
 
 from gatekeeper import app, copies, metrics
 from gatekeeper.config import configuration as config
@@ -431,6 +432,34 @@ def test_a_worker_serves_until_its_parent_is_gone(process: Any, tmp_path: Path) 
     assert foreign[0] == 550
 
 
+def test_a_worker_says_nothing_of_its_parts_before_it_is_ready_and_then_what_it_knows(
+    process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = process(smtp(tmp_path))
+    parts = metrics.Children(Gauge("ready", "Parts.", ["part"], registry=CollectorRegistry()))
+    monkeypatch.setattr(metrics, "READY", parts)
+    seen: list[dict[str, float]] = []
+
+    def look() -> None:
+        seen.append({each.labels["part"]: each.value for family in parts.metric.collect() for each in family.samples})
+
+    health, ready = app._health, app._ready
+
+    async def before(*arguments: Any) -> Any:
+        look()
+        return await health(*arguments)
+
+    def when(start: Any) -> None:
+        look()
+        ready(start)
+        os.close(one.lifeline)
+
+    monkeypatch.setattr(app, "_health", before)
+    monkeypatch.setattr(app, "_ready", when)
+    assert app.run_process(one.start) == 0
+    assert seen == [{}, {"store": 1.0, "next_hop": 0.0, "relay_probe": 1.0, "room": 1.0}]
+
+
 def test_a_worker_without_room_puts_off_its_very_first_client(process: Any, tmp_path: Path) -> None:
     one = process(smtp(tmp_path, '[servers.smtp.overload]\nmemory = "1MiB"\n'))
     said: list[bytes] = []
@@ -492,7 +521,7 @@ async def test_there_is_no_room_while_one_of_the_servers_puts_off_everybody(monk
     told: asyncio.Queue[bool] = asyncio.Queue()
     monkeypatch.setattr(app, "WATCH_SECONDS", 0.0)
     monkeypatch.setattr(metrics.READY["room"], "set", told.put_nowait)
-    watching = asyncio.create_task(app._keep_watch(None, None, [one, other]))
+    watching = asyncio.create_task(app._keep_watch(None, None, [one, other], asyncio.Event()))
     assert await told.get()
     other.take(Gauges(memory=2.0), now=0.0)
     while await told.get():
