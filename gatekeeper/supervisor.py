@@ -512,6 +512,8 @@ class Supervisor:
             snapshot, plan = self._planned()
         except _UNUSABLE:
             plan = Plan(Settings(workers=workers), log.Settings(), {})
+        else:
+            _forget(Path(handed.snapshot))
         drain = plan.settings.drain if handed.drain is None else handed.drain  # what they were started with
         return snapshot, replace(plan, settings=replace(plan.settings, drain=drain)), why
 

@@ -1066,6 +1066,9 @@ def test_adopted_processes_whose_configuration_cannot_be_read_serve_on(make_pare
         child.order("ready")
     for child in (old[0], another):
         child.drains()  # within the time that the old configuration gave it
+    parent.tells("READY=1")
+    [place] = (parent.place / "run").iterdir()
+    assert len(list(place.glob("configuration*"))) == 1
     parent.signal(signal.SIGTERM)  # which the new configuration gives no time for
     status, written = parent.ends()
     assert status == 0
