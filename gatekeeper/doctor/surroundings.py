@@ -7,7 +7,7 @@ from ipaddress import collapse_addresses, ip_network
 from typing import Final
 
 from gatekeeper.dns.fresh import PUBLIC_RESOLVERS
-from gatekeeper.doctor.attachments import attachments, paths
+from gatekeeper.doctor.attachments import attachments, led_astray, paths
 from gatekeeper.doctor.facts import Attachment, Facts, Mode, Port
 from gatekeeper.doctor.postfix import Postfix
 from gatekeeper.doctor.promise import (
@@ -30,6 +30,9 @@ WIDEST: Final = {4: 7, 6: 15}
 
 SOCKET: Final = "gatekeeper/milter"
 
+ASKING: Final = {Mode.MILTER: "smtpd_milters =", Mode.POLICY: "check_policy_service"}
+"""What stands before our address in Postfix' settings; all else is a proxy."""
+
 
 # --- what Postfix needs to find us -------------------------------------------------------------------------------
 
@@ -51,10 +54,11 @@ def asked(facts: Facts, attachment: Attachment) -> Judgement:
 
 
 def _endpoint(attachment: Attachment, postfix: Postfix) -> str:
+    """Below the queue directory relative to it: chrooted or not, every service of Postfix reads that alike."""
     queue = postfix.value("queue_directory").rstrip("/")
     for address in attachment.listen:
         if isinstance(address, UnixAddress):
-            return f"unix:{address.path.removeprefix(queue)}"
+            return f"unix:{address.path.removeprefix(f'{queue}/')}"
         if isinstance(address, TcpAddress):
             host = (
                 "127.0.0.1"
@@ -64,7 +68,7 @@ def _endpoint(attachment: Attachment, postfix: Postfix) -> str:
                 else address.host
             )
             return f"inet:[{host}]:{address.port}" if ":" in str(host) else f"inet:{host}:{address.port}"
-    return f"unix:/{SOCKET}"
+    return f"unix:{SOCKET}"
 
 
 def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
@@ -94,6 +98,11 @@ def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
             return broken(f"{address.path} is closed to the user {group}, who runs smtpd", mend)
         if facts.barred.get(address.path):
             return broken(f"{address.path}: {facts.barred[address.path]}", mend)
+    lost = led_astray(attachment, facts.postfix)
+    if lost is not None:
+        service, place = lost
+        line = f"{ASKING.get(attachment.mode, 'smtpd_proxy_filter =')} {_endpoint(attachment, facts.postfix)}"
+        return broken(f"{service} looks for our socket at {place}, where it is not", in_main(facts, line))
     return holds("Postfix can open our socket")
 
 

@@ -31,12 +31,24 @@ def mended(judgement: Judgement) -> str:
         (Mode.MILTER, "0.0.0.0:10027", {}, "smtpd_milters = inet:127.0.0.1:10027"),
         (Mode.MILTER, "[::1]:10027", {}, "smtpd_milters = inet:[::1]:10027"),
         (Mode.MILTER, "[::]:10027", {}, "smtpd_milters = inet:[::1]:10027"),
-        (Mode.MILTER, "systemd:milter", {}, "smtpd_milters = unix:/gatekeeper/milter"),
+        (Mode.MILTER, "systemd:milter", {}, "smtpd_milters = unix:gatekeeper/milter"),
         (
             Mode.MILTER,
             f"unix:{INSIDE}",
             {"smtpd_milters": "unix:/opendkim"},
-            "smtpd_milters = unix:/opendkim, unix:/gatekeeper/milter",
+            "smtpd_milters = unix:/opendkim, unix:gatekeeper/milter",
+        ),
+        (
+            Mode.MILTER,
+            "unix:/var/spool/postfix2/gatekeeper/milter",
+            {},
+            "smtpd_milters = unix:/var/spool/postfix2/gatekeeper/milter",
+        ),
+        (
+            Mode.POLICY,
+            "unix:/var/spool/postfix/gatekeeper/policy",
+            {},
+            "smtpd_recipient_restrictions = check_policy_service unix:gatekeeper/policy",
         ),
         (
             Mode.POLICY,
@@ -83,6 +95,32 @@ def test_a_socket_must_be_where_postfix_can_open_it(listen, chroot, barred, why)
         assert mended(said) == (
             f'gatekeeper.toml: [servers.milter]: listen = ["unix:{INSIDE}?mode=0660&group=postfix"]'
         )
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "before"),
+    [(Mode.MILTER, "smtpd_milters", ""), (Mode.POLICY, "smtpd_recipient_restrictions", "check_policy_service ")],
+)
+@pytest.mark.parametrize(
+    ("path", "chroot", "place"),
+    [
+        ("gatekeeper/milter", True, None),
+        ("gatekeeper/milter", False, None),
+        ("/gatekeeper/milter", True, None),
+        ("/gatekeeper/milter", False, "/gatekeeper/milter"),
+        (INSIDE, False, None),
+    ],
+)
+def test_a_path_is_read_as_that_service_of_postfix_reads_it(mode, name, before, path, chroot, place):
+    """Postfix that finds nobody there puts all mail off."""
+    entrance = service(chroot=chroot)
+    at = attachment(mode, entrance, listen=[f"unix:{INSIDE}?mode=0660&group=postfix"], endpoint=f"unix:{path}")
+    said = surroundings.socket_reachable(facts(behind=postfix(entrance, **{name: f"{before}unix:{path}"})), at)
+    if place is None:
+        assert said.standing is HOLDS
+    else:
+        assert f"smtp inet looks for our socket at {place}," in said.why
+        assert mended(said) == f"/etc/postfix/main.cf: {before or 'smtpd_milters = '}unix:gatekeeper/milter"
 
 
 def test_a_socket_of_systemds_is_looked_at_once_it_is_there():
