@@ -354,7 +354,12 @@ def _canary(configuration: Configuration, policy: Policy) -> Canary:
 async def controller(start: ProcessStart, configuration: Configuration) -> None:
     """Answer HTTP and test the DNS lists until told to stop; messages to be checked are judged here. Raises Unfit."""
     directory = Path(start.metrics_directory)
-    parts = assemble(configuration, _opened(configuration, start.slot))
+    if start.workers:
+        parts, able = assemble(configuration, _opened(configuration, start.slot)), None
+    else:  # it does all the work, so it is what has to be ready and able
+        metrics.READY.declare(["store"])
+        parts = assemble(configuration, _opened(configuration, start.slot, on_change=metrics.READY["store"].set))
+        able = _canary(configuration, parts.policy).sing
     try:
         server = _http_server(configuration, parts, directory)
         async with _until_told_to_stop(start) as stopping:
@@ -362,7 +367,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
                 await server.start([socket.socket(fileno=fd) for fd in start.sockets.get("http.listen", ())])
             _ready(start)
             counting = keep_counting(parts.store, time.time)
-            others = (counting, _give_signs(start), _time_the_loop())
+            others = (counting, _give_signs(start, able), _time_the_loop())
             async with _alongside(*parts.works(), watch_of(parts).run(), *others) as fate:
                 await _first(stopping.first.wait(), fate)
                 log.event("stopping", slot=start.slot)

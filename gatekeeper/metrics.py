@@ -299,7 +299,9 @@ READY = Children(
         multiprocess_mode="livemin",
     )
 )
-"""Workers declare `PARTS` once they are ready, and set them; the controller leaves them alone."""
+"""Workers declare `PARTS` once they are ready, and set them; the controller has "store" alone, and only where there are
+no workers.
+"""
 BUILD_INFO = Gauge(
     "gatekeeper_build_info", "1; the version is the label.", ["version"], registry=REGISTRY, multiprocess_mode="livemax"
 )

@@ -79,6 +79,9 @@ class Plan:
 
     @property
     def workers(self) -> int:
+        """None where HTTP is all that is served: the controller does that."""
+        if not self.listen.get(Role.WORKER) and any(self.listen.get(Role.CONTROLLER, {}).values()):
+            return 0
         return self.settings.workers or len(os.sched_getaffinity(0))
 
     @property
@@ -665,9 +668,11 @@ class Supervisor:
                         log.event("listening", server=name, address=bound)
 
     def _workers(self) -> list[_Child]:
-        """Those of the serving generation that have become ready."""
-        seats = self._serving.seats if self._serving is not None else []
-        found = [seat.child for seat in seats if seat.role is Role.WORKER and seat.child is not None]
+        """Those of the serving generation that have become ready; the controller where it does all the work."""
+        if self._serving is None:
+            return []
+        role = Role.WORKER if self._serving.plan.workers else Role.CONTROLLER
+        found = [seat.child for seat in self._serving.seats if seat.role is role and seat.child is not None]
         return [child for child in found if child.ready]
 
     def _ready_workers(self) -> int:
@@ -687,7 +692,8 @@ class Supervisor:
             return f"stopping: {len(self._children)} processes let their sessions end"
         if self._serving is None:
             return "starting"
-        text = f"{self._ready_workers()} of {self._serving.plan.workers} workers ready"
+        workers = self._serving.plan.workers
+        text = f"{self._ready_workers()} of {workers} workers ready" if workers else "HTTP alone is served: no workers"
         if self._coming is not None:
             return text + "; reloading"
         return text + (f"; the last change was refused: {self._last_reload}" if self._last_reload else "")

@@ -204,11 +204,12 @@ class Parent:
         smtp: list[str] | None = None,
         http: list[str] | None = None,
     ) -> None:
+        mail = {} if http and smtp is None else {"smtp.listen": smtp or []}
         self.file.write_text(
             json.dumps(
                 {
                     "settings": {"workers": workers, "drain": drain, "start": start, "hang": hang},
-                    "listen": {"worker": {"smtp.listen": smtp or []}, "controller": {"http.listen": http or []}},
+                    "listen": {"worker": mail, "controller": {"http.listen": http or []}},
                     "test": str(self.place / "test"),
                     "mark": mark,
                     "file": file,
@@ -332,6 +333,17 @@ def test_ready_is_told_when_every_process_is(parent: Parent, port: int):
     second.order("ready")
     parent.tells("READY=1", "STATUS=2 of 2 workers ready")
     assert greeted_by(port) in {"worker0", "worker1"}
+
+
+def test_http_alone_is_served_by_the_controller_alone(make_parent: MakeParent, port: int):
+    parent = make_parent(WATCHDOG_USEC="20000")
+    parent.configure(http=[f"127.0.0.1:{port}"])
+    parent.start()
+    [controller] = parent.children(1)
+    assert (controller.born["role"], controller.born["workers"]) == ("controller", 0)
+    controller.order("ready")
+    parent.tells("READY=1", "STATUS=HTTP alone is served", "WATCHDOG=1", "WATCHDOG=1")
+    assert greeted_by(port) == "controller0"
 
 
 def test_a_process_is_told_what_it_is_for(parent: Parent):
@@ -1099,7 +1111,10 @@ def test_adopted_processes_serve_on_when_no_configuration_can_be_read(make_paren
 
 def test_the_plan_is_read_from_the_configuration_file(tmp_path: Path):
     file = tmp_path / "gatekeeper.toml"
-    file.write_text('[supervisor]\nworkers = 3\ndrain = "10s"\n[servers.http]\nlisten = ["127.0.0.1:1", "[::1]:1"]\n')
+    file.write_text(
+        '[supervisor]\nworkers = 3\ndrain = "10s"\n[servers.milter]\n'
+        '[servers.http]\nlisten = ["127.0.0.1:1", "[::1]:1"]\n'
+    )
     plan = supervisor.load_plan(str(file), "named")
     assert (plan.workers, plan.settings.drain) == (3, 10)
     assert plan.listen[Role.CONTROLLER] == {
@@ -1114,6 +1129,13 @@ def test_the_plan_has_the_files_of_the_certificate(tmp_path: Path):
         '[servers.smtp.tls]\ncertificate = "/c.pem"\nkey = "/k.pem"\n'
     )
     assert supervisor.load_plan(str(file), "named").pair == ("/c.pem", "/k.pem")
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_http_alone_needs_no_workers(tmp_path: Path, workers: int):
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(f'[supervisor]\nworkers = {workers}\n[servers.http]\nlisten = ["127.0.0.1:1"]\n')
+    assert supervisor.load_plan(str(file), "named").workers == 0
 
 
 def test_as_many_workers_as_processors_are_the_default(tmp_path: Path):

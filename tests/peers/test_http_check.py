@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import urllib.request
+from pathlib import Path
 
 from tests.peers.conftest import need
 from tests.peers.instances import PATH, Gatekeeper, program
@@ -87,3 +88,25 @@ def test_exims_form_is_answered_as_exim_reads_it(gatekeeper: Gatekeeper) -> None
     )
     [record] = records(gatekeeper, "--queue-id", "1abcde-000001-AB")
     assert record["sender"] == "exim@soft.invalid"
+
+
+def test_http_alone_needs_no_other_server(nameserver: int, workplace: Path) -> None:
+    """As docs/modes/http.md and config/exim/gatekeeper.conf have it: one section, and no workers."""
+    directory = workplace / "http-alone"
+    directory.mkdir()
+    alone = Gatekeeper(directory, next_hop="smtp://127.0.0.1:9", nameserver=nameserver)
+    before, _, after = alone.config.read_text().partition("[servers.smtp]")
+    alone.config.write_text(before + after[after.index("[servers.http]") :])
+    alone.start()
+    try:
+        assert json.loads(alone.get("/readyz"))["ready"] is True
+        assert 'gatekeeper_ready{part="store"} 1.0' in alone.get("/metrics")
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{alone.http}/v1/check?ip={GOOD}&from=clean@good.test",
+            data=message("clean@good.test", "x"),
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)["action"] == "accept"
+    finally:
+        assert alone.stop() == 0
+    assert "workers=0" in alone.log()
