@@ -698,6 +698,9 @@ class LiveGate:
             learns.learn(mail, self._tools, passed=passed)
 
     async def refused(self, mail: Mail, verdict: Verdict, *, reply: Reply) -> None:
+        if not mail.envelope.memo.get("refusal_counted"):
+            mail.envelope.memo["refusal_counted"] = True
+            metrics.EARLY_REFUSALS[verdict.action.word].inc()
         if not self._recorder.counts(mail.envelope.memo.get("refusal", "")):
             self._keep_refusal(mail, verdict, reply)
         if verdict.action == Action.REJECT:

@@ -122,6 +122,16 @@ MESSAGES = Children(
     Counter("gatekeeper_messages", "Messages judged, by action.", ["action"], registry=REGISTRY),
     (*(action.word for action in Action), "abandoned"),
 )
+EARLY_REFUSALS = Children(
+    Counter(
+        "gatekeeper_early_refusals",
+        "Mails of which the client, the sender or a recipient was refused before the message came, by action; each "
+        "once, however many recipients. They are in gatekeeper_messages_total only where another recipient was let in.",
+        ["action"],
+        registry=REGISTRY,
+    ),
+    (action.word for action in Action if action.refuses),
+)
 DMARC_EVIDENCE_DROPPED = Children(
     Counter(
         "gatekeeper_dmarc_evidence_dropped",

@@ -181,6 +181,28 @@ async def test_check_gives_the_verdict_of_the_live_path(
             assert answers[0].split(" (id ")[0] == str(checked.reply).split(" (id ")[0]
 
 
+async def test_mail_that_is_refused_before_it_came_is_counted_once(tmp_path: Path) -> None:
+    """Of three mails one had two recipients; the third came and was refused for what it says."""
+
+    def counted(name: str, action: str) -> float:
+        return metrics.REGISTRY.get_sample_value(f"gatekeeper_{name}_total", {"action": action}) or 0.0
+
+    before = counted("early_refusals", "reject"), counted("messages", "reject")
+    async with worker(tmp_path, zone=ZONE, settings=LISTS) as w:
+        for to in (["one@example.org", "two@example.org"], ["one@example.org"]):
+            async with w.client(WORST, helo="pc") as smtp:
+                await smtp("MAIL FROM:<a@bank.example>")
+                assert {(await smtp(f"RCPT TO:<{address}>"))[:3] for address in to} == {"550"}
+                await smtp("QUIT")
+        async with w.client(FORGER, helo="mta.elsewhere.example") as smtp:
+            await smtp("MAIL FROM:<a@elsewhere.example>")
+            await smtp("RCPT TO:<one@example.org>")
+            await smtp("DATA")
+            assert (await smtp.message(message("ceo@bank.example")))[:3] == "550"
+            await smtp("QUIT")
+    assert (counted("early_refusals", "reject"), counted("messages", "reject")) == (before[0] + 2, before[1] + 1)
+
+
 async def test_check_knows_which_domains_are_ours_and_what_needs_smtputf8(tmp_path: Path) -> None:
     async with worker(tmp_path, zone=ZONE) as w:
         told = {"ip": ip_address(GOOD), "sender": Address("a", "good.example"), "helo": "mail.good.example"}
