@@ -167,15 +167,15 @@ def http_private(facts: Facts, _attachment: Attachment) -> Judgement:
     http = facts.configuration.servers.http
     if http is None:
         return holds("there is no HTTP server")
-    token = str(getattr(http, "token", "") or getattr(http, "token_file", ""))
     for written in http.listen:
         address = read_listen(written)
-        if isinstance(address, TcpAddress) and not address.host.is_loopback and not token:
+        if isinstance(address, TcpAddress) and not address.host.is_loopback:
             near = f"[::1]:{address.port}" if address.host.version == 6 else f"127.0.0.1:{address.port}"
-            return broken(
-                f"whoever can reach {written} reads our numbers", in_ours(facts, "servers.http", f'listen = ["{near}"]')
-            )
-    return holds("it listens on loopback or a UNIX socket only, or asks for a token")
+            why = f"whoever can reach {written} reads our numbers"
+            if http.token:
+                why += ": the token is for messages to be checked, /metrics, /readyz and /healthz do not ask for it"
+            return broken(why, in_ours(facts, "servers.http", f'listen = ["{near}"]'))
+    return holds("it listens on loopback or a UNIX socket only")
 
 
 def trust_narrow(facts: Facts, _attachment: Attachment) -> Judgement:

@@ -189,6 +189,15 @@ def test_http_is_not_open_to_the_world(listen, near):
         assert mended(said) == f'gatekeeper.toml: [servers.http]: listen = ["{near}"]'
 
 
+def test_a_token_keeps_nobody_from_the_numbers():
+    given = 'listen = ["192.0.2.1:8025"]\ntoken = "0123456789abcdef0123456789abcdef"'
+    said = surroundings.http_private(facts(f"[servers.http]\n{given}\n"), HERE)
+    assert mended(said) == 'gatekeeper.toml: [servers.http]: listen = ["127.0.0.1:8025"]'
+    assert "/metrics, /readyz and /healthz do not ask for it" in said.why
+    near = given.replace("192.0.2.1", "127.0.0.1")
+    assert surroundings.http_private(facts(f"[servers.http]\n{near}\n"), HERE).standing is HOLDS
+
+
 def test_no_server_trusts_the_world():
     for section, given in (
         ("servers.milter", 'trust = ["0.0.0.0/0"]'),
