@@ -599,7 +599,11 @@ async def dmarc_reports(
 def configuration_store(configuration: Configuration) -> Store:
     """The store that all processes share, with nothing to stand in for it. Raises Unfit."""
     path = configuration.store.path
-    if path is not None and not path.exists():  # opening it would make it, and as the wrong user
+    try:
+        absent = path is not None and not path.exists()
+    except PermissionError:
+        raise Unfit(f"{path} cannot be read by you: run this as root or as the service's user") from None
+    if absent:  # opening it would make it, and as the wrong user
         raise Unfit(f"{path} is not there: gatekeeper has not run with this configuration yet")
     store = _opened(configuration)
     if isinstance(store, MemoryStore):

@@ -142,15 +142,15 @@ async def _healths(settings: Configuration) -> dict[str, str]:
     from gatekeeper.watch import STATES, host
 
     path = settings.store.path
-    if path is None or not path.exists():
-        return {}
     try:
+        if path is None or not path.exists():
+            return {}
         store = open_store(settings.store)
         try:
             notes = await store.notes(STATES, prefix=f"{host()} ", now=time.time())
         finally:
             await store.close()
-    except (StoreAway, StoreUnusable):
+    except (StoreAway, StoreUnusable, PermissionError):
         return {}
     found = {}
     for note in notes:

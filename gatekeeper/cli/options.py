@@ -60,7 +60,11 @@ def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) ->
     path = settings.store.path
     if path is None and not settings.store.networked:
         fail('[store] url is "memory:", which no other program can look into')
-    if path is not None and not path.exists():  # opening it would make it, and as the wrong user
+    try:
+        absent = path is not None and not path.exists()
+    except PermissionError:
+        fail(f"{path} cannot be read by you: run this as root or as the service's user")
+    if absent:  # opening it would make it, and as the wrong user
         fail(f"{path} is not there: gatekeeper has not run with this configuration yet")
     changes: list[bool] = []
 

@@ -358,9 +358,13 @@ def _store_fault(path: Path | None) -> str:
     """Why the store could not be written by whoever runs this, or "". Nothing is opened: SQLite keeps locks there."""
     if path is None:
         return ""
-    if path.is_dir():
+    try:
+        directory, exists = path.is_dir(), path.exists()
+    except PermissionError:
+        return f"{path} cannot be read by us (run this as root or as the user of the service)"
+    if directory:
         return f"{path} is a directory"
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if exists and not os.access(path, os.R_OK | os.W_OK):
         return f"{path} cannot be written by us (run this as the user of the service)"
     if not path.parent.is_dir():
         return f"{path.parent} is not there: systemd makes it (StateDirectory=), or install -d {path.parent}"

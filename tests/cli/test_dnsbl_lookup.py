@@ -12,6 +12,7 @@ from gatekeeper.store.base import Note
 from gatekeeper.store.opening import Settings, open_store
 from gatekeeper.watch import STATES, host
 from tests.cli.test_dnsbl_test import configured
+from tests.support.closed import closed_to_us
 from tests.support.command_line import Ended, gatekeeper
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.served import served
@@ -73,6 +74,12 @@ def test_the_health_is_that_of_the_gatekeeper_that_runs(tmp_path):
     asyncio.run(note())
     _, read = looked_up(tmp_path, more=f'[store]\nurl = "sqlite:{path}"\n')
     assert [each["health"] for each in read] == ["degraded", "untested", "untested"]
+
+
+def test_the_health_is_not_known_to_who_may_not_look_into_the_store(tmp_path, monkeypatch):
+    closed_to_us(tmp_path / "closed", monkeypatch)
+    _, read = looked_up(tmp_path, more=f'[store]\nurl = "sqlite:{tmp_path}/closed/state.db"\n')
+    assert [each["health"] for each in read] == ["untested", "untested", "untested"]
 
 
 NAMES = """

@@ -6,6 +6,8 @@ import pytest
 import typer
 
 from gatekeeper.cli import options
+from tests.support.closed import closed_to_us
+from tests.support.command_line import gatekeeper as call
 
 NOW = 1_700_000_000.0
 
@@ -35,3 +37,16 @@ def test_a_mistake_ends_with_sentences_and_status_2(capsys):
         options.fail("first", "second")
     assert end.value.exit_code == 2
     assert capsys.readouterr().err == "first\nsecond\n"
+
+
+@pytest.mark.parametrize("command", [["records"], ["lists", "show"], ["report", "dmarc"]], ids=" ".join)
+def test_a_store_that_is_closed_to_who_calls_is_one_sentence(tmp_path, monkeypatch, command):
+    closed_to_us(tmp_path / "closed", monkeypatch)
+    file = tmp_path / "gatekeeper.toml"
+    file.write_text(
+        f'hostname = "mx.example.org"\n[store]\nurl = "sqlite:{tmp_path}/closed/state.db"\n'
+        '[complaints.dmarc]\nemail = "reports@example.org"\nrelay = "smtp://127.0.0.1:9"\n'
+    )
+    ended = call(*command, "-c", str(file))
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == f"{tmp_path}/closed/state.db cannot be read by you: run this as root or as the service's user\n"

@@ -13,6 +13,7 @@ from gatekeeper.config.configuration import read
 from gatekeeper.doctor import gather as gathering
 from gatekeeper.doctor.facts import Exchange, Facts, Port
 from gatekeeper.doctor.gather import barrier_to, gather
+from tests.support.closed import closed_to_us
 from tests.support.dns_server import DnsServer, Fault
 from tests.support.next_hop import XCLIENT, FakeNextHop
 
@@ -283,6 +284,12 @@ async def test_a_store_that_could_not_be_written_is_told(tmp_path):
     (tmp_path / "directory").mkdir()
     assert "is a directory" in await fault(tmp_path / "directory")
     assert (await gathered('[store]\nurl = "memory:"')).store_fault == ""
+
+
+async def test_a_store_in_a_directory_that_is_closed_to_us_is_a_fault_of_the_store(tmp_path, monkeypatch):
+    closed_to_us(tmp_path / "closed", monkeypatch)
+    found = await gathered(f'[store]\nurl = "sqlite:{tmp_path}/closed/state.db"')
+    assert "closed/state.db cannot be read by us (run this as root" in found.store_fault
 
 
 async def test_signing_keys_are_looked_at_and_asked_for(tmp_path):
