@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -16,6 +19,7 @@ from gatekeeper.cli.doctor import doctor
 from gatekeeper.cli.explain import explain
 from gatekeeper.cli.learn import learn
 from gatekeeper.cli.lists import lists
+from gatekeeper.cli.options import EXIT_MISTAKE
 from gatekeeper.cli.records import records
 from gatekeeper.cli.report import report
 from gatekeeper.cli.run import run
@@ -61,5 +65,15 @@ def common(
     """What may stand before the command."""
 
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 def main() -> None:
-    app()
+    try:
+        app()
+    except OSError as failure:
+        if failure.errno not in _NO_ROOM or failure.filename is not None:
+            raise
+        typer.echo(f"the output cannot be written: {failure.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again at its end
+        sys.exit(EXIT_MISTAKE)

@@ -46,16 +46,19 @@ def check(
     envelope_sender = None if sender is None else _address(sender, "--from")
     envelope_recipients = [_address(each, "--rcpt") for each in recipients or ()]
     settings = configuration(config)
-    result = asyncio.run(
-        app.check_message(
-            settings,
-            _read(file),
-            ip=client,
-            helo=helo or None,
-            sender=envelope_sender,
-            recipients=envelope_recipients,
+    try:
+        result = asyncio.run(
+            app.check_message(
+                settings,
+                _read(file),
+                ip=client,
+                helo=helo or None,
+                sender=envelope_sender,
+                recipients=envelope_recipients,
+            )
         )
-    )
+    except app.Unfit as unfit:
+        fail(str(unfit))
     explanation = explain(result.record, sentences(settings))
     if as_json:
         typer.echo(json.dumps(to_json(explanation) | answer(explanation)))

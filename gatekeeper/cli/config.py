@@ -21,8 +21,8 @@ def check(
 ) -> None:
     """Say what is wrong with a configuration, with line and mend; exit status 2 when anything is.
 
-    The files of signing keys are read too, as whoever calls this: try it as the user that gatekeeper runs as. Each rule
-    of `[checks.rules]` is tried with its own test messages.
+    The files of signing keys and tls_ca_file are read too, as whoever calls this: try it as the user that gatekeeper
+    runs as. Each rule of `[checks.rules]` is tried with its own test messages.
 
     Example: gatekeeper config check /etc/gatekeeper/gatekeeper.toml
     """
@@ -30,6 +30,9 @@ def check(
     unusable = _unusable_keys(found)
     if unusable:
         fail(*(f"{file or config}: [[mailauth.signing.keys]]: {sentence}" for sentence in unusable))
+    unverified = _unusable_authorities(found)
+    if unverified:
+        fail(f"{file or config}: [nexthop]: {unverified}")
     failed = _failed_rules(found)
     if failed:
         fail(*failed)
@@ -51,6 +54,20 @@ def _unusable_keys(found: Configuration) -> list[str]:
         except SigningUnusable as unusable:
             sentences.append(str(unusable))
     return sentences
+
+
+def _unusable_authorities(found: Configuration) -> str:
+    """Why the next hop's certificate could not be verified, or "": gatekeeper would not start with it."""
+    from gatekeeper.nexthop import CannotVerify, NextHopUrl
+    from gatekeeper.nexthop.protection import Protection
+
+    if found.servers.smtp is None:
+        return ""
+    try:
+        Protection.of(found.nexthop, NextHopUrl.parse(found.servers.smtp.next_hop))
+    except CannotVerify as unusable:
+        return str(unusable)
+    return ""
 
 
 def _failed_rules(found: Configuration) -> list[str]:

@@ -40,6 +40,7 @@ class NextHopFacts:
     capabilities: Capabilities | None
     takes_xclient: bool = False
     why: str = ""
+    cannot_verify: bool = False  # it was not asked: there is nothing to verify its certificate with
 
 
 @dataclass(frozen=True, slots=True)

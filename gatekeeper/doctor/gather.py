@@ -32,7 +32,7 @@ from gatekeeper.doctor.facts import (
     SigningFact,
 )
 from gatekeeper.doctor.postfix import Postfix
-from gatekeeper.nexthop import NextHop, NextHopGone, NextHopUrl
+from gatekeeper.nexthop import CannotVerify, NextHop, NextHopGone, NextHopUrl
 from gatekeeper.wire.listen import ListenAddress, SystemdAddress, TcpAddress, UnixAddress
 
 PATIENCE: Final = 10.0
@@ -177,7 +177,10 @@ async def _next_hop(configuration: Configuration) -> NextHopFacts | None:
     smtp = configuration.servers.smtp
     if smtp is None:
         return None
-    hop = NextHop(NextHopUrl.parse(smtp.next_hop), configuration.nexthop, hostname=configuration.hostname)
+    try:
+        hop = NextHop(NextHopUrl.parse(smtp.next_hop), configuration.nexthop, hostname=configuration.hostname)
+    except CannotVerify as unusable:
+        return NextHopFacts(None, why=str(unusable), cannot_verify=True)
     try:
         async with asyncio.timeout(PATIENCE):
             capabilities = await hop.probe()

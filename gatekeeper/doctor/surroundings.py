@@ -280,6 +280,9 @@ def next_hop_answers(facts: Facts, attachment: Attachment) -> Judgement:
     smtp = facts.configuration.servers.smtp
     if facts.next_hop is None or smtp is None:
         return holds("no server of ours has a next hop")
+    if facts.next_hop.cannot_verify:
+        mend = in_ours(facts, "nexthop", 'tls_ca_file = "…", tls_name = "…"')
+        return broken(facts.next_hop.why, mend)
     if facts.next_hop.capabilities is None:
         return broken(facts.next_hop.why, _raise_next_hop(facts, attachment, smtp.next_hop))
     missing = [each for each in ("SIZE", "8BITMIME", "SMTPUTF8") if not facts.next_hop.capabilities.offers(each)]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,11 @@ def test_the_module_can_be_run_and_imports_nothing_heavy_for_its_help():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     ran = subprocess.run([sys.executable, "-m", "gatekeeper", "--version"], check=False, capture_output=True, text=True)
     assert ran.stdout == f"gatekeeper {gatekeeper.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["config", "document"], ["--help"], ["--version"]], ids=" ".join)
+def test_an_output_without_room_is_one_sentence_and_status_2(arguments):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "gatekeeper", *arguments]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "the output cannot be written: No space left on device\n")

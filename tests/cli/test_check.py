@@ -85,3 +85,10 @@ def test_a_message_that_is_not_there_is_one_sentence(tmp_path):
 def test_any_file_is_judged(tmp_path, raw):
     (tmp_path / "odd.eml").write_bytes(raw)
     assert call("check", str(tmp_path / "odd.eml"), "-c", configuration(tmp_path)).status in {0, 1}
+
+
+def test_a_configuration_that_would_not_start_is_one_sentence_and_status_2(tmp_path, message):
+    more = f"[servers.smtp]\n[nexthop]\ntls = 'verify'\ntls_ca_file = '{tmp_path}/away.pem'"
+    ended = call("check", message, "-c", configuration(tmp_path, more))
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "away.pem cannot be read: No such file or directory" in ended.err

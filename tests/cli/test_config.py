@@ -113,6 +113,24 @@ def test_a_signing_key_that_is_only_ours_is_good(tmp_path):
     assert call("config", "check", configuration(tmp_path, f"{SIGNING}'{key}'")).status == 0
 
 
+@pytest.mark.parametrize(
+    ("more", "mend"),
+    [
+        ("tls_ca_file = '{}/away.pem'", "cannot be read: No such file or directory; put it there, or name another"),
+        ("tls_ca_file = '{}/gatekeeper.toml'", "holds no certificate in PEM"),
+        ("", "write it as tls_name in [nexthop]"),
+    ],
+)
+def test_authorities_that_cannot_be_used_are_said(tmp_path, more, mend):
+    hop = "[servers.smtp]\n" if more else "[servers.smtp]\nnext_hop = 'lmtp+unix:///run/lmtp'\n"
+    file = configuration(tmp_path, f"{hop}[nexthop]\ntls = 'verify'\n{more.format(tmp_path)}")
+    ended = call("config", "check", file)
+    assert (ended.status, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(f"{file}: [nexthop]: ")
+    assert mend in ended.err
+    assert call("config", "check", configuration(tmp_path, "[servers.smtp]\n[nexthop]\ntls = 'verify'")).status == 0
+
+
 def private_pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 

@@ -275,6 +275,14 @@ def test_the_first_thing_that_bars_the_way_is_told(place):
     assert barrier(room / "not made yet") == ""
 
 
+async def test_authorities_that_cannot_be_used_are_the_next_hops_fault(tmp_path):
+    text = f"[servers.smtp]\n[nexthop]\ntls = 'verify'\ntls_ca_file = '{tmp_path}/away.pem'\n"
+    found = (await gathered(text)).next_hop
+    assert found is not None
+    assert (found.capabilities, found.cannot_verify) == (None, True)
+    assert "away.pem cannot be read" in found.why
+
+
 async def test_a_store_that_could_not_be_written_is_told(tmp_path):
     async def fault(path: Path) -> str:
         return (await gathered(f'[store]\nurl = "sqlite:{path}"')).store_fault

@@ -303,6 +303,8 @@ def test_the_next_hop_answers():
     said = surroundings.next_hop_answers(facts(next_hop=NextHopFacts(Capabilities({"SIZE": ""}))), at)
     assert (said.standing, "8BITMIME, SMTPUTF8" in said.why) == (HOLDS, True)
     assert surroundings.next_hop_answers(facts(""), at).standing is HOLDS
+    unverified = facts(next_hop=NextHopFacts(None, why="tls_ca_file /x cannot be read", cannot_verify=True))
+    assert mended(surroundings.next_hop_answers(unverified, at)).startswith("gatekeeper.toml: [nexthop]: tls_ca_file")
 
 
 def test_a_next_hop_that_is_away_is_started_or_added_or_named():
