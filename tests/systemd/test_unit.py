@@ -101,6 +101,15 @@ def test_a_socket_unit_has_the_name_it_tells_to_write(name: str):
     assert unit["Backlog"] == [str(BACKLOG)]
 
 
+def test_port_25_is_opened_on_addresses_of_ones_own():
+    """Postfix keeps 127.0.0.1:25, so that nobody else can have it on every address."""
+    unit = read("gatekeeper.socket")["Socket"]
+    assert unit["ListenStream"] == ["203.0.113.5:25", "[2001:db8::5]:25"]
+    assert unit["FreeBind"] == ["yes"]  # or a boot before the network is up would leave the port closed
+    for page in (UNITS.parent / "docs").rglob("*.md"):
+        assert not re.search(r"listen = .*(0\.0\.0\.0|\[::\]):25\"", page.read_text()), page
+
+
 def test_the_milters_socket_stands_where_postfix_is_told_to_look():
     main = (UNITS.parent / "config" / "postfix" / "milter.main.cf").read_text()
     (path,) = read("gatekeeper-milter.socket")["Socket"]["ListenStream"]
