@@ -124,6 +124,20 @@ def test_reports_use_the_same_user_and_state_and_no_privilege():
     assert report["ExecStart"] == ["/opt/gatekeeper/bin/gatekeeper report dmarc"]
 
 
+def test_a_drop_in_for_one_of_those_who_share_the_state_is_there_for_all():
+    """systemd moves the state to /var/lib/private for a dynamic user and back for another, whoever runs meanwhile."""
+    sharing = [unit.name for unit in UNITS.glob("*.service") if "StateDirectory" in read(unit.name)["Service"]]
+    assert sorted(sharing) == ["gatekeeper-report.service", "gatekeeper.service"]
+    for unit in sharing:
+        drop_in = read(f"{unit}.d/learning.conf")["Service"]
+        lost = {"ProtectSystem": ["strict"], "PrivateTmp": ["yes"], "RemoveIPC": ["yes"], "RestrictSUIDSGID": ["yes"]}
+        assert drop_in["DynamicUser"] == ["no"]
+        assert drop_in | lost == drop_in
+    for page in ("learning.md", "dmarc-reports.md"):
+        text = (UNITS.parent / "docs" / page).read_text()
+        assert all(f"{unit}.d/learning.conf" in text for unit in sharing), page
+
+
 def test_reports_are_not_all_sent_at_the_same_moment():
     timer = read("gatekeeper-report.timer")["Timer"]
     assert timer["OnCalendar"][0].endswith(" UTC")
