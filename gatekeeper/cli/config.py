@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +37,7 @@ def check(
     failed = _failed_rules(found)
     if failed:
         fail(*failed)
-    servers = [name for name in ("smtp", "http") if getattr(found.servers, name)]
+    servers = [server.name for server in fields(found.servers) if getattr(found.servers, server.name) is not None]
     opened = ", ".join(servers) or "no server: add [servers.smtp] to take mail"
     if left_out := _rules_left_out(found):
         typer.echo(left_out)

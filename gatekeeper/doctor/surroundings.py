@@ -29,6 +29,7 @@ WIDEST: Final = {4: 7, 6: 15}
 """A network with a shorter prefix is the world, or a good part of it, and never somebody's own."""
 
 SOCKET: Final = "gatekeeper/milter"
+POLICY_SOCKET: Final = "gatekeeper/policy"
 
 ASKING: Final = {Mode.MILTER: "smtpd_milters =", Mode.POLICY: "check_policy_service"}
 """What stands before our address in Postfix' settings; all else is a proxy."""
@@ -68,7 +69,7 @@ def _endpoint(attachment: Attachment, postfix: Postfix) -> str:
                 else address.host
             )
             return f"inet:[{host}]:{address.port}" if ":" in str(host) else f"inet:{host}:{address.port}"
-    return f"unix:{SOCKET}"
+    return f"unix:{POLICY_SOCKET if attachment.mode is Mode.POLICY else SOCKET}"
 
 
 def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:

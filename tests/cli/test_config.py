@@ -18,6 +18,12 @@ def test_a_good_file_is_called_good(tmp_path):
     assert ended.out == f"{file}: good; {len(load(file).checks)} checks; smtp\n"
 
 
+@pytest.mark.parametrize("name", ["smtp", "milter", "policy_service", "http"])
+def test_each_server_that_is_opened_is_named(tmp_path, name):
+    ended = call("config", "check", configuration(tmp_path, f"[servers.{name}]"))
+    assert ended.out.endswith(f" checks; {name}\n")
+
+
 def test_a_file_that_opens_no_server_is_good_but_said_to_be_so(tmp_path):
     assert "no server: add [servers.smtp]" in call("config", "check", configuration(tmp_path)).out
 

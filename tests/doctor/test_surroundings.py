@@ -46,6 +46,12 @@ def mended(judgement: Judgement) -> str:
         ),
         (
             Mode.POLICY,
+            "systemd:policy",
+            {},
+            "smtpd_recipient_restrictions = check_policy_service unix:gatekeeper/policy",
+        ),
+        (
+            Mode.POLICY,
             "unix:/var/spool/postfix/gatekeeper/policy",
             {},
             "smtpd_recipient_restrictions = check_policy_service unix:gatekeeper/policy",

@@ -116,6 +116,13 @@ def test_the_milters_socket_stands_where_postfix_is_told_to_look():
     assert f"smtpd_milters = unix:{path.removeprefix('/var/spool/postfix/')}\n" in main
 
 
+def test_the_policy_services_socket_stands_where_its_page_tells_postfix_to_look():
+    page = (UNITS.parent / "docs" / "modes" / "policy-service.md").read_text()
+    (path,) = read("gatekeeper-policy.socket")["Socket"]["ListenStream"]
+    assert f"`check_policy_service unix:{path.removeprefix('/var/spool/postfix/')}`" in page
+    assert read("gatekeeper-policy.socket")["Socket"]["SocketUser"] == ["postfix"]
+
+
 def test_reports_use_the_same_user_and_state_and_no_privilege():
     report = read("gatekeeper-report.service")["Service"]
     for key in ("DynamicUser", "User", "StateDirectory", "StateDirectoryMode", "ConfigurationDirectory", "UMask"):
