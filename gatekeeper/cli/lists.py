@@ -238,11 +238,15 @@ def _stacking(settings: Configuration) -> Stacking | None:
     return check if isinstance(check, Stacking) else None
 
 
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""No entry ends later: that year would be over its end, which Python's is too, in some time zone."""
+
+
 def _dated(entry: ListEntry, until: str, reason: str, now: float) -> ListEntry:
     from dataclasses import replace
 
     from gatekeeper.config import units
-    from gatekeeper.wire.list_lines import parse_until
+    from gatekeeper.wire.list_lines import BadLine, parse_until
 
     end = None
     if until:
@@ -250,6 +254,8 @@ def _dated(entry: ListEntry, until: str, reason: str, now: float) -> ListEntry:
             end = now + units.duration(until)
         except ValueError:
             end = parse_until(until)
+        if end >= _LATEST:
+            raise BadLine(f"{until} is too far away: leave until out for an entry without an end")
     return replace(entry, until=end, reason=" ".join(reason.split()))
 
 

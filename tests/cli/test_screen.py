@@ -1,7 +1,9 @@
 """Text on the operator's screen."""
 
+import time
 from io import StringIO
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +30,19 @@ def test_a_strangers_markup_is_only_text():
 
 def test_a_line_end_stays_in_its_cell():
     assert "a\\nb" in _shown("a\nb")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("seconds", [253402300799.0, 1e15, 1e300])
+def test_a_time_beyond_all_years_is_shown_as_such(monkeypatch, zone, seconds):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert screen.local_time(seconds)[:10] in {"after 9998", "9999-12-31"}
+        assert screen.local_time(0.0).startswith("19")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_every_action_has_its_colour():
