@@ -81,6 +81,8 @@ def effective(path: str, settings: Any) -> str:
             tables.append(f"\n[{here}]\n{pairs}" if pairs else "")
         elif key.secret and given:
             lines.append(f"#{key.name} is set; it is not shown")
+        elif key.shown is not None and key.shown(given) != given:
+            lines.append(f"#{key.name} = {value(key.shown(given), key.kind)}  # what is secret in it is not shown")
         else:
             lines.append(f"{key.name} = {value(given, key.kind)}")
     return "\n".join(lines) + "\n" + "".join(tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -48,6 +48,7 @@ class Key(NamedTuple):
     default: Any
     about: str
     secret: bool = False
+    shown: Callable[[Any], Any] | None = None  # the value without what is secret in it
 
     @property
     def required(self) -> bool:
@@ -64,7 +65,8 @@ def keys(section: Any) -> dict[str, Key]:
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         name = field.name.rstrip("_")
         about, secret = field.metadata.get("about", ""), field.metadata.get("secret", False)
-        found[name] = Key(name, field.name, kind(hints[field.name]), default, about, secret)
+        shown = field.metadata.get("shown")
+        found[name] = Key(name, field.name, kind(hints[field.name]), default, about, secret, shown)
     return found
 
 

@@ -188,6 +188,14 @@ class ListCode:
     score: float | None = setting(None, "Points of the rule; the list's score where it is left out.")
 
 
+# Spamhaus, Abusix and others put it into the name: "u5t6...4fq.zen.dq.spamhaus.net".
+_KEY = re.compile(r"(?<![^.])[a-z0-9]{20,}(?![^.])", re.IGNORECASE)
+
+
+def without_key(zone: str) -> str:
+    return _KEY.sub("(key)", zone)
+
+
 @dataclass(frozen=True)  # without slots, for what is worked out once
 class DnsList:
     """One list as it is configured; ValueError says what to mend."""
@@ -195,7 +203,7 @@ class DnsList:
     prefix: ClassVar[str] = "DNSBL"
     """How the names of its rules begin."""
 
-    zone: str = field(metadata={"about": "The zone that is asked."})
+    zone: str = field(metadata={"about": "The zone that is asked.", "shown": without_key})
     name: str = field(metadata={"about": "The list's part of its rules' names, in A-Z, 0-9 and _."})
     score: float | None = setting(None, "Points of a listing; below 0 for a list of welcome senders.")
     codes: Mapping[str, ListCode] = field(
@@ -253,7 +261,7 @@ class DnsList:
     @cached_property
     def shown(self) -> str:
         """The zone as it may be shown: the key of a subscriber, which is a label of its own, is left out."""
-        return _KEY.sub("(key)", self.suffix)
+        return without_key(self.suffix)
 
     @property
     def welcomes(self) -> bool:
@@ -312,8 +320,6 @@ _RULE_PART = re.compile(r"[A-Z0-9_]{1,40}")
 _GROUP = re.compile(r"[A-Za-z0-9_]{1,40}")
 _ZONE = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _LONGEST_ZONE = 253 - 64  # before it stand 32 nibbles with their dots
-# Spamhaus, Abusix and others put it into the name: "u5t6...4fq.zen.dq.spamhaus.net".
-_KEY = re.compile(r"(?<![^.])[a-z0-9]{20,}(?![^.])")
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,3 +91,14 @@ def test_what_is_in_force_is_shown_without_secrets():
     shown = shipped.effective(found)
     assert "0123456789abcdef" not in shown
     assert "#token is set" in shown
+
+
+@pytest.mark.parametrize("check", ["dnsbl", "uribl"])
+def test_what_is_in_force_is_shown_without_a_subscribers_key_in_a_zone(check):
+    key = "U5t6abcd2efgh3ijkl4mnopqrs"
+    zones = f"{key}.zen.dq.spamhaus.net", "bl.example"
+    text = "".join(f'[[checks.{check}.lists]]\nzone = "{zone}"\nname = "L{len(zone)}"\nscore = 1.0\n' for zone in zones)
+    shown = shipped.effective(read(text, "f"))
+    assert key.lower() not in shown.lower()
+    assert '\n#zone = "(key).zen.dq.spamhaus.net"' in shown
+    assert '\nzone = "bl.example"\n' in shown
