@@ -128,7 +128,7 @@ def _rows(section: type, prefix: str) -> Iterable[tuple[str, str, str]]:
 def _metrics() -> list[MetricWrapperBase]:
     """Every metric of the module that has them all."""
     found = [*vars(metrics).values(), *(getattr(metrics.SUPERVISOR, name) for name in ("reloads", "worker_restarts"))]
-    plain = [each.metric if isinstance(each, metrics.Children) else each for each in found]
+    plain = [getattr(each, "metric", each) for each in found]
     return [each for each in plain if isinstance(each, MetricWrapperBase)]
 
 

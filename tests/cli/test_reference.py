@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gatekeeper import log, pipeline
+from gatekeeper import log, metrics, pipeline
 from gatekeeper.cli import reference
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,16 @@ def test_every_metric_has_its_sentence_and_stands_there_once():
     assert len({family.name for family in found}) == len(found)
     assert "| `gatekeeper_messages_total` | counter | `action` |" in PAGES["docs/reference/metrics.md"]
     assert "`gatekeeper_reloads_total`" in PAGES["docs/reference/metrics.md"]
+
+
+def test_no_metric_is_left_out():
+    shown = set(re.findall(r"^\| `(\w+)` \|", PAGES["docs/reference/metrics.md"], re.MULTILINE))
+    found = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for collector in {id(each): each for each in metrics.REGISTRY._collector_to_names}.values()
+        for family in collector.describe()  # type: ignore[attr-defined]  # of every metric
+    }
+    assert found <= shown
 
 
 def test_every_event_has_its_sentence():
