@@ -81,15 +81,15 @@ def _asked_by(
     return tuple(found), first
 
 
-def led_astray(attachment: Attachment, postfix: Postfix) -> tuple[Service, str] | None:
-    """The first service that is meant to ask a UNIX socket of ours and looks for it elsewhere, and where."""
+def led_astray(attachment: Attachment, postfix: Postfix) -> tuple[Service, Endpoint] | None:
+    """The first service that is meant to ask a UNIX socket of ours and looks for it elsewhere, as it is told to."""
     asked = {Mode.MILTER: _milters, Mode.POLICY: _policies}.get(attachment.mode, _proxy)
     ours = {address.path for address in attachment.listen if isinstance(address, UnixAddress)}
     for service in attachment.entrances:
         meant = [each for each in asked(postfix, service) if is_ours(each, attachment.listen, postfix, service)]
         looks = [paths(each.path, postfix, service)[0] for each in meant if each.path]
         if looks and len(looks) == len(meant) and ours.isdisjoint(looks):
-            return service, looks[0]
+            return service, meant[0]
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from gatekeeper.dns.fresh import PUBLIC_RESOLVERS
 from gatekeeper.doctor.attachments import attachments, led_astray, paths
 from gatekeeper.doctor.facts import Attachment, Facts, Mode, Port
-from gatekeeper.doctor.postfix import Postfix
+from gatekeeper.doctor.postfix import Endpoint, Postfix, Service, words
 from gatekeeper.doctor.promise import (
     Judgement,
     Mend,
@@ -30,9 +30,6 @@ WIDEST: Final = {4: 7, 6: 15}
 
 SOCKET: Final = "gatekeeper/milter"
 POLICY_SOCKET: Final = "gatekeeper/policy"
-
-ASKING: Final = {Mode.MILTER: "smtpd_milters =", Mode.POLICY: "check_policy_service"}
-"""What stands before our address in Postfix' settings; all else is a proxy."""
 
 
 # --- what Postfix needs to find us -------------------------------------------------------------------------------
@@ -101,10 +98,24 @@ def socket_reachable(facts: Facts, attachment: Attachment) -> Judgement:
             return broken(f"{address.path}: {facts.barred[address.path]}", mend)
     lost = led_astray(attachment, facts.postfix)
     if lost is not None:
-        service, place = lost
-        line = f"{ASKING.get(attachment.mode, 'smtpd_proxy_filter =')} {_endpoint(attachment, facts.postfix)}"
-        return broken(f"{service} looks for our socket at {place}, where it is not", in_main(facts, line))
+        service, written = lost
+        place = paths(written.path, facts.postfix, service)[0]
+        mend = _led_right(facts, service, attachment, written)
+        return broken(f"{service} looks for our socket at {place}, where it is not", mend)
     return holds("Postfix can open our socket")
+
+
+def _led_right(facts: Facts, service: Service, attachment: Attachment, written: Endpoint) -> Mend:
+    """Where the address stands now, the right one; what stands beside it stays."""
+    assert facts.postfix is not None  # noqa: S101  # or nobody could have been led astray
+    right = _endpoint(attachment, facts.postfix)
+    if attachment.mode is Mode.POLICY:
+        return in_main(facts, f"check_policy_service {right}")
+    name = "smtpd_milters" if attachment.mode is Mode.MILTER else "smtpd_proxy_filter"
+    value = facts.postfix.value(name, service).replace(written.text, right)
+    if name in service.overrides:
+        return in_master(facts, service, f"-o {name}={','.join(words(value))}")
+    return in_main(facts, f"{name} = {value}")
 
 
 def _systemds_socket(facts: Facts, attachment: Attachment) -> Judgement:

@@ -129,6 +129,28 @@ def test_a_path_is_read_as_that_service_of_postfix_reads_it(mode, name, before, 
         assert mended(said) == f"/etc/postfix/main.cf: {before or 'smtpd_milters = '}unix:gatekeeper/milter"
 
 
+@pytest.mark.parametrize(
+    ("main", "overrides", "line"),
+    [
+        (
+            {"smtpd_milters": "unix:/opendkim, { unix:/gatekeeper/milter, command_timeout=5s }"},
+            {},
+            "main.cf: smtpd_milters = unix:/opendkim, { unix:gatekeeper/milter, command_timeout=5s }",
+        ),
+        (
+            {},
+            {"smtpd_milters": "unix:/gatekeeper/milter inet:127.0.0.1:8891"},
+            "master.cf: smtp inet: -o smtpd_milters=unix:gatekeeper/milter,inet:127.0.0.1:8891",
+        ),
+    ],
+)
+def test_who_is_led_right_keeps_its_other_milters(main, overrides, line):
+    entrance = service(**overrides)
+    behind = postfix(entrance, **main)
+    at = attachment(Mode.MILTER, entrance, listen=[f"unix:{INSIDE}?mode=0666"], endpoint="unix:/gatekeeper/milter")
+    assert mended(surroundings.socket_reachable(facts(behind=behind), at)) == f"/etc/postfix/{line}"
+
+
 def test_a_socket_of_systemds_is_looked_at_once_it_is_there():
     at = attachment(Mode.MILTER, service(chroot=True), listen=["systemd:milter"], endpoint="unix:gatekeeper/milter")
 
