@@ -39,7 +39,11 @@ def migrate(
     settings = configuration(config).store
     if not settings.networked:
         fail(f'{config}: [store] url is no Redis to carry it to: write url = "redis://127.0.0.1:6379/0" first')
-    if not Path(source).is_file():
+    try:
+        there = Path(source).is_file()
+    except PermissionError:
+        fail(f"{source} cannot be read by you: run this as root or as the service's user")
+    if not there:
         fail(f"{source} is not there: name the file that was used so far")
 
     from gatekeeper.store.base import StoreAway, StoreUnusable

@@ -113,11 +113,12 @@ def _make(path: Path) -> None:
     A file that exists is never opened here: closing any descriptor of it would drop the locks that this process's
     connections hold on it, and whoever closes next would take itself for the last one and delete the log under us.
     """
-    if not path.parent.is_dir():
-        raise StoreUnusable(
-            f"{path.parent} is not a directory: make it, owned by the user gatekeeper runs as, or change [store] url"
-        )
     try:
+        if not path.parent.is_dir():
+            raise StoreUnusable(
+                f"{path.parent} is not a directory: make it, owned by the user gatekeeper runs as, or change"
+                " [store] url"
+            )
         with contextlib.suppress(FileExistsError):
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             os.fchmod(file, 0o640)  # whatever the umask

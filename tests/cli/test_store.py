@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.closed import closed_to_us
 from tests.support.command_line import configuration, with_records
 from tests.support.command_line import gatekeeper as call
 
@@ -22,6 +23,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
     ended = call("store", "migrate", str(tmp_path / "none.db"), "-c", _redis(tmp_path))
     assert ended.status == 2
     assert "is not there" in ended.err
+
+
+def test_a_file_that_is_closed_to_who_calls_is_told(tmp_path, monkeypatch):
+    closed_to_us(tmp_path / "closed", monkeypatch)
+    ended = call("store", "migrate", str(tmp_path / "closed" / "state.db"), "-c", _redis(tmp_path))
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "closed/state.db cannot be read by you: run this as root" in ended.err
 
 
 def test_a_redis_that_does_not_answer_is_told(tmp_path):

@@ -19,6 +19,7 @@ from gatekeeper.store.base import StoreAway, StoreUnusable
 from gatekeeper.store.lane import Job
 from gatekeeper.store.schema import MIGRATIONS, VERSION
 from gatekeeper.store.sqlite_file import Counting, Reading, Writing, prepare, sentence
+from tests.support.closed import closed_to_us
 
 
 @pytest.fixture
@@ -118,6 +119,11 @@ class TestAtStart:
     def test_a_missing_directory_is_named(self, tmp_path):
         with pytest.raises(StoreUnusable, match=r"/nowhere is not a directory: make it"):
             prepare(tmp_path / "nowhere" / "state.db")
+
+    def test_a_directory_that_is_closed_to_us_is_told(self, tmp_path, monkeypatch):
+        closed_to_us(tmp_path / "closed", monkeypatch)
+        with pytest.raises(StoreUnusable, match=r"state\.db cannot be written \(Permission denied\)"):
+            prepare(tmp_path / "closed" / "of us" / "state.db")
 
     def test_a_directory_in_its_place_is_told(self, path):
         path.mkdir()
