@@ -16,7 +16,9 @@ from gatekeeper.message.filetypes import (
     Family,
     FileType,
     family_of_media,
+    may_hide_zip,
     type_of,
+    type_of_whole,
 )
 from gatekeeper.message.parts import Mime, Part
 
@@ -34,6 +36,7 @@ PAGES: Final = 2 * PAGE
 class Attachment:
     """A part that is a file. `names` are all that a program could show, read; `claims` is what they and the type say it
     is. `traits` are what a look at a page shows; what is inside of archives and documents is told by others.
+    `may_hide` is whether it could be opened as an archive that does not begin as one.
     """
 
     part: Part
@@ -41,6 +44,7 @@ class Attachment:
     names: tuple[FileName, ...]
     claims: frozenset[Family]
     traits: tuple[Trait, ...] = ()
+    may_hide: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ class Attachment:
     @property
     def opens(self) -> bool:
         """Whether there is something inside that has to be looked at."""
-        return self.type.opens and not self.part.container
+        return (self.type.opens or self.may_hide) and not self.part.container
 
     @property
     def disguised(self) -> bool:
@@ -140,7 +144,11 @@ def _attachment(part: Part, *, page: int) -> tuple[Attachment, int]:
     if shown and (Family.TEXT not in claims or len(claims) > 1):  # of a text nobody runs anything
         octets = part.decoded(page)[:page]
         traits, looked = read_page(octets), len(octets)
-    return Attachment(part, filetype, names, frozenset(claims), traits), looked
+    named = frozenset(claims if any(name.family for name in names) else claims & {Family.ARCHIVE})
+    hides = may_hide_zip(filetype, named) and (
+        len(part.octets) > HEAD or type_of_whole(memoryview(head)) is FileType.ZIP
+    )
+    return Attachment(part, filetype, names, frozenset(claims), traits, hides), looked
 
 
 _TEXTS: Final = frozenset({"text/plain", "text/html", "text/calendar", "text/enriched", "text/rfc822-headers"})

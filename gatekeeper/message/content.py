@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 
-from gatekeeper.message.attachments import PAGE
+from gatekeeper.message.attachments import PAGE, attachments_of
 from gatekeeper.message.filetypes import HEAD, ISO_HEAD, type_of
 from gatekeeper.message.header import header_of
 from gatekeeper.message.html import Page, Room, read_html
 from gatekeeper.message.links import Gatherer, Links
 from gatekeeper.message.mime import mime_of, parse_mime
-from gatekeeper.message.parts import LIMITS, LONGEST, Ambiguity, LeftOut, Mime, Part
+from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Mime, Part
+from gatekeeper.message.transfer import LONGEST, Encoding, code_in
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Header
 
@@ -87,11 +88,14 @@ async def _read_large(message: Message) -> Content:
 
 
 async def _read_in_a_thread(message: Message) -> Content:
-    whole, most = BytesIO(), 0  # which gives its octets away without a copy
+    whole = BytesIO()  # which gives its octets away without a copy
+    most, encoding, read = 0, Encoding.AS_IS, 0
     for chunk in message.body.chunks():  # here and not in the thread: the file is closed when the session ends
-        most = most or _worth_reading(header_of(message), chunk)
+        if not most:
+            most, encoding = _worth_reading(header_of(message), chunk)
         whole.write(chunk)
-        if whole.tell() > most:
+        read += code_in(chunk, encoding)
+        if read > most:
             break
         await asyncio.sleep(0)
     cut = whole.tell() < min(message.body.size, LIMITS.body)
@@ -100,19 +104,24 @@ async def _read_in_a_thread(message: Message) -> Content:
     return content
 
 
-def _worth_reading(header: Header, beginning: bytes) -> int:
-    """How many octets of a body are of use to anybody, by its beginning.
+def _worth_reading(header: Header, beginning: bytes) -> tuple[int, Encoding]:
+    """How many octets of a body are of use to anybody, by its beginning, and in which encoding they are counted.
 
     A body that is one text is read up to its budget, and of a single file nobody looks at more than the head, unless
     there is something inside.
     """
-    for part in parse_mime(header, beginning, _OUTERMOST).parts:
+    mime = parse_mime(header, beginning, _OUTERMOST)
+    if any(file.opens for file in attachments_of(mime).files):
+        return LIMITS.body, Encoding.AS_IS
+    for part in mime.parts:
         if part.container or part.number:
-            return LIMITS.body
+            break
         head = part.decoded(ISO_HEAD)
-        if type_of(head[:HEAD]).opens or type_of(head).opens:
-            return LIMITS.body
-    return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST
+        if len(head) < HEAD or type_of(head[:HEAD]).opens or type_of(head).opens or part.encoding is Encoding.UUENCODE:
+            break
+    else:
+        return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST, part.encoding
+    return LIMITS.body, Encoding.AS_IS
 
 
 _OUTERMOST = replace(LIMITS, depth=0)

@@ -208,6 +208,9 @@ _TEXT_MARKS: Final = (
     (re.compile(rb"<svg[\s>]", re.IGNORECASE), FileType.SVG),
     (re.compile(rb"<(?:script|meta|iframe)[\s>]", re.IGNORECASE), FileType.HTML),
 )
+_END_OF_ZIP: Final = b"PK\x05\x06"
+_END_WITHIN: Final = 65_535 + 22
+"""Octets at the end of a zip archive in which its mark stands: a comment may follow."""
 _BLANKS: Final = b" \t\r\n\0"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -237,6 +240,21 @@ def type_of(head: bytes) -> FileType:
     if head[32_769:32_774] in {b"CD001", b"BEA01"}:
         return FileType.ISO
     return _text_type(head[:HEAD])
+
+
+def may_hide_zip(filetype: FileType, claims: frozenset[Family]) -> bool:
+    """Whether a file that begins as something else, or as nothing, may be opened as a zip archive all the same."""
+    if filetype.opens:
+        return False
+    return Family.ARCHIVE in claims or (filetype is FileType.UNKNOWN and Family.DOCUMENT in claims)
+
+
+def type_of_whole(octets: memoryview, filetype: FileType | None = None) -> FileType:
+    """What a file is by all its octets: zip archives are found by their end. `filetype` is what its beginning says."""
+    filetype = filetype or type_of(bytes(octets[:ISO_HEAD]))
+    if filetype.opens or _END_OF_ZIP not in bytes(octets[-_END_WITHIN:]):
+        return filetype
+    return FileType.ZIP
 
 
 def _text_type(head: bytes) -> FileType:
@@ -304,6 +322,8 @@ _BY_MEDIA: Final = {
     "application/pdf": Family.DOCUMENT,
     "application/msword": Family.DOCUMENT,
     "application/rtf": Family.DOCUMENT,
+    "application/zip": Family.ARCHIVE,
+    "application/x-zip-compressed": Family.ARCHIVE,
     "text/html": Family.PAGE,
     "image/svg+xml": Family.PAGE,
 }

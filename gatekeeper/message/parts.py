@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from gatekeeper.message.charset import decode, hides_ascii
 from gatekeeper.message.parameters import Parameterised
-from gatekeeper.message.transfer import Encoding, undo
+from gatekeeper.message.transfer import Encoding, beginning, undo
 from gatekeeper.wire.headers import Header
 
 
@@ -112,7 +112,7 @@ class Part:
 
     def decoded(self, limit: int) -> bytes:
         """At most `limit` octets (about) with the transfer encoding undone. Never raises."""
-        return undo(self._some(limit), self.encoding).octets
+        return undo(beginning(self.octets, self.encoding, limit)[0], self.encoding).octets
 
     def text(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> str:
         """The text, of at most `limit` octets. `noted` gets what makes readers differ."""
@@ -120,12 +120,12 @@ class Part:
 
     def read(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> tuple[str, bool]:
         """The same, and whether that is all of it."""
-        some = self._some(limit)
+        some, all_there = beginning(self.octets, self.encoding, limit)
         made = undo(some, self.encoding, limit + 1)
         charsets = self.content.parameters.get("charset") or (self._declared_inside(made.octets),)
         hides = any(hides_ascii(charset) for charset in charsets)
         octets = made.octets[: limit // (min(len(charsets), CHARSETS) + hides)]
-        whole = len(octets) == len(made.octets) and len(some) == len(self.octets)
+        whole = all_there and len(octets) == len(made.octets)
         texts = dict.fromkeys(decode(octets, charset) for charset in charsets[:CHARSETS])
         if hides:
             texts[decode(octets)] = None
@@ -135,9 +135,6 @@ class Part:
             if len(texts) > 1:
                 noted[Ambiguity.CHARSET] = None
         return "\n".join(texts), whole
-
-    def _some(self, limit: int) -> bytes:
-        return bytes(self.octets[: limit * _LONGER[self.encoding]])
 
     def _declared_inside(self, octets: bytes) -> str:
         """What an HTML page says of its charset, where its header does not."""
@@ -149,9 +146,6 @@ class Part:
 
 CHARSETS = 3
 """In how many charsets one part is read, where it names several."""
-_LONGER = {Encoding.AS_IS: 1, Encoding.BASE64: 2, Encoding.QUOTED_PRINTABLE: 3, Encoding.UUENCODE: 2}
-LONGEST = max(_LONGER.values())
-"""How many times as long as its text a part may be, as far as it is read."""
 _BROKEN = {Encoding.BASE64: Ambiguity.BASE64, Encoding.QUOTED_PRINTABLE: Ambiguity.QUOTED_PRINTABLE}
 _HTML = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
 _HTML_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg")

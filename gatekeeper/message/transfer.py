@@ -9,10 +9,17 @@ from enum import StrEnum
 
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
+_NOT_CODE = _NOT_BASE64 + b"="
 _BLANK_OR_BASE64 = _ALPHABET + b"\r\n\t "
 _BLANK_BEFORE_END = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
 _BAD_ESCAPE = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 _LINES = re.compile(rb"[^\r\n]++")
+_ENDS = re.compile(rb"={3,}+")
+_SOFT_BREAK = re.compile(rb"=[ \t]*+\r?\n")
+_SOFT_BREAK_CUT = re.compile(rb"=[ \t]*+\r?\Z")
+_BEGIN = re.compile(rb"(?:\A|[\r\n])begin ")
+PIECE = 65_536
+"""Octets that are looked at at once for code among what is none."""
 SEGMENTS = 64
 """How many pieces of base64, each with its own end, are read in one part."""
 UU_LINES = 20_000
@@ -62,6 +69,68 @@ class Decoded:
     broken: bool = False
 
 
+_LONGER = {Encoding.AS_IS: 1, Encoding.BASE64: 2, Encoding.QUOTED_PRINTABLE: 3, Encoding.UUENCODE: 2}
+LONGEST = max(_LONGER.values())
+"""How many times as long as its text a part may be, what is no code left out."""
+
+
+def beginning(octets: memoryview, encoding: Encoding, limit: int) -> tuple[bytes, bool]:
+    """Encoded octets that make `limit` others, about, and whether they are all there are.
+
+    What readers pass over (RFC 2045 §6.7, §6.8) takes none of the room, however much of it comes first. Linear in the
+    number of octets, and what is kept of them is not more than some times `limit`.
+    """
+    if encoding is Encoding.UUENCODE and (begin := _BEGIN.search(octets)):
+        octets = octets[begin.start() :]
+    most = limit * _LONGER[encoding]
+    first = bytes(octets[:most])
+    if len(octets) <= most:
+        return first, True
+    if encoding is Encoding.BASE64:
+        return _base64_beginning(octets, first, (limit // 3 + 1) * 4)
+    if encoding is Encoding.QUOTED_PRINTABLE and len(_SOFT_BREAK_CUT.sub(b"", _SOFT_BREAK.sub(b"", first))) < 2 * limit:
+        return _quoted_beginning(octets, most)
+    return first, False
+
+
+def code_in(octets: bytes, encoding: Encoding) -> int:
+    """How many of these octets are code, at least, and not passed over. Cheap."""
+    if encoding is Encoding.BASE64:
+        return len(octets.translate(None, _NOT_CODE))
+    if encoding is Encoding.QUOTED_PRINTABLE:
+        return len(octets.translate(None, b"= \t\r\n"))
+    return len(octets)
+
+
+def _base64_beginning(octets: memoryview, first: bytes, wanted: int) -> tuple[bytes, bool]:
+    count, place, odd = code_in(first, Encoding.BASE64), len(first), False
+    found = bytearray(first)
+    while count < wanted and place < len(octets):
+        piece = bytes(octets[place : place + PIECE])
+        place += len(piece)
+        code = _ENDS.sub(b"==", piece.translate(None, _NOT_BASE64))
+        count += code_in(code, Encoding.BASE64)
+        found += code
+        if not odd and piece.translate(None, _BLANK_OR_BASE64):
+            odd = True
+            found += b"*"  # one for all, so that it is seen that there are such
+    return bytes(found), place >= len(octets)
+
+
+def _quoted_beginning(octets: memoryview, wanted: int) -> tuple[bytes, bool]:
+    found, carry, place = bytearray(), b"", 0
+    while len(found) < wanted and place < len(octets):
+        piece = carry + bytes(octets[place : place + PIECE])
+        place += PIECE
+        piece = _SOFT_BREAK.sub(b"", piece.replace(b"=\r\n", b""))  # most are of that kind, and so it is faster
+        cut, carry = _SOFT_BREAK_CUT.search(piece), b""
+        if cut is not None:
+            carry = b"=\r" if piece.endswith(b"\r") else b"="
+            piece = piece[: cut.start()]
+        found += piece
+    return bytes(found + carry), place >= len(octets)
+
+
 def undo(octets: bytes, encoding: Encoding, limit: int | None = None) -> Decoded:
     """What the octets stand for; after `limit` of them, about, it may end. Linear in their number, never raises."""
     if encoding is Encoding.BASE64:
@@ -76,6 +145,8 @@ def undo(octets: bytes, encoding: Encoding, limit: int | None = None) -> Decoded
 def _base64(octets: bytes, limit: int | None = None) -> Decoded:
     """What is no code is passed over. Where an end stands in the middle some stop and some go on: all of it is read."""
     code = octets.translate(None, _NOT_BASE64)
+    if b"===" in code:
+        code = _ENDS.sub(b"==", code)
     if limit is not None:
         code = code[: (limit // 3 + 1) * 4]
     broken = bool(octets.translate(None, _BLANK_OR_BASE64))
@@ -100,16 +171,18 @@ def _quoted_printable(octets: bytes) -> Decoded:
 
 
 def _uuencode(octets: bytes) -> Decoded:
-    found, broken, inside = [], False, False
-    for n, match in enumerate(_LINES.finditer(octets)):
+    begin = _BEGIN.search(octets)
+    if begin is None:
+        return Decoded(octets, broken=True)
+    found, broken = [], False
+    lines = _LINES.finditer(octets, begin.start())
+    next(lines)
+    for n, match in enumerate(lines):
         line = match[0]
-        if not inside:
-            inside = line.startswith(b"begin ")
-            continue
         if line.startswith(b"end") or n > UU_LINES:
             break
         try:
             found.append(binascii.a2b_uu(line)[: len(line)])  # it would make zeros of what a short line lacks
         except binascii.Error:
             broken = True
-    return Decoded(b"".join(found), broken) if inside else Decoded(octets, broken=True)
+    return Decoded(b"".join(found), broken)

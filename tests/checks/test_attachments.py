@@ -1,4 +1,5 @@
 import base64
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -82,6 +83,18 @@ async def found(files: Mapping[str, bytes], check: Attachments | None = None) ->
 )
 async def test_what_a_file_is_and_has_inside_is_found(name, octets, rules):
     assert set(await found({name: octets})) == rules
+
+
+async def test_a_zip_with_something_before_it_is_looked_into_whatever_its_size():
+    for behind in (0, 500_000):
+        octets = b"X" + zipped({"invoice.pdf.exe": PROGRAM, "b": random.Random(7).randbytes(behind)})
+        assert {"ARCHIVE_PROGRAM"} <= set(await found({"a.zip": octets}))
+        mail = mail_with({})
+        head = 'Content-Type: application/octet-stream; name="a.zip"\nContent-Transfer-Encoding: base64\n\n'
+        mail.message = message_of(head + base64.encodebytes(octets).decode())
+        async with checked() as check:
+            findings = await check.inspect(mail, TOOLS)
+        assert "ARCHIVE_PROGRAM" in {each.rule for each in findings if isinstance(each, Finding)}
 
 
 async def test_evidence_names_the_files_escaped_and_cut():

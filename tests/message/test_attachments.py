@@ -1,4 +1,5 @@
 import base64
+import binascii
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,37 @@ def one(name: str, octets: bytes, media: str = "application/octet-stream") -> At
 def test_what_a_file_is_stands_beside_what_it_says(name, octets, filetype, disguised, mismatched):
     file = one(name, octets)
     assert (file.type, file.disguised, file.mismatched) == (filetype, disguised, mismatched)
+
+
+@pytest.mark.parametrize("padding", ["\n" * 8300, (" " * 70 + "\n") * 1000, "=\n" * 9000, "-*-\n" * 40_000])
+@pytest.mark.parametrize("behind", [0, 40_000])
+def test_what_is_no_code_before_a_file_does_not_hide_it(padding, behind):
+    text = base64.encodebytes(zipped({"a.exe": PROGRAM}) + bytes(behind)).decode()
+    fields = 'Content-Disposition: attachment; filename="a.zip"\nContent-Transfer-Encoding: base64\n\n'
+    [file] = read(fields + padding + text).files
+    assert (file.type, file.opens) == (FileType.ZIP, True)
+
+
+def test_soft_breaks_before_a_file_do_not_hide_it():
+    text = binascii.b2a_qp(zipped({"a.exe": PROGRAM}), istext=False).decode()
+    fields = 'Content-Disposition: attachment; filename="a.zip"\nContent-Transfer-Encoding: quoted-printable\n\n'
+    [file] = read(fields + "=\n" * 70_000 + text).files
+    assert (file.type, file.opens) == (FileType.ZIP, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "media", "before", "opens"),
+    [
+        ("a.zip", "application/octet-stream", b"X", True),
+        ("a.docx", "application/octet-stream", b"X", True),
+        ("a", "application/zip", b"X", True),
+        ("a.zip", "application/octet-stream", b"GIF89a", True),
+        ("a.pdf", "application/octet-stream", b"%PDF-1.4", False),
+        ("a.txt", "application/octet-stream", b"X", False),
+    ],
+)
+def test_what_is_called_an_archive_is_opened_whatever_it_begins_with(name, media, before, opens):
+    assert one(name, before + zipped({"a.exe": PROGRAM}), media).opens is opens
 
 
 def test_a_type_is_believed_where_there_is_no_name():

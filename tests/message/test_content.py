@@ -9,8 +9,9 @@ from gatekeeper.message.header import author_of, date_of, header_of
 from gatekeeper.message.html import LOOSE_TAG, REFERENCES, TAGS
 from gatekeeper.message.linkify import DOTS
 from gatekeeper.message.links import MOST
-from gatekeeper.message.parts import LIMITS, LONGEST, Ambiguity, LeftOut
+from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
 from gatekeeper.message.reading import read_message
+from gatekeeper.message.transfer import LONGEST
 from gatekeeper.wire.headers import MOST_FIELDS
 from tests.support.corpora import corpora
 from tests.support.cost import costs_of
@@ -118,6 +119,23 @@ async def test_of_a_long_body_alone_no_more_is_read_than_anybody_looks_at(media,
     message.body = body = Counted(beginning, 8 * LIMITS.text)
     content = await read_content(message)
     assert (body.read >= body.size, content.left_out) == (whole, left_out)
+
+
+@pytest.mark.parametrize("start", [b"", base64.encodebytes(b"dense " * 20_000)])
+async def test_blank_lines_in_base64_take_no_room_however_many(start):
+    message = message_of("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n")
+    hidden = base64.encodebytes(b" http://evil.example.com/ ")
+    message.body = InPieces(start + b"\r\n" * 4 * LIMITS.text + hidden)
+    content = await read_content(message)
+    assert [link.url.host for link in content.links] == ["evil.example.com"]
+    assert not content.left_out
+
+
+async def test_a_lone_archive_behind_a_lot_that_is_no_code_is_read_whole():
+    message = message_of("Content-Type: application/zip; name=a.zip\nContent-Transfer-Encoding: base64\n\n")
+    message.body = body = InPieces(b"\r\n" * 100_000 + base64.encodebytes(b"PK\3\4" + bytes(2 * LIMITS.text)))
+    await read_content(message)
+    assert body.read == body.size
 
 
 async def test_a_large_body_is_read_in_a_thread_and_once_for_all_who_ask():

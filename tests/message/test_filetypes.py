@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.filetypes import Family, FileType, family_of_extension, family_of_media, type_of
+from gatekeeper.message.filetypes import (
+    Family,
+    FileType,
+    family_of_extension,
+    family_of_media,
+    may_hide_zip,
+    type_of,
+    type_of_whole,
+)
 from tests.support.archives import PROGRAM, cabinet, iso, ole, rar4, rar5, seven, zipped
 
 
@@ -53,3 +61,17 @@ def test_a_name_and_a_type_say_what_a_file_is_called():
     assert family_of_media("image/png") is Family.IMAGE
     assert family_of_media("image/svg+xml") is Family.PAGE
     assert family_of_media("application/octet-stream") is None
+
+
+def test_a_zip_is_told_by_its_end_where_its_beginning_is_another_thing():
+    end = b"PK\5\6" + bytes(18)
+    assert type_of_whole(memoryview(b"X" + end + bytes(65_535))) is FileType.ZIP
+    assert type_of_whole(memoryview(b"X" + end + bytes(65_536))) is FileType.UNKNOWN
+    assert type_of_whole(memoryview(b"{\\rtf" + end)) is FileType.RTF  # which is opened as what it is
+
+
+def test_what_is_called_an_archive_or_is_nothing_known_and_called_a_document_may_be_a_zip():
+    assert may_hide_zip(FileType.GIF, frozenset({Family.ARCHIVE}))
+    assert may_hide_zip(FileType.UNKNOWN, frozenset({Family.DOCUMENT}))
+    assert not may_hide_zip(FileType.PDF, frozenset({Family.DOCUMENT}))
+    assert not may_hide_zip(FileType.RAR, frozenset({Family.ARCHIVE}))

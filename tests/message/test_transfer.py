@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.transfer import Encoding, encoding_of, undo
+from gatekeeper.message.transfer import Encoding, beginning, encoding_of, undo
 from tests.support.cost import costs_of
 
 
@@ -102,3 +102,49 @@ def test_base64_may_end_early_and_says_the_same_until_then(octets, limit):
     made = undo(code, Encoding.BASE64, limit).octets
     assert made == octets[: len(made)]
     assert len(made) >= min(limit, len(octets))
+
+
+PADDINGS = [
+    (Encoding.BASE64, b"\r\n"),
+    (Encoding.BASE64, b" *\x80"),
+    (Encoding.BASE64, b"="),
+    (Encoding.QUOTED_PRINTABLE, b"=\r\n"),
+    (Encoding.QUOTED_PRINTABLE, b"= \t\n"),
+    (Encoding.QUOTED_PRINTABLE, b"=" + b" " * 70_000 + b"\r\n"),
+    (Encoding.UUENCODE, b"no begin of it\r\n"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "padding"), PADDINGS)
+@pytest.mark.parametrize("before", [b"", b"some: "])
+def test_what_readers_pass_over_takes_no_room_however_much_there_is(encoding, padding, before):
+    octets = b"hello" * 2000
+    if encoding is Encoding.UUENCODE:
+        lines = b"".join(binascii.b2a_uu(octets[n : n + 45]) for n in range(0, len(octets), 45))
+        code = before + padding * 30_000 + b"begin 644 f\r\n" + lines + b"end\r\n"
+    else:
+        write = base64.b64encode if encoding is Encoding.BASE64 else bytes
+        code = write(before) + padding * (200_000 // len(padding)) + write(octets)
+    some, _ = beginning(memoryview(code), encoding, 1000)
+    assert octets[:900] in undo(some, encoding).octets
+    assert len(some) < 80_000
+    some, whole = beginning(memoryview(code), encoding, len(code))
+    assert undo(some, encoding).octets == undo(code, encoding).octets
+    assert whole
+
+
+def test_of_much_that_is_no_code_it_is_still_seen_that_there_was_some():
+    for junk, broken in ((b"\r\n", False), (b"*\n", True)):
+        some, _ = beginning(memoryview(b"\n" * 3000 + junk + b"\n" * 3000 + b"QUJD"), Encoding.BASE64, 100)
+        assert undo(some, Encoding.BASE64).broken is broken
+
+
+@given(
+    st.lists(st.sampled_from([b"=", b" ", b"\r", b"\n", b"A", b"=4", b"QUJD", b"\r\n"]), max_size=60), st.integers(1, 9)
+)
+def test_the_beginning_says_what_the_whole_says(pieces, limit):
+    code = b"".join(pieces)
+    for encoding in Encoding:
+        some, whole = beginning(memoryview(code), encoding, limit)
+        if whole and encoding is not Encoding.QUOTED_PRINTABLE:  # of that two breaks may make another escape
+            assert undo(some, encoding).octets == undo(code, encoding).octets

@@ -17,7 +17,15 @@ from gatekeeper.message.archives.streams import read_stream
 from gatekeeper.message.archives.tar import read_tar
 from gatekeeper.message.archives.zip import read_zip
 from gatekeeper.message.filenames import Trick, read_name
-from gatekeeper.message.filetypes import DANGEROUS, HEAD, Family, FileType, type_of
+from gatekeeper.message.filetypes import (
+    DANGEROUS,
+    HEAD,
+    Family,
+    FileType,
+    may_hide_zip,
+    type_of,
+    type_of_whole,
+)
 
 PATH = 512
 """Characters of a path that are kept: its end, where the name of the file stands."""
@@ -57,7 +65,7 @@ class Walk:
 
     def file(self, name: str, octets: memoryview) -> None:
         """One attachment, decoded. Never raises, but MemoryError."""
-        self._enter(name, name[-PATH:], 0, octets, type_of(bytes(octets[:34_000])), beside=0)
+        self._enter(name, name[-PATH:], 0, octets, type_of_whole(octets), beside=0)
 
     def report(self) -> Report:
         """What was found by now; of more than may be told, what is worst."""
@@ -124,15 +132,18 @@ class Walk:
                     return  # it has been looked at
             if filetype.family is Family.PAGE or filetype is FileType.HTA:
                 traits.update(dict.fromkeys(read_page(member.read(self.budget.limits.page))))
-            if filetype.opens:
-                if depth >= self.budget.limits.depth:
-                    opened.note(Trait.DEPTH)
-                else:
-                    whole = self._whole(member, opened)
-                    if whole is not None:
-                        self.budget.held += len(whole)
-                        self._enter(name, path, depth, whole, filetype, beside=beside)
-                        self.budget.held -= len(whole)
+            claim = read_name(name).family
+            hides = may_hide_zip(filetype, frozenset() if claim is None else frozenset({claim}))
+            if filetype.opens and depth >= self.budget.limits.depth:
+                opened.note(Trait.DEPTH)
+            elif (filetype.opens or hides) and depth < self.budget.limits.depth:
+                whole = self._whole(member, opened)
+                kind = filetype if whole is None else type_of_whole(whole, filetype)
+                if whole is not None and kind.opens:
+                    self.budget.held += len(whole)
+                    self._enter(name, path, depth, whole, kind, beside=beside)
+                    self.budget.held -= len(whole)
+                    if filetype is kind or filetype is FileType.UNKNOWN:
                         return
         elif around in _DOCUMENTS:
             self._document(member, opened)

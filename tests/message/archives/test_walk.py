@@ -137,3 +137,25 @@ def test_any_octets_are_looked_through(octets, at):
     whole = nested(zipped({"a.exe": PROGRAM, "b.html": "<html><script>"}), 2)
     for each in (octets, whole[:at] + octets + whole[at + len(octets) :]):
         assert look(each).files
+
+
+@pytest.mark.parametrize("before", [b"X", b"hello\r\n", b"GIF89a", b"<html>", b"MZ"])
+def test_a_zip_behind_something_else_is_found_by_its_end(before):
+    hidden = before + zipped({"a.exe": PROGRAM})
+    report = look(hidden)
+    assert "a.zip//a.exe" in {each.path for each in report.files}
+    report = look(zipped({"a.zip": hidden}), "b.zip")
+    assert "b.zip//a.zip//a.exe" in {each.path for each in report.files}
+
+
+def test_what_is_told_of_a_program_that_is_a_zip_too_is_both():
+    report = look(zipped({"a.zip": PROGRAM + zipped({"c.exe": PROGRAM})}), "b.zip")
+    assert {(each.path, each.type) for each in report.files} >= {
+        ("b.zip//a.zip", FileType.PE),
+        ("b.zip//a.zip//c.exe", FileType.PE),
+    }
+
+
+def test_what_has_no_end_of_a_zip_is_none_whatever_its_name():
+    assert look(b"hello", "a.docx").files[0].type is FileType.UNKNOWN
+    assert [each.path for each in look(zipped({"a.zip": b"hello"}), "b.zip").files] == ["b.zip"]
