@@ -45,6 +45,7 @@ class Limits:
 
     depth: int = 6  # archives in archives
     members: int = 5000
+    steps: int = 500_000  # records of archives that make no member
     opened: int = 500  # members whose beginning is looked at
     unpacked: int = 48 * 1_048_576  # made in all
     held: int = 10 * 1_048_576  # of archives that stand in others, at any time
@@ -92,6 +93,7 @@ class Budget:
     limits: Limits = LIMITS
     late: Callable[[], bool] = never
     members: int = 0
+    steps: int = 0
     opened: int = 0
     held: int = 0
     unpacked: int = 0
@@ -104,6 +106,14 @@ class Budget:
             return False
         self.members += 1
         return not (self.members % 64 == 0 and self.over())
+
+    def step(self, count: int = 1) -> bool:
+        """Whether so many more records may be passed that make no member: of those too a file may have any number."""
+        before, self.steps = self.steps, self.steps + count
+        if self.steps > self.limits.steps:
+            self.left_out[LeftOut.MEMBERS] = None
+            return False
+        return not (before // 256 != self.steps // 256 and self.over())
 
     def over(self) -> bool:
         if self.late():

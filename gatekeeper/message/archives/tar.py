@@ -23,6 +23,8 @@ def read_tar(octets: memoryview, budget: Budget) -> Opened:
         if size is None or block[257:262] != b"ustar":
             opened.note(Trait.BROKEN)
             break
+        if not budget.step():
+            break
         place += BLOCK
         kind = block[156:157]
         if kind in b"Lx":  # the name of what follows
@@ -56,14 +58,13 @@ def _name(block: bytes) -> str:
 
 
 def _number(field: bytes) -> int | None:
-    """Octal digits, or GNU's way for what is larger; None where it is neither."""
+    """Octal digits, or GNU's way for what is larger; None where it is neither, or less than nothing."""
     if field[0] & 0x80:
-        return int.from_bytes(field[1:]) & (2**63 - 1)
+        return None if field[0] & 0x40 else int.from_bytes(field[1:]) & (2**63 - 1)
     digits = field.strip(b" \0")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
+    if digits.translate(None, b"01234567"):  # int() takes signs and underscores too
         return None
+    return int(digits, 8) if digits else 0
 
 
 def _pax_path(records: bytes) -> str:

@@ -1,10 +1,11 @@
 import io
 import tarfile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.archives.member import Budget, Opened, Trait
+from gatekeeper.message.archives.member import Budget, LeftOut, Limits, Opened, Trait
 from gatekeeper.message.archives.tar import read_tar
 
 
@@ -39,6 +40,25 @@ def test_long_names_are_read_in_both_ways():
 def test_what_breaks_off_is_broken():
     assert Trait.BROKEN in read(tarred(["a"])[:514]).traits
     assert Trait.BROKEN in read(b"x" * 600).traits
+
+
+@pytest.mark.parametrize("size", [b"-00000001000", b"+00000001000", b"0_0000001000", b"\xff" * 12])
+@pytest.mark.parametrize("kind", [b"g", b"0"])
+def test_a_size_that_is_none_ends_it(size, kind):
+    header = bytearray(tarred(["a"])[:512])
+    header[124:136], header[156:157] = size, kind
+    opened = read(bytes(header) * 4)
+    assert not opened.members
+    assert Trait.BROKEN in opened.traits
+
+
+def test_headers_without_members_are_charged():
+    header = bytearray(tarred(["a"])[:512])
+    header[124:136], header[156:157] = b"0" * 12, b"g"
+    budget = Budget(Limits(steps=5))
+    read_tar(memoryview(bytes(header) * 9 + tarred(["a"])), budget)
+    assert budget.steps == 6
+    assert set(budget.left_out) == {LeftOut.MEMBERS}
 
 
 @given(st.binary(max_size=700), st.integers(0, 600))
