@@ -30,6 +30,8 @@ def read_iso(octets: memoryview, budget: Budget) -> Opened:
         if place + length > len(octets):
             opened.note(Trait.BROKEN)
         while at + 34 <= stop:
+            if not budget.step():  # directories may share their sectors
+                return opened
             size = octets[at]
             if size < 34:  # records do not cross sectors: the rest of this one is empty
                 at = (at // SECTOR + 1) * SECTOR

@@ -29,6 +29,8 @@ def read_rar(octets: memoryview, budget: Budget) -> Opened:
 def _four(octets: memoryview, budget: Budget, opened: Opened) -> None:
     place = len(_FOUR)
     while place + _BLOCK4.size <= len(octets):
+        if not budget.step():
+            return
         _, kind, flags, size = _BLOCK4.unpack_from(octets, place)
         if size < _BLOCK4.size:
             opened.note(Trait.BROKEN)
@@ -68,6 +70,8 @@ def _four(octets: memoryview, budget: Budget, opened: Opened) -> None:
 def _five(octets: memoryview, budget: Budget, opened: Opened) -> None:
     place = len(_FIVE)
     while place + 7 <= len(octets):
+        if not budget.step():
+            return
         size, start = _vint(octets, place + 4)
         if not size or size > 2_097_152 or start + size > len(octets):
             opened.note(Trait.BROKEN)
@@ -107,7 +111,7 @@ def _file5(  # noqa: PLR0917 - what the loop around it has in hand
     name = bytes(header[at : at + min(length, 4096)])
     encrypted = False
     place = max(0, len(header) - extra)
-    while extra and place < len(header):
+    while extra and place < len(header) and budget.step():
         size, start = _vint(header, place)
         kind, _ = _vint(header, start)
         encrypted |= kind == 1

@@ -22,11 +22,16 @@ class _Broken(Exception):
 
 
 class _Reader:
-    """Numbers from octets; raises _Broken at the end."""
+    """Numbers from octets; raises _Broken at the end, and where the budget is spent."""
 
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: bytes, budget: Budget) -> None:
         self.octets = octets
         self.at = 0
+        self._budget = budget
+
+    def step(self, count: int = 1) -> None:
+        if not self._budget.step(count):
+            raise _Broken
 
     def take(self, count: int) -> bytes:
         if count < 0 or self.at + count > len(self.octets):
@@ -35,6 +40,7 @@ class _Reader:
         return self.octets[self.at - count : self.at]
 
     def byte(self) -> int:
+        self.step()
         return self.take(1)[0]
 
     def number(self) -> int:
@@ -55,6 +61,7 @@ class _Reader:
         return found
 
     def bits(self, count: int) -> list[bool]:
+        self.step(count)
         octets = self.take((count + 7) // 8)
         return [bool(octets[n // 8] & 0x80 >> n % 8) for n in range(count)]
 
@@ -90,13 +97,13 @@ def read_seven(octets: memoryview, budget: Budget) -> Opened:
 
 
 def _read(octets: memoryview, budget: Budget, opened: Opened) -> None:
-    start = _Reader(bytes(octets[12:32]))
+    start = _Reader(bytes(octets[12:32]), budget)
     offset, size = int.from_bytes(start.take(8), "little"), int.from_bytes(start.take(8), "little")
     if not size:
         return
     if size > HEADER or 32 + offset + size > len(octets):
         raise _Broken
-    reader = _Reader(bytes(octets[32 + offset : 32 + offset + size]))
+    reader = _Reader(bytes(octets[32 + offset : 32 + offset + size]), budget)
     for _ in range(4):  # a packed list may be packed again
         kind = reader.byte()
         if kind == 1:
@@ -108,7 +115,7 @@ def _read(octets: memoryview, budget: Budget, opened: Opened) -> None:
         if any(coder == _AES for folder in streams.folders for coder, _ in folder.coders):
             opened.note(Trait.ENCRYPTED, Trait.NAMES_HIDDEN)
             return
-        reader = _Reader(_unpacked(octets, streams, budget))
+        reader = _Reader(_unpacked(octets, streams, budget), budget)
     raise _Broken
 
 
@@ -205,6 +212,7 @@ def _folder(reader: _Reader) -> _Folder:
 
 def _inside(reader: _Reader, folders: list[_Folder]) -> None:
     """Sizes and digests of the files in each folder (kSubStreamsInfo)."""
+    reader.step(len(folders))
     counts = [1] * len(folders)
     kind = reader.byte()
     if kind == 0x0D:

@@ -27,6 +27,8 @@ _END64_FIELDS = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL_FIELDS = struct.Struct("<4s6H3L5H2L")
 _LOCAL_FIELDS = struct.Struct("<4s5H3L2H")
 _MOST32 = 0xFFFFFFFF
+_NAME = 256
+"""Octets that are kept of a local name which is another than the list's."""
 _BLANK = 0x10000
 """How far from the end its mark may stand: the comment has at most 65,535 octets."""
 
@@ -102,16 +104,16 @@ def _central(whole: bytes, place: int, shift: int, budget: Budget, opened: Opene
         name = whole[start : start + name_length]
         if _MOST32 in (packed, size, at):
             extra = whole[start + name_length : start + name_length + extra_length]
-            size, packed, at = _extra64(extra, size, packed, at)
+            size, packed, at = _extra64(extra, budget, size, packed, at)
         yield _Entry(name, flags, method, packed, size, at + shift)
         place = start + name_length + extra_length + comment_length
     if place + 4 > len(whole):
         opened.note(Trait.BROKEN)
 
 
-def _extra64(extra: bytes, size: int, packed: int, at: int) -> tuple[int, int, int]:
+def _extra64(extra: bytes, budget: Budget, size: int, packed: int, at: int) -> tuple[int, int, int]:
     place = 0
-    while place + 4 <= len(extra):
+    while place + 4 <= len(extra) and budget.step():
         kind, length = struct.unpack_from("<2H", extra, place)
         if kind == 1:
             numbers = extra[place + 4 : place + 4 + length]
@@ -134,10 +136,11 @@ def _with_data(whole: bytes, entries: list[_Entry], opened: Opened) -> list[_Ent
             continue
         field = _LOCAL_FIELDS.unpack_from(whole, entry.at)
         start = entry.at + _LOCAL_FIELDS.size
-        name = whole[start : start + field[9]]
+        local = whole[start : start + field[9]]
+        name = entry.name if local == entry.name else local[:_NAME]  # thousands may share one of 64 KiB
         data = start + field[9] + field[10]
         told_later = field[2] & 8  # sizes stand behind the data
-        if name != entry.name or (not told_later and field[7] not in (entry.packed, _MOST32)):
+        if name is not entry.name or (not told_later and field[7] not in (entry.packed, _MOST32)):
             opened.note(Trait.AMBIGUOUS)
         if data + entry.packed > len(whole):
             opened.note(Trait.BROKEN)
@@ -154,6 +157,8 @@ def _strays(whole: bytes, known: list[_Entry], budget: Budget, opened: Opened, *
     for entry in [*sorted(known, key=lambda each: each.at), None]:
         stop = entry.at if entry is not None else len(whole)
         while (place := whole.find(_LOCAL, place, max(place, stop))) >= 0:
+            if not budget.step():
+                return found
             stray = _local(whole, place)
             if stray is None:
                 place += 4
@@ -176,9 +181,9 @@ def _local(whole: bytes, place: int) -> _Entry | None:
         return None
     field = _LOCAL_FIELDS.unpack_from(whole, place)
     start = place + _LOCAL_FIELDS.size
-    name = whole[start : start + field[9]]
-    if not name or field[3] > 99 or len(name) < field[9]:
+    if not field[9] or field[3] > 99 or start + field[9] > len(whole):
         return None
+    name = whole[start : start + field[9]]
     packed = 0 if field[2] & 8 else field[7]
     return _Entry(name, field[2], field[3], packed, field[8], place, start + field[9] + field[10])
 

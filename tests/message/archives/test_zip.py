@@ -1,4 +1,5 @@
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -112,3 +113,46 @@ def test_any_octets_are_read(octets, at, piece):
         for member in read(each).members:
             if member.read is not None:
                 member.read(50)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"PK\3\4" * 500 + zipped({"a": "x"}),
+        b"PK\3\4" + bytes(22) + b"\xff\xff" + bytes(2) + zipped({"a": "x"}) + (b"PK\3\4" + b"\xff" * 26) * 500,
+    ],
+)
+def test_marks_of_members_that_are_none_are_charged(octets):
+    budget = Budget(Limits(steps=100))
+    read_zip(memoryview(octets), budget)
+    assert budget.steps == 101
+    assert set(budget.left_out) == {LeftOut.MEMBERS}
+
+
+def test_fields_of_a_list_are_charged():
+    archive = bytearray(zipped({"a": "x"}))
+    at = archive.index(b"PK\1\2")
+    archive[at + 20 : at + 24] = b"\xff" * 4
+    archive[at + 30 : at + 32] = (4 * 500).to_bytes(2, "little")
+    archive[at + 47 : at + 47] = b"\2\0\0\0" * 500
+    end = archive.index(b"PK\5\6")
+    archive[end + 12 : end + 16] = (end - at).to_bytes(4, "little")
+    budget = Budget(Limits(steps=100))
+    read_zip(memoryview(bytes(archive)), budget)
+    assert set(budget.left_out) == {LeftOut.MEMBERS}
+
+
+def test_a_long_name_that_many_members_share_is_not_kept_for_each():
+    local = zipped({"b" * 60_000: "x"})
+    local = local[: local.index(b"PK\1\2")]
+    entry = zipped({"a": "x"})
+    entry = entry[entry.index(b"PK\1\2") : entry.index(b"PK\5\6")]
+    many = local + entry * 2000 + b"PK\5\6" + bytes(4) + (2000).to_bytes(2, "little") * 2
+    many += len(entry * 2000).to_bytes(4, "little") + len(local).to_bytes(4, "little") + bytes(2)
+    tracemalloc.start()
+    opened = read_zip(memoryview(many), Budget())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(opened.members) == 2000
+    assert Trait.AMBIGUOUS in opened.traits
+    assert peak < 20 * 1_048_576
