@@ -89,9 +89,7 @@ class Walk:
         self.files.append(found)
         opened, filetype = self._open(octets, filetype, name)
         files = len(opened.members)
-        for member in opened.members:
-            if self.budget.over():
-                break
+        for member in sorted(opened.members, key=_turn) if filetype in _DOCUMENTS else opened.members:
             self._member(member, path, depth + 1, opened, filetype, beside=files)
         traits = dict.fromkeys(opened.traits)
         if filetype is not FileType.OOXML and any(Trait.ENCRYPTED in each.traits for each in opened.members):
@@ -122,12 +120,12 @@ class Walk:
         traits = dict.fromkeys(member.traits)
         filetype = FileType.UNKNOWN
         if member.read is not None and self._may_open():
-            head = member.read(HEAD)
+            head = member.read(_wanted(member) if around in _DOCUMENTS else HEAD)
             filetype = type_of(head)
             if member.size is not None and len(head) > member.size:
                 opened.note(Trait.LYING)
             if around in _DOCUMENTS:
-                self._document(member, opened)
+                _document(member, head, opened)
                 if filetype is FileType.OLE and name.lower().endswith("vbaproject.bin"):
                     return  # it has been looked at
             if filetype.family is Family.PAGE or filetype is FileType.HTA:
@@ -146,13 +144,16 @@ class Walk:
                     if filetype is kind or filetype is FileType.UNKNOWN:
                         return
         elif around in _DOCUMENTS:
-            self._document(member, opened)
+            _document(member, b"", opened)
         extension = read_name(name)
         found = Inside(path, depth, filetype, extension.extension, tuple(traits), extension.tricks, beside)
         if self._tells(found):
             self.files.append(found)
 
     def _may_open(self) -> bool:
+        """Whether one more member may be read; of others the name is told all the same."""
+        if self.budget.over():
+            return False
         if self.budget.opened >= self.budget.limits.opened:
             self.budget.left_out[LeftOut.MEMBERS] = None
             return False
@@ -172,24 +173,6 @@ class Walk:
             self.budget.left_out[LeftOut.SIZE] = None
             made = made[:held]
         return memoryview(made)
-
-    def _document(self, member: Member, opened: Opened) -> None:
-        """What the parts of an OOXML or OpenDocument file say of it."""
-        name = member.name.lower()
-        if name.endswith("vbaproject.bin"):
-            opened.note(Trait.MACRO)
-            if member.read is not None and macros_run(member.read(1_048_576)):
-                opened.note(Trait.MACRO_RUNS)
-        elif "/macrosheets/" in name:
-            opened.note(Trait.XLM)
-        elif name.startswith("basic/") and name.endswith(".xml"):
-            opened.note(Trait.MACRO)
-        elif "/embeddings/" in name and name.endswith(".bin"):
-            opened.note(Trait.OBJECT)
-        elif name.endswith(".rels") and member.read is not None:
-            told = member.read(65_536)
-            if _REMOTE.search(told):
-                opened.note(Trait.REMOTE)
 
     def _tells(self, found: Inside) -> bool:
         return bool(
@@ -211,13 +194,56 @@ _READERS: dict[FileType, Callable[[memoryview, Budget], Opened]] = {
 }
 _STREAMS = frozenset({FileType.GZIP, FileType.BZIP2, FileType.XZ})
 _DOCUMENTS = frozenset({FileType.OOXML, FileType.ODF})
-_REMOTE = re.compile(
-    rb"(?:attachedTemplate|oleObject|/frame)\"[^<>]{0,2000}TargetMode=\"External\""
-    rb"|TargetMode=\"External\"[^<>]{0,2000}(?:attachedTemplate|oleObject|/frame)\"",
-    re.IGNORECASE,
-)
+_EXTERNAL = re.compile(rb"targetmode\s{0,20}=\s{0,20}[\"']external[\"']")
+_FETCHED = re.compile(rb"(?:attachedtemplate|oleobject|/frame)[\"']")
 _OBJECT = re.compile(rb"\\obj(?:data|update|emb|autlink)", re.IGNORECASE)
 _EQUATION = re.compile(rb"equation\.|6571756174696f6e2e|4571756174696f6e", re.IGNORECASE)
+
+
+def _wanted(member: Member) -> int:
+    """How many octets of a document's part are looked at."""
+    name = member.name.lower()
+    if name.endswith("vbaproject.bin"):
+        return 1_048_576
+    return 65_536 if name.endswith(".rels") else HEAD
+
+
+def _turn(member: Member) -> int:
+    """What tells most is read first, what there is most of last."""
+    name = member.name.lower()
+    return 0 if name.endswith("vbaproject.bin") else 2 if name.endswith(".rels") else 1
+
+
+def _document(member: Member, head: bytes, opened: Opened) -> None:
+    """What the parts of an OOXML or OpenDocument file say of it; `head` is as much as was read of this one."""
+    name = member.name.lower()
+    if name.endswith("vbaproject.bin"):
+        opened.note(Trait.MACRO)
+        if macros_run(head):
+            opened.note(Trait.MACRO_RUNS)
+    elif "/macrosheets/" in name:
+        opened.note(Trait.XLM)
+    elif name.startswith("basic/") and name.endswith(".xml"):
+        opened.note(Trait.MACRO)
+    elif "/embeddings/" in name and name.endswith(".bin"):
+        opened.note(Trait.OBJECT)
+    elif name.endswith(".rels") and _fetches(head):
+        opened.note(Trait.REMOTE)
+
+
+def _fetches(told: bytes) -> bool:
+    """Whether a relationship leads to a template, an object or a frame that stands elsewhere. Linear."""
+    told = told.lower()
+    if told[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        told = told.replace(b"\0", b"")
+    at = told.find(b"targetmode")
+    while at >= 0:
+        end = told.find(b"<", at)
+        element = told[told.rfind(b"<", 0, at) + 1 : end if end >= 0 else len(told)]
+        if _EXTERNAL.search(element) and _FETCHED.search(element):
+            return True
+        at = told.find(b"targetmode", end) if end >= 0 else -1
+    return False
 
 
 def _rtf(octets: memoryview) -> Opened:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.archives.member import Budget, LeftOut, Limits, Trait
-from gatekeeper.message.archives.walk import Report, walk
+from gatekeeper.message.archives.member import Budget, LeftOut, Limits, Member, Opened, Trait
+from gatekeeper.message.archives.walk import Report, Walk, _fetches, walk
 from gatekeeper.message.filenames import Trick
 from gatekeeper.message.filetypes import FileType
 from tests.support.archives import PROGRAM, encrypted, iso, nested, ole, package, rar5, zipped
+from tests.support.cost import costs_of
 
 
 def look(octets: bytes, name: str = "a.zip", limits: Limits | None = None, late: int = -1) -> Report:
@@ -159,3 +160,65 @@ def test_what_is_told_of_a_program_that_is_a_zip_too_is_both():
 def test_what_has_no_end_of_a_zip_is_none_whatever_its_name():
     assert look(b"hello", "a.docx").files[0].type is FileType.UNKNOWN
     assert [each.path for each in look(zipped({"a.zip": b"hello"}), "b.zip").files] == ["b.zip"]
+
+
+TYPE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+@pytest.mark.parametrize(
+    ("told", "remote"),
+    [
+        (f'<Relationship Type="{TYPE}/attachedTemplate" Target="http://x/" TargetMode="External"/>', True),
+        (f"<Relationship Target='a>b' TargetMode = 'External' Type='{TYPE}/oleObject'/>", True),
+        (f'<r:Relationship TargetMode="External"\n{" " * 9000}Type="{TYPE}/frame"/>', True),
+        (f'<a TargetMode="External"/><a Type="{TYPE}/frame"/><a TargetMode="Internal"/>', False),
+        (f'<a TargetMode="External" Type="{TYPE}/hyperlink"/>', False),
+        (f'TargetMode="External" Type="{TYPE}/frame"', True),
+        ("x", False),
+    ],
+)
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+def test_a_relationship_that_fetches_something_is_seen(told, remote, charset):
+    document = zipped({"[Content_Types].xml": "x", "word/_rels/a.rels": told.encode(charset)})
+    assert (Trait.REMOTE in traits(look(document, "a.docx"))) is remote
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "piece", ['/frame" ', 'TargetMode="External" ', "<TargetMode", "TargetMode" + " " * 20, "<", "targetmode<"]
+)
+def test_relationships_cost_what_they_are_long(piece):
+    small, large = costs_of(lambda n: _fetches((piece * n).encode()), 4_000, 16_000)
+    assert large < 8 * small + 0.05
+
+
+RUNS = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1Document_Open"
+
+
+def test_what_tells_most_of_a_document_is_read_first_and_names_are_told_whatever_is_left():
+    parts = {f"word/_rels/{n}.rels": "x" for n in range(9)} | {f"word/{n}.xml": "x" for n in range(9)}
+    document = zipped({"[Content_Types].xml": "x", **parts, "word/vbaProject.bin": RUNS, "b.exe": PROGRAM})
+    report = look(document, "a.docm", Limits(opened=3))
+    assert {Trait.MACRO, Trait.MACRO_RUNS} <= traits(report)
+    assert "a.docm//b.exe" in [each.path for each in report.files]
+    assert set(report.left_out) == {LeftOut.MEMBERS}
+
+
+def test_when_the_time_is_over_names_are_told_all_the_same():
+    report = look(zipped({"a.txt": "x", "b.pdf.exe": PROGRAM}), late=0)
+    assert [(each.path, each.type) for each in report.files[1:]] == [("a.zip//b.pdf.exe", FileType.UNKNOWN)]
+    assert set(report.left_out) == {LeftOut.TIME}
+
+
+def test_past_the_budget_nothing_of_a_document_is_read():
+    reads = []
+
+    def read(limit: int) -> bytes:
+        reads.append(limit)
+        return b""
+
+    walked = Walk(Budget(Limits(opened=1)))
+    opened = Opened([Member(f"_rels/{n}.rels", None, (), read) for n in range(9)])
+    for member in opened.members:
+        walked._member(member, "a.docx", 1, opened, FileType.OOXML, beside=9)
+    assert len(reads) == 1
