@@ -2,8 +2,8 @@
 
 It reads requests from standard input, a socket, and writes answers to standard output, the same one (frames.py). It
 ends when nobody is there any more. It holds no secrets, opens no files and no sockets, and limits itself: memory beyond
-what it has at start, and processor time of each request; past that the kernel ends it, or memory is refused to it and
-it ends by itself.
+what it has at start, and processor time of each request. Past that time it interrupts itself and answers with what was
+found; where it cannot the kernel ends it, and where memory is refused to it it ends by itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import contextlib
 import math
 import os
 import resource
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from gatekeeper.message.archives.member import Budget
+from gatekeeper.message.archives.member import Budget, Late
 from gatekeeper.message.archives.walk import Walk
 from gatekeeper.message.transfer import Encoding, undo
 from gatekeeper.scanning.frames import LENGTH, MOST, FileHead, Request, error_frame, read_request, report_frame
@@ -26,6 +28,8 @@ PIECE = 262_144
 SEGMENTS = 64
 """Pieces of base64, each with its own end, that are read in one file."""
 OUT_OF_MEMORY = 3
+GRACE = 0.25
+"""Seconds after which what has not ended when the time was over is interrupted; a second later the kernel ends us."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 
 
@@ -57,13 +61,36 @@ def answer(request: Request) -> bytes:
         octets = _decoded(file)  # read even where it is too late to be looked at: the next request follows
         if budget.over():
             continue
+        spent = time.process_time() - begun
         try:
-            walk.file(file.name, memoryview(octets))
+            with _late_after(request.seconds - spent + GRACE):
+                walk.file(file.name, memoryview(octets), early=spent < request.seconds / 2)
         except (_Gone, MemoryError):
             raise
+        except Late:  # between two places that keep it
+            budget.over()
         except Exception as bug:  # noqa: BLE001 - a border: a bug in a reader is told, and the process goes on
             error = f"{type(bug).__name__}: {bug}"
     return error_frame(error) if error else report_frame(walk.report())
+
+
+@contextlib.contextmanager
+def _late_after(seconds: float) -> Iterator[None]:
+    """Raise `Late` into what is under way once it has taken so much processor time: a reader may not ask for it."""
+    armed = True
+
+    def late(_number: int, _frame: object) -> None:
+        if armed:
+            raise Late
+
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        armed = False  # first: the signal may be on its way
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _decoded(file: FileHead) -> bytes:

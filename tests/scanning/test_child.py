@@ -1,6 +1,7 @@
 """The process by itself, over its pipes."""
 
 import base64
+import signal
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.message.archives.member import Late
 from gatekeeper.message.archives.walk import Report
 from gatekeeper.message.filetypes import FileType
 from gatekeeper.message.transfer import Encoding, undo
@@ -48,6 +50,44 @@ def test_time_that_is_over_is_told_and_the_next_request_is_heard():
     late, good = answers(run(ask(archive, seconds=-1.0) + ask(archive)).stdout)
     assert [each.value for each in late.left_out] == ["time"]
     assert len(good.files) == 2
+
+
+ENDLESS = """
+import itertools, sys
+from gatekeeper.message.archives import walk
+from gatekeeper.scanning import child
+def read(octets, budget):
+    for _ in itertools.count():
+        pass
+walk._READERS[walk.FileType.RAR] = read
+sys.exit(child.main(sys.argv[1:]))
+"""
+
+
+def test_a_reader_that_does_not_end_is_interrupted_and_what_was_found_is_told():
+    archive, endless = zipped({"a.exe": PROGRAM}), b"Rar!\x1a\x07\x00"
+    heads = [FileHead(name, Encoding.AS_IS, len(each)) for name, each in (("a.zip", archive), ("b.rar", endless))]
+    request = request_frame(Request((*heads, heads[0]), ("exe",), 0.1)) + archive + endless + archive
+    command = [COMMAND[0], "-c", ENDLESS, str(64 * MIB)]
+    done = subprocess.run(
+        command, input=request + ask(archive, Encoding.AS_IS), capture_output=True, timeout=60, check=False
+    )
+    late, good = answers(done.stdout)
+    assert [each.path for each in late.files] == ["a.zip", "a.zip//a.exe", "b.rar"]
+    assert [each.value for each in late.left_out] == ["time"]
+    assert [trait.value for trait in late.files[2].traits] == ["slow"]
+    assert len(good.files) == 2
+    assert done.returncode == 0
+
+
+def test_what_comes_too_late_is_not_raised():
+    with child._late_after(60.0):
+        handler = signal.getsignal(signal.SIGPROF)
+        assert callable(handler)
+        with pytest.raises(Late):
+            handler(signal.SIGPROF, None)
+    handler(signal.SIGPROF, None)
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
 def test_memory_that_is_spent_ends_it():

@@ -17,6 +17,7 @@ class Trait(StrEnum):
     OVERLAPPING = "overlapping"  # members share the octets they are made from
     LYING = "lying_size"  # a member is larger than it says
     RATIO = "ratio"  # unpacked it would be enormous
+    SLOW = "slow"  # a small file that takes all the time there is
     DEPTH = "depth"  # archives in archives, deeper than is looked at
     MACRO = "macro"  # a document with VBA
     MACRO_RUNS = "macro_runs"  # which runs when the document is opened or closed
@@ -27,6 +28,10 @@ class Trait(StrEnum):
     SCRIPT = "script"  # a page with script in it
     SMUGGLES = "smuggles"  # whose script makes a file, or a page, out of text
     ASKS = "asks_for_password"  # a page with a field for a password
+
+
+class Late(Exception):
+    """The time is over. Whoever has a clock may raise it into a reader, anywhere, once `Budget.late` says so too."""
 
 
 class LeftOut(StrEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from gatekeeper.message.archives.cab import read_cab
 from gatekeeper.message.archives.iso import read_iso
-from gatekeeper.message.archives.member import Budget, LeftOut, Member, Opened, Trait
+from gatekeeper.message.archives.member import Budget, Late, LeftOut, Member, Opened, Trait
 from gatekeeper.message.archives.ole import macros_run, read_ole
 from gatekeeper.message.archives.page import read_page
 from gatekeeper.message.archives.rar import read_rar
@@ -27,6 +28,8 @@ from gatekeeper.message.filetypes import (
     type_of_whole,
 )
 
+SMALL = 1_048_576
+"""Octets of a file that nobody needs all the time for, unless it is made so."""
 PATH = 512
 """Characters of a path that are kept: its end, where the name of the file stands."""
 
@@ -63,9 +66,24 @@ class Walk:
     wanted: frozenset[str] = frozenset()
     files: list[Inside] = field(default_factory=list)
 
-    def file(self, name: str, octets: memoryview) -> None:
-        """One attachment, decoded. Never raises, but MemoryError."""
-        self._enter(name, name[-PATH:], 0, octets, type_of_whole(octets), beside=0)
+    def file(self, name: str, octets: memoryview, *, early: bool = False) -> None:
+        """One attachment, decoded; `early` is whether most of the time was left. Never raises, but MemoryError.
+
+        Where `Late` comes into the middle of it, what was found until then is kept.
+        """
+        at, left_out = len(self.files), self.budget.left_out
+        was_late = LeftOut.TIME in left_out
+        with self._in_time():
+            self._enter(name, name[-PATH:], 0, octets, type_of_whole(octets), beside=0)
+        if early and not was_late and LeftOut.TIME in left_out and len(octets) < SMALL and at < len(self.files):
+            self.files[at] = replace(self.files[at], traits=(*self.files[at].traits, Trait.SLOW))
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        try:
+            yield
+        except Late:
+            self.budget.left_out[LeftOut.TIME] = None
 
     def report(self) -> Report:
         """What was found by now; of more than may be told, what is worst."""
@@ -87,10 +105,13 @@ class Walk:
         at = len(self.files)
         found = Inside(path, depth, filetype, read_name(name).extension, (), read_name(name).tricks, beside)
         self.files.append(found)
-        opened, filetype = self._open(octets, filetype, name)
+        opened = Opened()
+        with self._in_time():
+            opened, filetype = self._open(octets, filetype, name)
         files = len(opened.members)
         for member in sorted(opened.members, key=_turn) if filetype in _DOCUMENTS else opened.members:
-            self._member(member, path, depth + 1, opened, filetype, beside=files)
+            with self._in_time():
+                self._member(member, path, depth + 1, opened, filetype, beside=files)
         traits = dict.fromkeys(opened.traits)
         if filetype is not FileType.OOXML and any(Trait.ENCRYPTED in each.traits for each in opened.members):
             traits[Trait.ENCRYPTED] = None

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.archives.member import Budget, LeftOut, Limits, Member, Opened, Trait
+from gatekeeper.message.archives import walk as walking
+from gatekeeper.message.archives.member import Budget, Late, LeftOut, Limits, Member, Opened, Trait
 from gatekeeper.message.archives.walk import Report, Walk, _fetches, walk
 from gatekeeper.message.filenames import Trick
 from gatekeeper.message.filetypes import FileType
@@ -222,3 +223,41 @@ def test_past_the_budget_nothing_of_a_document_is_read():
     for member in opened.members:
         walked._member(member, "a.docx", 1, opened, FileType.OOXML, beside=9)
     assert len(reads) == 1
+
+
+@pytest.mark.parametrize(("early", "size", "slow"), [(True, 0, True), (False, 0, False), (True, 1_100_000, False)])
+def test_late_keeps_what_was_found_and_a_small_file_alone_is_a_bomb(monkeypatch, early, size, slow):
+    late = False
+
+    def reads(_octets: memoryview, _budget: Budget) -> Opened:
+        def read(_limit: int) -> bytes:
+            nonlocal late
+            late = True
+            raise Late
+
+        opened = Opened([Member("a.exe", None, (), lambda _: PROGRAM), Member("b", None, (), read), Member("c.js", 1)])
+        opened.note(Trait.AMBIGUOUS)
+        return opened
+
+    monkeypatch.setitem(walking._READERS, FileType.ZIP, reads)
+    walked = Walk(Budget(late=lambda: late), frozenset({"js"}))
+    walked.file("a.zip", memoryview(zipped({}) + bytes(size)), early=early)
+    report = walked.report()
+    assert [each.path for each in report.files] == ["a.zip", "a.zip//a.exe", "a.zip//c.js"]
+    assert (Trait.AMBIGUOUS in traits(report), Trait.SLOW in traits(report)) == (True, slow)
+    assert report.left_out == (LeftOut.TIME,)
+
+
+def test_late_in_the_list_of_an_archive_keeps_the_files_before(monkeypatch):
+    def reads(_octets: memoryview, _budget: Budget) -> Opened:
+        raise Late
+
+    monkeypatch.setitem(walking._READERS, FileType.TAR, reads)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("x"))
+    walked = Walk(Budget())
+    walked.file("a.zip", memoryview(zipped({"a.exe": PROGRAM})), early=True)
+    walked.file("b.tar", memoryview(made.getvalue()), early=True)
+    assert [each.path for each in walked.report().files] == ["a.zip", "a.zip//a.exe", "b.tar"]
+    assert traits(walked.report()) == {Trait.SLOW}
