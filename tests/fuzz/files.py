@@ -26,7 +26,7 @@ from gatekeeper.rules.trial import tried
 from tests.fuzz.target import Target
 from tests.support.archives import cabinet, encrypted, iso, nested, ole, package, rar4, rar5, seven, zipped
 
-LIMITS = Limits(members=500, opened=50, unpacked=1 << 20, held=1 << 20)
+LIMITS = Limits(members=500, steps=20_000, opened=50, unpacked=1 << 20, held=1 << 20)
 """As in use, but smaller: octets made in plenty would hide what an octet given costs."""
 TEXT = "\n".join(f"Line {n} of a text that is long enough for a digest, with words in it." for n in range(12))
 
