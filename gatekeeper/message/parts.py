@@ -124,8 +124,9 @@ class Part:
         made = undo(some, self.encoding, limit + 1)
         charsets = self.content.parameters.get("charset") or (self._declared_inside(made.octets),)
         hides = any(hides_ascii(charset) for charset in charsets)
-        octets = made.octets[: limit // (min(len(charsets), CHARSETS) + hides)]
-        whole = all_there and len(octets) == len(made.octets)
+        most = limit // (min(len(charsets), CHARSETS) + hides)
+        whole = all_there and len(made.octets) <= most
+        octets = made.octets if whole else self._shown(most)
         texts = dict.fromkeys(decode(octets, charset) for charset in charsets[:CHARSETS])
         if hides:
             texts[decode(octets)] = None
@@ -135,6 +136,27 @@ class Part:
             if len(texts) > 1:
                 noted[Ambiguity.CHARSET] = None
         return "\n".join(texts), whole
+
+    def _shown(self, most: int) -> bytes:
+        """Of a text that is too long its beginning, and its end without what nobody sees: that may come first."""
+        octets = self.decoded(FURTHER * most)[: FURTHER * most]
+        place = most * 2 // 3
+        head = octets[:place]
+        if self.is_html:
+            begun = head.rfind(b"<!--")
+            ended = _COMMENT_END.search(octets, begun + 2) if begun >= 0 else None
+            if ended is not None and ended.end() > place:  # it was cut in a comment
+                place = ended.start()
+            stop = max(octets.rfind(b"-->") + 3, octets.rfind(b"--!>") + 4, place)  # each before it has its end
+            rest = _COMMENT.sub(b"", octets[place:stop]) + octets[stop:]
+        else:
+            rest = octets[place:]
+        rest = _BLANKS.sub(b"\r\n", rest)
+        room = most - len(head)
+        if len(rest) > room:
+            joint = (_ends(head) if self.is_html else b"\r\n")[:room]
+            rest = joint + rest[len(rest) - room + len(joint) :]
+        return head + rest
 
     def _declared_inside(self, octets: bytes) -> str:
         """What an HTML page says of its charset, where its header does not."""
@@ -146,10 +168,22 @@ class Part:
 
 CHARSETS = 3
 """In how many charsets one part is read, where it names several."""
+FURTHER = 8
+"""How many times its budget a text is looked through for what people see."""
+_COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)", re.DOTALL)
+_COMMENT_END = re.compile(rb"--!?>")
+_BLANKS = re.compile(rb"[ \t\r\n]{64,}+")
+_RAW = (b"style", b"script", b"title", b"textarea")
 _BROKEN = {Encoding.BASE64: Ambiguity.BASE64, Encoding.QUOTED_PRINTABLE: Ambiguity.QUOTED_PRINTABLE}
 _HTML = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
 _HTML_NAMES = (".html", ".htm", ".shtml", ".xhtml", ".svg")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s{0,8}=\s{0,8}[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+
+
+def _ends(head: bytes) -> bytes:
+    """What ends whatever stands open where a page was cut, so that what follows is read as its text."""
+    lower = head.lower()
+    return b"-->\"'>" + b"".join(b"</%b>" % raw for raw in _RAW if lower.rfind(b"<" + raw) > lower.rfind(b"</" + raw))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

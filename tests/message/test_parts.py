@@ -1,7 +1,11 @@
+import base64
+
 import pytest
 
+from gatekeeper.message.html import read_html
 from gatekeeper.message.parts import Ambiguity, Mime
 from tests.message.test_mime import read
+from tests.support.cost import costs_of
 
 
 def leaf(raw: str | bytes):
@@ -58,3 +62,56 @@ def test_no_more_is_decoded_than_asked_for():
 def test_harmless_oddities_make_no_message_ambiguous():
     assert not Mime((), (Ambiguity.TERMINATOR_MISSING, Ambiguity.EIGHT_BIT)).ambiguous
     assert Mime((), (Ambiguity.BOUNDARIES,)).ambiguous
+
+
+PAGE = "<p>hello</p>"
+
+
+@pytest.mark.parametrize("before", ["", "<p>x</p>", "<p>" + "y" * 60])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!--" + "x" * 900 + "-->",
+        "<!--" + "x" * 900 + "--!>",
+        "<!-- - -->" * 90,
+        " " * 900,
+        "\n" * 900,
+        "<style>" + "x" * 900 + "</style>",
+        "<a title='" + "x" * 900 + "'>",
+        '<a title="' + "x" * 900 + '">',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["8bit", "base64"])
+def test_what_nobody_sees_before_a_page_does_not_take_its_room(before, hidden, encoding):
+    page = before + hidden + PAGE
+    raw = base64.encodebytes(page.encode()).decode() if encoding == "base64" else page
+    text, whole = leaf(f"Content-Type: text/html\nContent-Transfer-Encoding: {encoding}\n\n{raw}").read(300)
+    assert "hello" in read_html(text).seen
+    assert not whole
+    assert len(text) <= 300
+
+
+@pytest.mark.parametrize("cut", range(-6, 7))
+def test_a_comment_that_ends_where_a_page_is_cut_ends_there(cut):
+    page = "<!--" + "x" * (200 - 7 + cut) + "-->" + PAGE + "<!--" + "y" * 900 + "-->"
+    assert "hello" in read_html(leaf(f"Content-Type: text/html\n\n{page}").text(300)).seen
+
+
+def test_what_hides_a_page_from_both_sides_is_passed_over():
+    page = "<!--" + "x" * 900 + "-->" + PAGE + "<!-->seen<!--->too<!--" + "y" * 900 + "-->"
+    assert read_html(leaf(f"Content-Type: text/html\n\n{page}").text(300)).seen.split() == ["hello", "seentoo"]
+
+
+def test_of_a_long_text_beginning_and_end_are_read():
+    text = leaf("Content-Type: text/plain\n\n" + "a" * 200 + "b" * 900 + "\n" * 200 + "c" * 50).text(300)
+    assert (text[:200], text[-50:], len(text)) == ("a" * 200, "c" * 50, 300)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", ["<!--", "-->", "<!---->", "--", "<!-- -", " \n", " x", "<!--> "])
+def test_a_text_that_is_too_long_costs_what_it_is_long(piece):
+    def read_some(n: int) -> object:
+        return leaf("Content-Type: text/html\n\n" + piece * n).text(n // 4)
+
+    small, large = costs_of(read_some, 20_000, 80_000)
+    assert large < 8 * small + 0.05
