@@ -29,7 +29,11 @@ def read_tar(octets: memoryview, budget: Budget) -> Opened:
         kind = block[156:157]
         if kind in b"Lx":  # the name of what follows
             records = bytes(octets[place : place + min(size, _LONG)])
-            longer = _pax_path(records) if kind == b"x" else records.rstrip(b"\0").decode("utf-8", "backslashreplace")
+            longer = (
+                _pax_path(records, budget)
+                if kind == b"x"
+                else records.rstrip(b"\0").decode("utf-8", "backslashreplace")
+            )
         elif kind not in b"gK":
             if not budget.member():
                 break
@@ -67,9 +71,9 @@ def _number(field: bytes) -> int | None:
     return int(digits, 8) if digits else 0
 
 
-def _pax_path(records: bytes) -> str:
+def _pax_path(records: bytes, budget: Budget) -> str:
     place = 0
-    while place < len(records):
+    while place < len(records) and budget.step():
         digits, blank, _ = records[place : place + 20].partition(b" ")
         if not blank or not digits.isdigit() or int(digits) <= len(digits):
             break

@@ -61,6 +61,16 @@ def test_headers_without_members_are_charged():
     assert set(budget.left_out) == {LeftOut.MEMBERS}
 
 
+def test_records_of_a_name_are_charged():
+    records = b"3 \n" * 1000
+    header = bytearray(tarred(["a"])[:512])
+    header[124:136], header[156:157] = b"%012o" % len(records), b"x"
+    budget = Budget(Limits(steps=100))
+    read_tar(memoryview(bytes(header) + records), budget)
+    assert budget.steps == 101
+    assert set(budget.left_out) == {LeftOut.MEMBERS}
+
+
 @given(st.binary(max_size=700), st.integers(0, 600))
 def test_any_octets_are_read(octets, at):
     whole = tarred(["a", "b"])
