@@ -148,10 +148,12 @@ class Part:
             if ended is not None and ended.end() > place:  # it was cut in a comment
                 place = ended.start()
             stop = max(octets.rfind(b"-->") + 3, octets.rfind(b"--!>") + 4, place)  # each before it has its end
-            rest = _COMMENT.sub(b"", octets[place:stop]) + octets[stop:]
+            rest = octets[place:stop]
+            rest = (_COMMENT.sub(b"", rest) if b"<!--" in rest else rest) + octets[stop:]
         else:
             rest = octets[place:]
-        rest = _BLANKS.sub(b"\r\n", rest)
+        if rest.translate(_BLANK).find(b" " * BLANKS) >= 0:  # a twentieth of what the next line costs
+            rest = _BLANKS.sub(b"\r\n", rest)
         room = most - len(head)
         if len(rest) > room:
             joint = (_ends(head) if self.is_html else b"\r\n")[:room]
@@ -172,7 +174,10 @@ FURTHER = 8
 """How many times its budget a text is looked through for what people see."""
 _COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)", re.DOTALL)
 _COMMENT_END = re.compile(rb"--!?>")
-_BLANKS = re.compile(rb"[ \t\r\n]{64,}+")
+BLANKS = 64
+"""So many blanks in a row are one, in a text that is too long."""
+_BLANK = bytes.maketrans(b"\t\r\n", b"   ")
+_BLANKS = re.compile(rb"[ \t\r\n]{%d,}+" % BLANKS)
 _RAW = (b"style", b"script", b"title", b"textarea")
 _BROKEN = {Encoding.BASE64: Ambiguity.BASE64, Encoding.QUOTED_PRINTABLE: Ambiguity.QUOTED_PRINTABLE}
 _HTML = frozenset({"text/html", "application/xhtml+xml", "image/svg+xml"})
