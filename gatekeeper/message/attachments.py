@@ -126,6 +126,11 @@ def attachments_of(mime: Mime) -> Attachments:
     return Attachments(tuple(found), left_out)
 
 
+def opens(part: Part) -> bool:
+    """Whether there is something inside of a part that has to be looked at, by its beginning. Cheap."""
+    return _attachment(part, page=0)[0].opens
+
+
 def _attachment(part: Part, *, page: int) -> tuple[Attachment, int]:
     """The file, and how many octets were looked at as a page, at most `page`."""
     names = tuple(read_name(name) for name in part.names[:NAMES])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 
-from gatekeeper.message.attachments import PAGE, attachments_of
+from gatekeeper.message.attachments import PAGE, opens
 from gatekeeper.message.filetypes import HEAD, ISO_HEAD, type_of
 from gatekeeper.message.header import header_of
 from gatekeeper.message.html import Page, Room, read_html
@@ -110,14 +110,11 @@ def _worth_reading(header: Header, beginning: bytes) -> tuple[int, Encoding]:
     A body that is one text is read up to its budget, and of a single file nobody looks at more than the head, unless
     there is something inside.
     """
-    mime = parse_mime(header, beginning, _OUTERMOST)
-    if any(file.opens for file in attachments_of(mime).files):
-        return LIMITS.body, Encoding.AS_IS
-    for part in mime.parts:
+    for part in parse_mime(header, beginning, _OUTERMOST).parts:
         if part.container or part.number:
             break
         head = part.decoded(ISO_HEAD)
-        if len(head) < HEAD or type_of(head[:HEAD]).opens or type_of(head).opens or part.encoding is Encoding.UUENCODE:
+        if len(head) < HEAD or part.encoding is Encoding.UUENCODE or type_of(head).opens or opens(part):
             break
     else:
         return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST, part.encoding
