@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gatekeeper.message import tags
 from gatekeeper.message.entities import undo_entities
-from gatekeeper.message.style import WHITE, Sheet, alike
+from gatekeeper.message.style import NOT_VISIBLE, WHITE, Sheet, alike
 from gatekeeper.message.tags import ATTRIBUTES, TAGS_KNOWN, Tag, Use, begin_tag
 
 CHARACTERS = 2_000_000
@@ -94,9 +94,10 @@ _STARTS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/!?")
 _NAME = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,40})")
 _LOOSE = re.compile(r"[\s/]*+(?:([^\s=>/]{1,80})[^\s=>/]*+(\s*+=\s*+)?+|(=)|)")
 _COMMENT_END = re.compile(r"--!?>")
-_CONDITION = re.compile(r"<!--\s{0,20}\[if\s", re.IGNORECASE)
-_CONDITION_OPENS = re.compile(r"<!(?:--)?\s{0,20}\[if[^\]>]{0,200}\]\s{0,20}(?:--)?>(?:\s{0,20}<!-->)?", re.IGNORECASE)
-_CONDITION_ENDS = re.compile(r"<!(?:--)?\s{0,20}(?:<!)?\[endif\](?:--)?>", re.IGNORECASE)
+_CONDITION_OPENS = re.compile(
+    r"<!--\s{0,20}\[if[^\]>]{0,200}\]\s{0,20}>(\s{0,20}(?:<!-->|<!--\s{0,20}-->))?", re.IGNORECASE
+)
+_CONDITION_ENDS = re.compile(r"<!--\s{0,20}(?:<!)?\[endif\]-->", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0\u200b\u200c\u200d\u2060\ufeff\xad\u034f]++")
 _URL_IN_REFRESH = re.compile(r"url\s{0,10}=\s{0,10}[\"']?([^\"'\s>]{1,2000})", re.IGNORECASE)
 
@@ -125,7 +126,8 @@ class _Scanner:
         self._stack: list[tuple[str, _Before | None]] = []  # an element, and the looks before it if it changed them
         self._open: dict[str, int] = {}  # how often each element stands in the stack
         self._hidden = 0
-        self._conditional = 0
+        self._veils = 0  # what hides here until an element shows it again
+        self._conditional = False
         self._ground: int | None = WHITE
         self._colour: int | None = 0
         self._anchor: str | None = None
@@ -163,7 +165,8 @@ class _Scanner:
             and not self._sheet.paints
             and alike(self._colour, self._ground)
         )
-        self._out = self._unseen if self._hidden or self._conditional or invisible else self._seen
+        hidden = self._hidden or self._veils or self._conditional or invisible
+        self._out = self._unseen if hidden else self._seen
 
     def _scan(self) -> None:
         position = 0
@@ -203,7 +206,7 @@ class _Scanner:
                     elif opened.get(name):
                         self._take_back(name)
                         append = self._out.append
-            elif kind == tags.BEGINS and not (names and hiding):
+            elif kind <= tags.SHOWS and not ((names or kind == tags.SHOWS) and (self._veils or (names and hiding))):
                 if stack:
                     if len(stack) < DEPTH:
                         stack.append((name, None))
@@ -216,6 +219,7 @@ class _Scanner:
                 self._anchor, self._anchor_from, self._anchor_unseen = target, len(self._seen), len(self._unseen)
                 if stack:
                     self._push(tag)
+                    append = self._out.append
             elif kind < tags.RAW:
                 if kind == tags.ENDS_ANCHOR:
                     self._end_anchor()
@@ -273,28 +277,43 @@ class _Scanner:
         self._tags += 1
         match = _CONDITION_ENDS.match(text, opens)
         if match is not None:
-            self._conditional = max(0, self._conditional - 1)
-            self._settle()
             return match.end()
         match = _CONDITION_OPENS.match(text, opens)
         if match is not None:
-            # One program shows it (Outlook), the others do not: its links are links, its text is hidden from most.
-            if not match[0].endswith("<!-->"):
-                self._conditional += 1
-                self._settle()
-            return match.end()
-        if not text.startswith("<!--", opens):
+            return match.end() if match[1] or self._conditional else self._condition(match.end())
+        if not text.startswith("<!--", opens):  # "<![if !mso]>" too, which hides its text from nobody
             end = text.find(">", opens)
             return len(text) if end < 0 else end + 1
         if text.startswith((">", "->"), opens + 4):  # an empty one (§13.2.5.43)
             return text.index(">", opens) + 1
         comment_end = _COMMENT_END.search(text, opens + 4)
         if comment_end is None:
-            self._broken += 1
+            self._broken += not self._conditional  # a comment's end is not sought beyond that of the one around it
             self._unseen.append(" " + text[opens + 4 :])
             return len(text)
         self._unseen.append(" " + text[opens + 4 : comment_end.start()])
         return comment_end.end()
+
+    def _condition(self, start: int) -> int:
+        """What one program shows (Word, which is Outlook's) and is one comment to the others, up to its first end.
+
+        Its links are links and its text is hidden from most. Its elements neither end there nor hide what follows.
+        """
+        text = self._text
+        comment_end = _COMMENT_END.search(text, start)
+        before = self._stack, self._open, self._hidden, self._veils, self._colour, self._ground
+        anchor, quotes_left = (self._anchor, self._anchor_from, self._anchor_unseen), self._quotes_left
+        self._text = text[start : comment_end.start() if comment_end is not None else len(text)]
+        self._stack, self._open, self._quotes_left = [], {}, dict.fromkeys(quotes_left, True)
+        self._anchor, self._conditional = None, True
+        self._settle()
+        self._scan()
+        self._end_anchor()
+        self._text, self._quotes_left, self._conditional = text, quotes_left, False
+        self._stack, self._open, self._hidden, self._veils, self._colour, self._ground = before
+        self._anchor, self._anchor_from, self._anchor_unseen = anchor
+        self._settle()
+        return comment_end.end() if comment_end is not None else len(text)
 
     def _loose(self, opens: int) -> int:
         """A tag that is not written as it should be, or a "<" that begins none."""
@@ -390,7 +409,7 @@ class _Scanner:
 
     @property
     def _unseen_here(self) -> bool:
-        return self._hidden > 0 or self._conditional > 0
+        return self._hidden > 0 or self._conditional or self._veils & NOT_VISIBLE > 0
 
     def _link(self, target: str, use: Use, text: str = "", *, hidden: bool) -> None:
         if not target:
@@ -418,6 +437,8 @@ class _Scanner:
         if not seen.strip() and len(self._unseen) > self._anchor_unseen:
             seen = room.undo("".join(self._unseen[self._anchor_unseen :])[:ANCHOR_TEXT])
             hidden = True
+        elif self._veils & NOT_VISIBLE and not seen.strip():  # a picture, which the size of letters does not hide
+            hidden = True
         self._link(target, _ANCHOR, _in_one_line(seen), hidden=hidden)
 
     def _raw(self, tag: Tag, position: int) -> int:
@@ -426,7 +447,7 @@ class _Scanner:
         self._bearing(name, tag.given or _NONE)
         end = _END_OF[name].search(self._text, position)
         inside = self._text[position : end.start() if end else len(self._text)]
-        if name == "style":
+        if name == "style" and not self._conditional:
             self._sheet.read(inside)
         elif name == "title":
             self._title.append(inside)
@@ -436,14 +457,19 @@ class _Scanner:
 
     def _push(self, tag: Tag) -> None:
         stack, hidden = self._stack, self._hidden
-        name, (hides, ground, colour), names = tag.name, tag.looks, tag.names
-        if hides or (names and not names.isdisjoint(self._sheet.hiding)):
+        name, (hides, ground, colour, veils, shows), names = tag.name, tag.looks, tag.names
+        veiled, sheet = self._veils, self._sheet
+        if names and not names.isdisjoint(sheet.veiling):
+            by_names = sheet.veils_of(names)
+            veiled = veiled & ~by_names[1] | by_names[0]
+        veiled = veiled & ~shows | veils
+        if hides or (names and not names.isdisjoint(sheet.removing)):
             hidden += 1
         if ground == tags.AS_BEFORE:
             ground = self._ground
         if colour == tags.AS_BEFORE:
             colour = self._colour
-        changed = hidden != self._hidden or colour != self._colour or ground != self._ground
+        changed = hidden != self._hidden or veiled != self._veils or colour != self._colour or ground != self._ground
         if not changed and not stack:
             return
         if len(stack) >= DEPTH:
@@ -453,8 +479,8 @@ class _Scanner:
         if not changed:
             stack.append((name, None))
             return
-        stack.append((name, (self._hidden, self._colour, self._ground)))
-        self._hidden, self._colour, self._ground = hidden, colour, ground
+        stack.append((name, (self._hidden, self._veils, self._colour, self._ground)))
+        self._hidden, self._veils, self._colour, self._ground = hidden, veiled, colour, ground
         self._settle()
 
     def _close(self, name: str) -> None:
@@ -470,7 +496,7 @@ class _Scanner:
             element, before = self._stack.pop()
             self._open[element] -= 1
             if before is not None:
-                self._hidden, self._colour, self._ground = before
+                self._hidden, self._veils, self._colour, self._ground = before
                 changed = True
             if element == name:
                 break
@@ -478,7 +504,7 @@ class _Scanner:
             self._settle()
 
 
-_Before = tuple[int, int | None, int | None]
+_Before = tuple[int, int, int | None, int | None]
 TARGET = 4000
 """Characters of one link."""
 ANCHOR_TEXT = 500

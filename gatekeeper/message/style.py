@@ -7,19 +7,25 @@ the ground's colour it calls nothing hidden.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 _HIDES = re.compile(
-    r"display\s*+:\s*+none"
-    r"|visibility\s*+:\s*+(?:hidden|collapse)"
-    r"|font-size\s*+:\s*+(?:(?:0++(?:\.0*+)?|\.0++)(?:px|pt|em|rem|%|vw)?|1px)(?![\d.])"
+    r"(?:\A|;)\s*+(?:display\s*+:\s*+none"
     r"|opacity\s*+:\s*+(?:0++(?:\.0*+)?|\.0++)(?![\d.])"
     r"|mso-hide\s*+:\s*+all"
     r"|max-(?:height|width)\s*+:\s*+0(?:px|pt|em|%)?(?![\d.])"
     r"|text-indent\s*+:\s*+-\d{3,}+"
-    r"|clip\s*+:\s*+rect\(\s*+0"
+    r"|clip\s*+:\s*+rect\(\s*+0)"
 )
+_SIZE = re.compile(r"(?:\A|;)\s*+font(?:-size)?\s*+:\s*+([^;!]{1,60})")
+_ZERO = re.compile(r"(?:0++(?:\.0*+)?|\.0++)(?:px|pt|pc|em|rem|ex|ch|cm|mm|in|q|vw|vh|%)?(?![\w.%])")
+_ONE = re.compile(r"1px(?![\w.])")
+_RELATIVE = re.compile(r"[\d.]++(?:em|ex|ch|%)|larger")
+_VISIBILITY = re.compile(r"(?:\A|;)\s*+visibility\s*+:\s*+([a-z]{1,20})")
+_AS_AROUND = ("inherit", "unset", "smaller")
+_REMARK = re.compile(r"/\*(?s:.*?)(?:\*/|\Z)")
 _POSITION = re.compile(r"position\s*+:\s*+(?:absolute|fixed)")
 _FAR = re.compile(r"(?:left|top|right|margin-left|margin-top)\s*+:\s*+-\d{3,}+")
 _ZERO_BOX = re.compile(r"(?<![a-z-])(?:height|width)\s*+:\s*+0(?:px|pt|em|%)?(?![\d.])")
@@ -56,14 +62,31 @@ RULES = 500
 """Rules of a page's sheet that are read."""
 
 
+NO_SIZE = 1
+ONE_PIXEL = 2
+"""Apart from `NO_SIZE`, since of it "1400%" is a size that people read."""
+NOT_VISIBLE = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a style says. Colours are 0xRRGGBB, None where it says nothing; `ground_unknown`: a picture, a gradient."""
+    """What a style says. Colours are 0xRRGGBB, None where it says nothing; `ground_unknown`: a picture, a gradient.
 
-    hides: bool = False
+    `removes`: nothing in such an element is seen, whatever it says of itself. `veils` hide what stands in it until an
+    element inside `shows` it again, since size and visibility are inherited; both are sums of `NO_SIZE` and its like.
+    """
+
+    removes: bool = False
     colour: int | None = None
     ground: int | None = None
     ground_unknown: bool = False
+    veils: int = 0
+    shows: int = 0
+
+    @property
+    def hides(self) -> bool:
+        """Whether text that stands in it and says nothing of itself is hidden."""
+        return self.removes or self.veils > 0
 
 
 NOTHING = Look()
@@ -73,17 +96,44 @@ NOTHING = Look()
 def look_of(style: str) -> Look:
     """Read the declarations of one style."""
     text = style[:STYLE].lower()
-    hides = _HIDES.search(text) is not None
-    if not hides and "position" in text:
-        hides = _POSITION.search(text) is not None and _FAR.search(text) is not None
-    if not hides and "overflow" in text:
-        hides = _ZERO_BOX.search(text) is not None
+    if "/*" in text:
+        text = _REMARK.sub("", text)
+    removes = _HIDES.search(text) is not None
+    if not removes and "position" in text:
+        removes = _POSITION.search(text) is not None and _FAR.search(text) is not None
+    if not removes and "overflow" in text:
+        removes = _ZERO_BOX.search(text) is not None
+    veils, shows = _veils(text) if "font" in text or "visibility" in text else (0, 0)
     if "color" not in text and "background" not in text:
-        return Look(hides) if hides else NOTHING
+        return Look(removes, veils=veils, shows=shows) if removes or veils or shows else NOTHING
     colour, ground = _COLOUR.search(text), _GROUND.search(text)
     painted = None if ground is None else colour_of(ground[1])
     unknown = ground is not None and (painted is None or "url(" in ground[1]) and "transparent" not in ground[1]
-    return Look(hides, None if colour is None else colour_of(colour[1]), painted, unknown)
+    return Look(removes, None if colour is None else colour_of(colour[1]), painted, unknown, veils, shows)
+
+
+def _veils(text: str) -> tuple[int, int]:
+    """What a style veils and what it shows. Where it says both, it shows: which of them counts is a browser's art."""
+    veils = shows = 0
+    for match in _SIZE.finditer(text):
+        value = match[1]
+        if _ZERO.match(value):
+            veils |= NO_SIZE
+        elif _ONE.match(value):
+            veils |= ONE_PIXEL
+        elif _RELATIVE.match(value):  # to nothing, which stays so
+            shows |= ONE_PIXEL
+        elif not value.startswith(_AS_AROUND):
+            shows |= NO_SIZE | ONE_PIXEL
+    for match in _VISIBILITY.finditer(text):
+        if match[1] in {"hidden", "collapse"}:
+            veils |= NOT_VISIBLE
+        elif match[1] not in _AS_AROUND:
+            shows |= NOT_VISIBLE
+    veils &= ~shows
+    if veils & (NO_SIZE | ONE_PIXEL) == ONE_PIXEL:  # which is a size: what stands inside may be a multiple of it
+        shows |= NO_SIZE
+    return veils, shows
 
 
 def colour_of(text: str) -> int | None:
@@ -121,10 +171,12 @@ _BRACE = re.compile(r"[{}]")
 class Sheet:
     """The rules of a page's sheet that hide what has a class or an id; those for some screens only are passed over."""
 
-    __slots__ = ("hiding", "paints")
+    __slots__ = ("hiding", "paints", "removing", "veiling")
 
     def __init__(self) -> None:
         self.hiding: set[str] = set()
+        self.removing: set[str] = set()  # those of them whose text nothing shows again
+        self.veiling: dict[str, tuple[int, int]] = {}  # what is veiled and what is shown
         self.paints = False  # whether it gives anything a ground that we do not follow
 
     def read(self, text: str) -> None:
@@ -154,5 +206,22 @@ class Sheet:
         look = look_of(declarations)
         if look.ground is not None or look.ground_unknown:
             self.paints = True
+        if not (look.hides or look.shows):
+            return
+        names = _SELECTOR.findall(selector)
         if look.hides:
-            self.hiding.update(_SELECTOR.findall(selector))
+            self.hiding.update(names)
+        if look.removes:
+            self.removing.update(names)
+        if look.veils or look.shows:
+            for name in names:
+                veils, shows = self.veiling.get(name, (0, 0))
+                self.veiling[name] = veils & ~look.shows | look.veils, shows & ~look.veils | look.shows
+
+    def veils_of(self, names: Iterable[str]) -> tuple[int, int]:
+        """What the rules for all of these names veil and what they show; where they say both, they show."""
+        veils = shows = 0
+        for name in names:
+            if name in self.veiling:
+                veils, shows = veils | self.veiling[name][0], shows | self.veiling[name][1]
+        return veils & ~shows, shows

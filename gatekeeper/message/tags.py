@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final, NamedTuple
 
-from gatekeeper.message.style import NOTHING, colour_of, look_of
+from gatekeeper.message.style import NO_SIZE, NOTHING, ONE_PIXEL, colour_of, look_of
 
 ATTRIBUTES: Final = 200
 """Of one tag; those after them are not read."""
@@ -36,12 +36,14 @@ class Use(StrEnum):
 
 class Looks(NamedTuple):
     """What an element does to the looks of what stands in it. Colours are 0xRRGGBB, None for one that is not known
-    here, `AS_BEFORE` where the tag says nothing of it.
+    here, `AS_BEFORE` where the tag says nothing of it. `veils` and `shows` are those of `style.Look`.
     """
 
     hides: bool
     ground: int | None
     colour: int | None
+    veils: int = 0
+    shows: int = 0
 
 
 AS_BEFORE: Final = -1
@@ -50,12 +52,13 @@ SAYS_NOTHING: Final = Looks(hides=False, ground=AS_BEFORE, colour=AS_BEFORE)
 # What has to be done for a tag. Plain numbers, since every tag of every page is compared with them.
 ENDS: Final = 0  # an element ends
 BEGINS: Final = 1  # one begins that has no link and changes nothing, unless the page's own sheet names it
-STANDS: Final = 2  # one that has neither end nor link
-ENDS_ANCHOR: Final = 3
-ANCHOR: Final = 4  # one begins, and nothing but its target is of interest
-BEARS: Final = 5  # an element begins that may have a link, or changes the looks
-RAW: Final = 6  # what follows is no HTML: a script, a sheet, a title
-MALFORMED: Final = 7  # not written as it should be, or with more attributes than are read
+SHOWS: Final = 2  # one begins that has no link, and changes something only where a veil hangs
+STANDS: Final = 3  # one that has neither end nor link
+ENDS_ANCHOR: Final = 4
+ANCHOR: Final = 5  # one begins, and nothing but its target is of interest
+BEARS: Final = 6  # an element begins that may have a link, or changes the looks
+RAW: Final = 7  # what follows is no HTML: a script, a sheet, a title
+MALFORMED: Final = 8  # not written as it should be, or with more attributes than are read
 
 
 class Tag(NamedTuple):
@@ -118,15 +121,16 @@ def begin_tag(name: str, given: Mapping[str, str] | None) -> Tag:
         return Tag(BEARS if name in _BEARING else STANDS, breaks, name, given)
     if not given:
         return Tag(BEARS if name in _BEARING else BEGINS, breaks, name, given)
-    looks, names = _looks(given), _names(given)
+    looks, names = _looks(name, given), _names(given)
+    changes = looks is not SAYS_NOTHING and looks._replace(shows=0) != SAYS_NOTHING
     if name == "a":
         target = given.get("href") or given.get("xlink:href", "")
         target = "" if "&" in target else target.strip()
-        simple = target and not names and looks is SAYS_NOTHING
+        simple = target and not names and not changes
         return Tag(ANCHOR if simple else BEARS, breaks, name, given, looks, names, target)
-    if name in _BEARING or (name in _PAINTED and given.get("background")) or looks is not SAYS_NOTHING:
+    if name in _BEARING or (name in _PAINTED and given.get("background")) or changes:
         return Tag(BEARS, breaks, name, given, looks, names)
-    return Tag(BEGINS, breaks, name, _NONE, looks, names)
+    return Tag(SHOWS if looks.shows else BEGINS, breaks, name, _NONE, looks, names)
 
 
 def _attributes(text: str) -> dict[str, str] | None:
@@ -141,7 +145,7 @@ def _attributes(text: str) -> dict[str, str] | None:
     return found if next(matches, None) is None else None
 
 
-def _looks(given: Mapping[str, str]) -> Looks:
+def _looks(name: str, given: Mapping[str, str]) -> Looks:
     if _LOOKS.isdisjoint(given):
         return SAYS_NOTHING
     look = look_of(given["style"]) if given.get("style") else NOTHING
@@ -159,10 +163,13 @@ def _looks(given: Mapping[str, str]) -> Looks:
         for attribute in ("color", "text"):
             if attribute in given:
                 colour = colour_of(given[attribute])
-    hides = look.hides or "hidden" in given or given.get("size") == "0"
-    if not hides and ground == colour == AS_BEFORE:
+    hides = look.removes or "hidden" in given
+    veils, shows = look.veils, look.shows
+    if name == "font" and _FONT_SIZE.match(given.get("size", "")):  # the least of which is 1, whatever it says
+        shows |= (NO_SIZE | ONE_PIXEL) & ~veils
+    if not (hides or veils or shows) and ground == colour == AS_BEFORE:
         return SAYS_NOTHING
-    return Looks(hides, ground, colour)
+    return Looks(hides, ground, colour, veils, shows)
 
 
 def _names(given: Mapping[str, str]) -> frozenset[str]:
@@ -177,6 +184,7 @@ _TAG = re.compile(
     r"((?:\s++[a-zA-Z_:-][\w:.-]*+(?:\s*+=\s*+(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>=`]++))?+)*+)\s*+/?"
 )
 _ATTRIBUTE = re.compile(r"([^\s=>/\"'<]++)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+")
+_FONT_SIZE = re.compile(r"\s*+[+-]?[0-9]")
 _STYLED = re.compile(r"style|class|hidden|color|\bid\b|background|size|width|height", re.IGNORECASE)
 BLOCKS: Final = frozenset(
     (  # noqa: SIM905  # a table reads better so

@@ -40,7 +40,42 @@ def words(text: str) -> str:
         ("<style>.x{display:none} @media print{.y{display:none}}</style><p class=x>a</p><p class=y>b", "b", "a"),
         ("<style>#i{font-size:0px}</style><p id=I>a</p>b", "b", "a"),
         ("<!--[if mso]><p>outlook</p><![endif]-->all", "all", "outlook"),
-        ("<![if !mso]>all<![endif]>", "", "all"),
+        # Word reads a condition there; to everybody else these two are comments themselves, and the text is shown.
+        ("<![if !mso]>all<![endif]>", "all", ""),
+        ("<![if x]>all", "all", ""),
+        ("<!--[if !mso]><!-->all<!--<![endif]-->", "all", ""),
+        ("<!--[if !mso]><!-- -->all<!--<![endif]-->", "all", ""),
+        ("<!--[if !mso]> <!--\n-->all<![endif]-->", "all", ""),
+        ("<!--[if x]-->all", "all", "[if x]"),
+        ("<!--[if x]> -->all", "all", ""),
+        ("<!--[if mso]><p>a <![endif]>b--> all", "all", "a b"),
+        ("<!--[if mso]>a<!-- b -->all", "all", "a b"),
+        ("<!--[if mso]>a<!--[if x]>b--!>all", "all", "ab"),
+        ("<!--[if mso]>never ends", "", "never ends"),
+        ("<!--[if mso]><td style=display:none><![endif]-->all", "all", ""),
+        ("<p style=display:none><!--[if mso]></p><![endif]-->a", "", "a"),
+        ("<!--[if mso]><style>.x{display:none}</style><![endif]--><p class=x>all", "all", ""),
+        ("<!--[if mso]><p title='--><p title='a'>all", "all", ""),
+        ('<!--[if mso]><p a=\'"--><p title="<p hidden>">all', "all", ""),
+        ('<td style="font-size:0px"><div style="font-size:13px">a</div>b</td>c', "a c", "b"),
+        ('<td style="font-size:0"><div style="FONT-SIZE:13px">a<b>b</b></div></td>', "ab", ""),
+        ('<p style="font-size:0"><a href=x style="font-size:13px">a</a><i style="font-size:2em">b</i>', "a", "b"),
+        ('<p style="font-size:1px"><i style="font-size:1400%">a</i><i style="font-size:inherit">b</i>', "a", "b"),
+        ('<p style="font-size:0"><i style="font-size:1px">a<b style="font-size:20em">b</b></i>', "b", "a"),
+        ('<p style="font-size:0"><font size=3>a</font><font size=x>b</font>', "a", "b"),
+        ("<font size=0>a</font>", "a", ""),
+        ('<p style="font-size:0"><i style="display:none;font-size:9px">a<b style="font-size:9px">b', "", "ab"),
+        ('<body style="visibility:hidden">a<div style="visibility:visible">b</div>c', "b", "a c"),
+        ('<p style="visibility:hidden"><i style="font-size:9px">a</i>', "", "a"),
+        ('<p style="font-size:0;visibility:hidden"><i style="visibility:visible">a</i>', "", "a"),
+        ("<style>.x{font-size:0} .y{font-size:9px}</style><p class=x>a<b class=y>b</b><b id=y>c", "b", "ac"),
+        (
+            "<style>.x{font-size:0}</style><p class=x>a<b style=font-size:9px>b</b><b class=x style=font-size:9px>c",
+            "bc",
+            "a",
+        ),
+        ("<style>.y{font-size:9px}</style><p style=font-size:0>a<b class=y>b</b>", "b", "a"),
+        ("<style>.x{font-size:0} .x{font-size:9px}</style><p class=x>a", "a", ""),
         ('<img alt="text of a picture">', "text of a picture", ""),
         ("a</p >b</DIV\n>c", "a b c", ""),
         ("<?php x ?>y", "y", ""),
@@ -90,6 +125,27 @@ def test_a_link_that_nobody_sees_is_marked():
     )
 
 
+def test_the_size_of_letters_hides_no_picture_and_a_link_is_seen_if_its_text_is():
+    def hidden(page: str) -> list[bool]:
+        return [link.hidden for link in read_html(page).links if link.use is Use.ANCHOR]
+
+    zero = '<td style="font-size:0">'
+    assert hidden(f"{zero}<a href=x><img src=y></a>") == [False]
+    assert hidden(f"{zero}<a href=x>a</a>") == [True]
+    assert hidden(f'{zero}<a href=x><span style="font-size:13px">see this</span></a>') == [False]
+    assert hidden('<td style="visibility:hidden"><a href=x><img src=y></a>') == [True]
+    assert hidden('<td style="visibility:hidden"><a href=x><b style="visibility:visible">see this</b></a>') == [False]
+
+
+def test_a_condition_leaves_the_link_around_it_open():
+    page = "<a href=x>see <!--[if mso]><a href=o>o</a><a href=p>p<![endif]-->this</a>"
+    assert [(link.target, link.text, link.hidden) for link in read_html(page).links] == [
+        ("o", "o", True),
+        ("p", "p", True),
+        ("x", "see this", False),
+    ]
+
+
 def test_a_link_for_outlook_alone_is_a_link():
     page = read_html("<!--[if gte mso 9]><a href=http://o.test>o</a><![endif]-->")
     assert [link.target for link in page.links] == ["http://o.test"]
@@ -117,7 +173,7 @@ def test_budgets_are_kept_and_said(page, left_out):
 
 PIECES = st.sampled_from(
     [*"<>\"'=/! &;-", "<a href=", "</a>", "<!--", "-->", "<p style='display:none'>", "</p>", "<script>", "</script",
-     "text", "<style>", "</style>", "<!--[if mso]>", "<![endif]-->", "&#", "<title>", "\0"]
+     "text", "<style>", "</style>", "<!--[if mso]>", "<![endif]-->", "&#", "<title>", "\0", "<![if x]>"]
 )  # fmt: skip
 
 
@@ -134,7 +190,10 @@ WRITTEN_WELL = st.sampled_from(
      "<a name=n>", "<a href=' '>", "</a>", "<img src=i alt=t>", "<form action=f>", "<i id=q>", "<script>'<p>'</script>",
      "<style>.x{display:none} #q{font-size:0}</style>", "<style>b{background:red}</style>", "<title>t</title>",
      "<textarea><p>", "</textarea>", "<script>", "<meta http-equiv=refresh content='0;url=http://z.test/'>",
-     "<base href=http://b.test>"]
+     "<base href=http://b.test>", "<p style='font-size:0'>", "<p style='font-size:9px'>",
+     "<a href=z style=font-size:9px>",
+     "<i style='visibility:hidden'>", "<i style='visibility:visible'>", "<p class=v>",
+     "<style>.x{font-size:0} .v{font-size:9px}</style>"]
 )  # fmt: skip
 
 
@@ -187,6 +246,9 @@ BOMBS = {
     "equals": "=",
     "anchors": "<a href=x>y",
     "conditions": "<!--[if mso]>",
+    "closed conditions": "<!--[if mso]><a b=' --><i c='",
+    "scripts in conditions": "<!--[if mso]><script>-->",
+    "veils": "<p style='font-size:0'><p style='font-size:9px'>",
     "mixed": "<b><i></u>",
     "sheet": "<style>.a{",
     "braces": "}",

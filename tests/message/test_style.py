@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.style import RULES, Sheet, alike, colour_of, look_of
+from gatekeeper.message.style import (
+    NO_SIZE,
+    NOT_VISIBLE,
+    ONE_PIXEL,
+    RULES,
+    Sheet,
+    alike,
+    colour_of,
+    look_of,
+)
 from tests.support.cost import costs_of
 
 
@@ -31,9 +40,38 @@ def test_styles_that_hide_are_known(style):
 
 
 @pytest.mark.parametrize(
+    ("style", "veils", "shows"),
+    [
+        ("font-size:0", NO_SIZE, 0),
+        ("font: 0/0 a", NO_SIZE, 0),
+        ("font-size:0cm", NO_SIZE, 0),
+        ("font-size:1px", ONE_PIXEL, NO_SIZE),
+        ("font-size:13px", 0, NO_SIZE | ONE_PIXEL),
+        ("font-size:medium", 0, NO_SIZE | ONE_PIXEL),
+        ("font-size:calc(1px + 1em)", 0, NO_SIZE | ONE_PIXEL),
+        ("font:bold 14px/1.5 Arial", 0, NO_SIZE | ONE_PIXEL),
+        ("font-size:200%", 0, ONE_PIXEL),
+        ("font-size:inherit", 0, 0),
+        ("font-size:0;font-size:13px", 0, NO_SIZE | ONE_PIXEL),
+        ("font-size:0;font-size:13px !important", 0, NO_SIZE | ONE_PIXEL),
+        ("font-family:Arial", 0, 0),
+        ("visibility:hidden", NOT_VISIBLE, 0),
+        ("visibility:hidden;font-size:0px", NOT_VISIBLE | NO_SIZE, 0),
+        ("visibility:visible", 0, NOT_VISIBLE),
+        ("visibility:inherit", 0, 0),
+    ],
+)
+def test_what_an_element_inside_can_take_back_is_told_apart(style, veils, shows):
+    look = look_of(style)
+    assert (look.removes, look.veils, look.shows) == (False, veils, shows)
+
+
+@pytest.mark.parametrize(
     "style",
     ["", "font-size:10px", "font-size:0.9em", "opacity:0.5", "max-height:100px", "line-height:0", "display:block",
-     "text-indent:-1em", "max-height:0.5em", "margin:0;padding:0", "top:-1000px"],
+     "text-indent:-1em", "max-height:0.5em", "margin:0;padding:0", "top:-1000px", "x-display:none", "--font-size:0",
+     "font-size:0junk",
+     "/*display:none;*/", "margin:0 display:none", "background:url(display:none)", "font-size:0;font-size:13px"],
 )  # fmt: skip
 def test_styles_of_every_day_hide_nothing(style):
     assert not look_of(style).hides
