@@ -99,6 +99,7 @@ _CONDITION_OPENS = re.compile(
 )
 _CONDITION_ENDS = re.compile(r"<!--\s{0,20}(?:<!)?\[endif\]-->", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0\u200b\u200c\u200d\u2060\ufeff\xad\u034f]++")
+_REFRESH = re.compile(r"\s*+[\d.]++\s*+[;,]?+\s*+(?:url\s*+=\s*+)?+[\"']?+([^\"'\s>]{1,2000})", re.IGNORECASE)
 _URL_IN_REFRESH = re.compile(r"url\s{0,10}=\s{0,10}[\"']?([^\"'\s>]{1,2000})", re.IGNORECASE)
 
 
@@ -128,6 +129,7 @@ class _Scanner:
         self._hidden = 0
         self._veils = 0  # what hides here until an element shows it again
         self._conditional = False
+        self._foreign = False  # whether an svg or the like has begun, which may end in more ways than are followed
         self._ground: int | None = WHITE
         self._colour: int | None = 0
         self._anchor: str | None = None
@@ -399,8 +401,11 @@ class _Scanner:
             self._forms += 1
         elif name == "script":
             self._scripts += 1
+        elif name in tags.FOREIGN:
+            self._foreign = True
         elif name == "meta" and given.get("http-equiv", "").lower() == "refresh":
-            found = _URL_IN_REFRESH.search(self._room.undo(given.get("content", "")[:4000]))
+            content = self._room.undo(given.get("content", "")[:4000])
+            found = _REFRESH.match(content) or _URL_IN_REFRESH.search(content)
             if found is not None:
                 self._link(found[1].strip(), Use.REFRESH, hidden=self._unseen_here)
         for attribute, use in tags.LINKS_BY.get(name, ()):
@@ -442,10 +447,10 @@ class _Scanner:
         self._link(target, _ANCHOR, _in_one_line(seen), hidden=hidden)
 
     def _raw(self, tag: Tag, position: int) -> int:
-        """What stands in a script, a sheet, a title: no tags. Where it ends."""
+        """What stands in a script, a sheet, a title: no tags, unless it is one in an svg (§13.2.6.5). Where it ends."""
         name = tag.name
         self._bearing(name, tag.given or _NONE)
-        end = _END_OF[name].search(self._text, position)
+        end = (_START if self._foreign else _END_OF[name]).search(self._text, position)
         inside = self._text[position : end.start() if end else len(self._text)]
         if name == "style" and not self._conditional:
             self._sheet.read(inside)
@@ -453,7 +458,9 @@ class _Scanner:
             self._title.append(inside)
         elif name in {"textarea", "xmp"}:
             self._out.append(inside)
-        return end.end() if end else len(self._text)
+        if end is None:
+            return len(self._text)
+        return end.start() if self._foreign else end.end()
 
     def _push(self, tag: Tag) -> None:
         stack, hidden = self._stack, self._hidden

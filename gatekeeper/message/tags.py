@@ -218,7 +218,9 @@ LINKS_BY: Final = {
     "v:fill": (("src", Use.IMAGE),),
 }
 _PAINTED = frozenset({"table", "td", "body"})
-_BEARING = frozenset({"a", "meta", *LINKS_BY, *RAW_NAMES}) - _PAINTED
+FOREIGN: Final = frozenset({"svg", "math"})
+"""In which other rules hold than in HTML."""
+_BEARING = frozenset({"a", "meta", *FOREIGN, *LINKS_BY, *RAW_NAMES}) - _PAINTED
 """Those that have a link or a meaning; the painted ones have a link only with their background."""
 _NONE: dict[str, str] = {}
 _LOOKS = frozenset({"style", "hidden", "size", "background", "bgcolor", "color", "text"})

@@ -22,7 +22,8 @@ LONGEST = 4000
 class Url:
     """An address, taken apart and never followed.
 
-    `host` is lower case in A-labels without a dot at its end, or the plain text of `address`. `domain` is what was
+    `host` is lower case in A-labels without a dot at its end, or the plain text of `address`; where a label has what
+    names of hosts do not have (`a!b.`), which browsers ask for all the same, it is `domain`. `domain` is what was
     registered of it, "" for an address in numbers and for names that nobody can have registered. `rest` is path,
     query and fragment as they came. `numeric`: written in numbers in a way that only machines read (decimal, octal,
     hexadecimal). `encoded`: the host was percent-encoded. `user` is what stood before the host, which people take
@@ -53,11 +54,16 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,20}):")
 _WEB = frozenset({"http", "https", "ftp", "ws", "wss"})
 _REMOVED = str.maketrans("", "", "\t\r\n\0\u200b\u200c\u200d\u2060\ufeff\xad")
 _AUTHORITY = re.compile(r"[/\\]*+([^/\\?#]*+)(.*)", re.DOTALL)
-_PORT = re.compile(r":([0-9]{0,5})\Z")
+_PORT = re.compile(r":(0*+[0-9]{0,5})\Z")
 _HOST = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
+_ODD_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_!\"$&'()*+,;=`{}~-]{1,63}\.)+[a-z0-9-]{1,63}")
 _NUMBER = re.compile(r"(?:0[xX]([0-9a-fA-F]*)|([0-9]+))\Z")
+_IGNORED = re.compile(  # Default_Ignorable_Code_Point, which mapping takes away before any length is asked (UTS 46)
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": ".", "․": "."})
 
 
@@ -100,7 +106,7 @@ def _parse(text: str) -> Url | None:
         name,
         "" if address is not None else registered_domain(name),
         address,
-        int(port[1]) if port is not None and port[1] else None,
+        int(port[1][-5:]) if port is not None and port[1] else None,
         user[:255] if at else "",
         found[2],
         numeric,
@@ -140,6 +146,8 @@ def _place(host: str) -> tuple[str, IPAddress | None, bool, bool] | None:
 
 def _name(host: str) -> str | None:
     """The host's name in A-labels."""
+    if not host.isascii():
+        host = _IGNORED.sub("", host)
     if len(host) > 1000:
         return None
     if not host.isascii():
@@ -150,7 +158,10 @@ def _name(host: str) -> str | None:
         if len(labels) > 127 or not all(labels):
             return None
         name = ".".join(labels)
-    return name if _HOST.fullmatch(name) else None
+    if _HOST.fullmatch(name):
+        return name
+    known = registered_domain(name) if _ODD_HOST.fullmatch(name) else ""
+    return known if _HOST.fullmatch(known) else None
 
 
 def a_label(label: str) -> str:

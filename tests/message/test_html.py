@@ -76,6 +76,8 @@ def words(text: str) -> str:
         ),
         ("<style>.y{font-size:9px}</style><p style=font-size:0>a<b class=y>b</b>", "b", "a"),
         ("<style>.x{font-size:0} .x{font-size:9px}</style><p class=x>a", "a", ""),
+        ("<svg><style>.x{display:none}<p>a<b class=x>b</b>", "a", "b"),
+        ("<svg><title>t<p>a</svg>b", "ab", ""),
         ('<img alt="text of a picture">', "text of a picture", ""),
         ("a</p >b</DIV\n>c", "a b c", ""),
         ("<?php x ?>y", "y", ""),
@@ -108,6 +110,15 @@ def test_what_people_see_is_kept_apart_from_what_they_do_not(page, seen, hidden)
         ),
         ("<base href=http://b.test/>", [("http://b.test/", Use.BASE, "")]),
         ('<meta http-equiv=Refresh content="0;URL=http://r.test/">', [("http://r.test/", Use.REFRESH, "")]),
+        ('<meta http-equiv=refresh content="0; https://r.test/x">', [("https://r.test/x", Use.REFRESH, "")]),
+        ('<meta http-equiv=refresh content="0 https://r.test/x">', [("https://r.test/x", Use.REFRESH, "")]),
+        ('<meta http-equiv=refresh content=".5,&#39;//r.test/x&#39;">', [("//r.test/x", Use.REFRESH, "")]),
+        ('<meta http-equiv=refresh content="0; http://r.test/?url=x">', [("http://r.test/?url=x", Use.REFRESH, "")]),
+        ("<meta http-equiv=refresh content=\"now; url = 'r'\">", [("r", Use.REFRESH, "")]),
+        ('<meta http-equiv=refresh content="5">', []),
+        ("<svg><style>b{}<p>a<a href=x>1</a>", [("x", Use.ANCHOR, "1")]),
+        ("<MATH><title></math><a href=x>1</a>", [("x", Use.ANCHOR, "1")]),
+        ("<style><a href=x>1</a></style>", []),
         ("<area href=x><iframe src=y></iframe>", [("x", Use.ANCHOR, ""), ("y", Use.RESOURCE, "")]),
         ("<a name=top>no link</a>", []),
         ("<!-- <a href=x>1</a> -->", []),
@@ -193,7 +204,7 @@ WRITTEN_WELL = st.sampled_from(
      "<base href=http://b.test>", "<p style='font-size:0'>", "<p style='font-size:9px'>",
      "<a href=z style=font-size:9px>",
      "<i style='visibility:hidden'>", "<i style='visibility:visible'>", "<p class=v>",
-     "<style>.x{font-size:0} .v{font-size:9px}</style>"]
+     "<style>.x{font-size:0} .v{font-size:9px}</style>", "<svg>", "</svg>"]
 )  # fmt: skip
 
 
@@ -240,6 +251,8 @@ BOMBS = {
     "angles": "<",
     "slashes": "</",
     "script": "<script>",
+    "scripts in an svg": "<svg><script>x",
+    "refresh": "<meta http-equiv=refresh content='0 ; 0 '>",
     "end of script": "<script></scrip",
     "attributes": " a=1",
     "blanks": " ",

@@ -28,6 +28,13 @@ from tests.support.cost import costs_of
         ("http://user:pw@example.com:8080/x", "example.com", "example.com"),
         ("http://a_b.example.com", "a_b.example.com", "example.com"),
         ("http://intranet/", "intranet", ""),
+        ("http://evil\ufe0f.com/", "evil.com", "evil.com"),
+        ("http://evil" + "\ufe0f" * 60 + ".com/", "evil.com", "evil.com"),
+        ("http://e" + "\U000e0101\u034f\u180b" * 900 + "vil.com/", "evil.com", "evil.com"),
+        ("http://☃\ufe0f.net/", "xn--n3h.net", "xn--n3h.net"),
+        ("http://-a.evil.example.com/", "example.com", "example.com"),
+        ("http://a-.example.com/", "example.com", "example.com"),
+        ("http://www.a!b$.evil.example.com:80/", "example.com", "example.com"),
     ],
 )
 def test_an_address_is_named_in_one_way(text, host, domain):
@@ -54,6 +61,15 @@ def test_an_address_in_numbers_is_that_address(text, address, numeric):
     assert (url.address, url.numeric, url.domain) == (ip_address(address), numeric, "")
 
 
+@pytest.mark.parametrize(
+    ("port", "number"), [("", None), ("443", 443), ("0000443", 443), ("0" * 3000 + "8443", 8443), ("000000", 0)]
+)
+def test_a_port_may_have_any_number_of_zeros_before_it(port, number):
+    url = parse_url(f"https://evil.example.com:{port}/x")
+    assert url is not None
+    assert (url.host, url.port) == ("evil.example.com", number)
+
+
 def test_what_stands_before_the_host_is_told():
     url = parse_url("https://www.paypal.com%2flogin@evil.example.com:8443/p")
     assert url is not None
@@ -65,7 +81,8 @@ def test_what_stands_before_the_host_is_told():
     "text",
     ["", "mailto:a@b.example", "cid:x", "javascript:alert(1)", "data:text/html,x", "/relative", "#top", "x.html",
      "http://", "http:///", "http://a b.com", "http://{{host}}/", "http://[::1", "http://..", "http://-", "tel:1",
-     "http://" + "a" * 64 + ".com"],
+     "http://" + "a" * 64 + ".com", "http://a!b", "http://a!b.com", "http://-a.co.uk", "http://" + "a!." * 90 + "com",
+     "http://{{host}}.zz-top/", "http://a^b.evil.com", "http://x.com:000123456/"],
 )  # fmt: skip
 def test_what_leads_nowhere_is_none(text):
     assert parse_url(text) is None
@@ -97,7 +114,7 @@ def test_anything_is_read_and_a_host_can_be_asked_for(text, scheme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", ["/", "@", ".", "%41", "a", "é", "0x", "1.", ":", "\\"])
+@pytest.mark.parametrize("piece", ["/", "@", ".", "%41", "a", "é", "0x", "1.", ":", "\\", ":0", "!.", "\ufe0f", "0"])
 def test_cost_does_not_grow_beyond_what_is_read(piece):
     small, large = costs_of(lambda n: parse_url("http://" + piece * n), 10_000, 40_000)
     assert large < 8 * small + 0.05
