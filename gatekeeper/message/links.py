@@ -16,11 +16,13 @@ from gatekeeper.message.linkify import DOTS, InText, links_in
 from gatekeeper.message.lookalike import disguised, imitated_brand
 from gatekeeper.message.shorteners import SHORTENERS
 from gatekeeper.message.tags import Use
-from gatekeeper.message.urls import Url, parse_bare, parse_url
+from gatekeeper.message.urls import Url, labels_to_map, parse_bare, parse_url
 from gatekeeper.wire.headers import Header, decode_words
 
 PLACES = 3 * DOTS
 """How many places of all texts of one message are looked at, that could be in a link."""
+MAPPED = 10_000
+"""Characters of labels that are not ASCII, in names of hosts of one message, that are mapped: some thousand labels."""
 MOST = 500
 """Links of one message that are kept; those that say most about it first, others are counted."""
 
@@ -117,6 +119,8 @@ class Gatherer:
     _addresses: dict[str, None] = field(default_factory=dict)
     _left_out: int = 0
     _places: int = PLACES
+    _mapped: set[str] = field(default_factory=set)
+    _to_map: int = MAPPED
 
     def text(self, text: str, place: Place = Place.TEXT, *, but: Collection[str] = ()) -> None:
         """Plain text. `place` may be SUBJECT or HIDDEN. `but`: what stands in it and is no link of its own."""
@@ -126,7 +130,7 @@ class Gatherer:
         self._left_out += found.left_out
         for each in found.links:
             if each not in but:
-                self._url(parse_url(each), place)
+                self._url(self._parsed(each), place)
         for each in found.bare:
             if each in but:
                 continue
@@ -140,7 +144,7 @@ class Gatherer:
         if page.left_out:
             self._left_out += 1
         links = dict.fromkeys(page.links)  # letters and newsletters say many of theirs twice
-        base = next((parse_url(link.target) for link in links if link.use is Use.BASE), None)
+        base = next((self._parsed(link.target) for link in links if link.use is Use.BASE), None)
         for link in links:
             self._html(link, base)
         # What a link's text names is what it shows, not where anything leads.
@@ -155,7 +159,7 @@ class Gatherer:
             for each in header.all(name)[:5]:
                 for part in each.text[:8000].split("<")[1:50]:
                     target = part.partition(">")[0].strip()
-                    self._url(parse_url(target), Place.HEADER, source=name)
+                    self._url(self._parsed(target), Place.HEADER, source=name)
         for each in header.all("subject")[:3]:
             self.text(decode_words(each.text[:2000]), Place.SUBJECT)
 
@@ -172,6 +176,21 @@ class Gatherer:
         self._places -= found.looked
         return found
 
+    def _parsed(self, text: str) -> Url | None:
+        return parse_url(text) if self._has_room(text) else None
+
+    def _has_room(self, text: str) -> bool:
+        """Whether an address may be read, for what of its host's name has to be mapped."""
+        new = {label for label in labels_to_map(text) if label not in self._mapped}
+        if not new:
+            return True
+        self._to_map = max(-1, self._to_map - sum(map(len, new)))
+        if self._to_map < 0:
+            self._left_out += 1
+            return False
+        self._mapped |= new
+        return True
+
     def _html(self, link: HtmlLink, base: Url | None) -> None:
         if link.use is Use.BASE:
             return
@@ -182,9 +201,10 @@ class Gatherer:
         if target[:7].lower() == "mailto:":
             self._mail(_mailto(target))
             return
-        url = parse_url(target)
+        url = self._parsed(target)
         if url is None and ":" not in target[:12] and not target.startswith(("#", "{", "[", "%")):
-            url = parse_bare(target) if target[:4].lower() == "www." or base is None else None
+            bare = (target[:4].lower() == "www." or base is None) and self._has_room("http://" + target)
+            url = parse_bare(target) if bare else None
             if url is None and base is not None and target:
                 url = replace(base, rest="/" + target[:500].lstrip("/"))
         self._url(url, place, text=link.text)
@@ -197,13 +217,27 @@ class Gatherer:
         if before is None and len(self._found) >= 4 * MOST:
             self._left_out += 1
             return
-        link = _judged(url, place, text, source)
+        shown = self._shown(text) if place is Place.ANCHOR and text else ""
+        link = _judged(url, place, text, source, shown)
         if before is None or link.telling < before.telling:
             self._found[key] = link
         if not nested and len(url.rest) > 8:
             inner = _nested(url.rest)
-            if inner is not None:
-                self._url(inner, Place.NESTED, nested=True)
+            if inner:
+                self._url(self._parsed(inner), Place.NESTED, nested=True)
+
+    def _shown(self, text: str) -> str:
+        """The registered domain that a link's text names: it shows an address, or is nothing but a name."""
+        if "." not in text or "@" in text:
+            return ""
+        found = links_in(text[:300])
+        if found.links:
+            url = self._parsed(found.links[0])
+        elif found.bare and (found.bare[0].startswith("www.") or " " not in text.strip()):
+            url = parse_bare(found.bare[0])
+        else:
+            return ""
+        return "" if url is None else url.domain or url.host
 
     def _mail(self, addresses: Iterable[str]) -> None:
         for address in addresses:
@@ -225,7 +259,7 @@ _FIELDS = ("list-unsubscribe", "list-help", "list-subscribe", "list-post", "list
 _PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 
-def _judged(url: Url, place: Place, text: str, source: str) -> Link:
+def _judged(url: Url, place: Place, text: str, source: str, shown: str) -> Link:
     """The link with what is odd about it."""
     traits = []
     if url.address is not None:
@@ -243,24 +277,9 @@ def _judged(url: Url, place: Place, text: str, source: str) -> Link:
         traits.append(Trait.LOOK_ALIKE)
     if url.domain in SHORTENERS or url.host in SHORTENERS:
         traits.append(Trait.SHORTENER)
-    shown = _shown(text) if place is Place.ANCHOR and text else ""
     if shown and _another(shown, url):
         traits.append(Trait.DECEPTIVE)
     return Link(url, place, text[:200], shown, tuple(traits), imitates, source)
-
-
-def _shown(text: str) -> str:
-    """The registered domain that a link's text names: it shows an address, or is nothing but a name."""
-    if "." not in text or "@" in text:
-        return ""
-    found = links_in(text[:300])
-    if found.links:
-        url = parse_url(found.links[0])
-    elif found.bare and (found.bare[0].startswith("www.") or " " not in text.strip()):
-        url = parse_bare(found.bare[0])
-    else:
-        return ""
-    return "" if url is None else url.domain or url.host
 
 
 def _another(shown: str, url: Url) -> bool:
@@ -272,19 +291,19 @@ def _another(shown: str, url: Url) -> bool:
     return own_label(shown) not in unquote(url.rest[:2000]).lower()
 
 
-def _nested(rest: str) -> Url | None:
-    """The address inside another one's path or query, which it leads on to; the last one."""
+def _nested(rest: str) -> str:
+    """The address inside another one's path or query, which it leads on to; the last one, "" where there is none."""
     lower = rest.lower()
     if "http" not in lower[1:]:
-        return None
+        return ""
     text = rest if "://" in lower else unquote(rest)
     if "://" not in text:
         text = unquote(text)
     place = max(text.lower().rfind("http://", 1), text.lower().rfind("https://", 1))
     if place < 0:
-        return None
+        return ""
     target = text[place:]
-    return parse_url(target.partition("&")[0] if "%2f" not in target.lower()[:12] else unquote(target))
+    return target.partition("&")[0] if "%2f" not in target.lower()[:12] else unquote(target)
 
 
 def _mailto(target: str) -> list[str]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import idna
 
-from gatekeeper.message.domains import registered_domain
+from gatekeeper.message.domains import LONGEST_NAME, registered_domain
 from gatekeeper.model import IPAddress
 
 LONGEST = 4000
@@ -76,7 +76,21 @@ _SHORT = 300
 """Characters of an address that is kept: letters name one address often, and those of one sender the same ones."""
 
 
-def _parse(text: str) -> Url | None:
+def labels_to_map(text: str) -> list[str]:
+    """The labels of the address's host that are not ASCII: to read each for the first time takes 20 µs and more."""
+    if text.isascii() and "%" not in text:
+        return []
+    divided = _divided(text[:LONGEST])
+    if divided is None:
+        return []
+    host = divided[1].rpartition("@")[2]
+    if "%" in host:
+        host = unquote(host, errors="replace")
+    return [] if host.isascii() else [label for label in _labels(host) if not label.isascii()]
+
+
+def _divided(text: str) -> tuple[str, str, str] | None:
+    """Scheme, authority and what follows; None for what is not of the web."""
     if not (text.isascii() and text.isprintable()):
         text = text.translate(_REMOVED)
     text = text.strip()
@@ -91,9 +105,15 @@ def _parse(text: str) -> Url | None:
     else:
         return None
     found = _AUTHORITY.match(text)
-    if found is None or not found[1]:
+    return (scheme, found[1], found[2]) if found is not None and found[1] else None
+
+
+def _parse(text: str) -> Url | None:
+    divided = _divided(text)
+    if divided is None:
         return None
-    user, at, host = found[1].rpartition("@")
+    scheme, authority, rest = divided
+    user, at, host = authority.rpartition("@")
     port = _PORT.search(host)
     if port is not None:
         host = host[: port.start()]
@@ -108,7 +128,7 @@ def _parse(text: str) -> Url | None:
         address,
         int(port[1][-5:]) if port is not None and port[1] else None,
         user[:255] if at else "",
-        found[2],
+        rest,
         numeric,
         encoded,
     )
@@ -146,16 +166,11 @@ def _place(host: str) -> tuple[str, IPAddress | None, bool, bool] | None:
 
 def _name(host: str) -> str | None:
     """The host's name in A-labels."""
-    if not host.isascii():
-        host = _IGNORED.sub("", host)
-    if len(host) > 1000:
-        return None
-    if not host.isascii():
-        host = unicodedata.normalize("NFKC", host.translate(_DOTS)).translate(_DOTS)
-    name = host.lower().strip(".")
-    if not name.isascii():
-        labels = [label if label.isascii() else a_label(label) for label in name.split(".")]
-        if len(labels) > 127 or not all(labels):
+    if host.isascii():
+        name = host.lower().strip(".")
+    else:
+        labels = [label if label.isascii() else a_label(label) for label in _labels(host)]
+        if not all(labels):
             return None
         name = ".".join(labels)
     if _HOST.fullmatch(name):
@@ -164,6 +179,22 @@ def _name(host: str) -> str | None:
     return known if _HOST.fullmatch(known) else None
 
 
+def _labels(host: str) -> list[str]:
+    """The labels of a host's name, not yet mapped; none where no more than 253 octets of A-labels come of them."""
+    host = _IGNORED.sub("", host)
+    if len(host) > 1000:
+        return []
+    host = unicodedata.normalize("NFKC", host.translate(_DOTS)).translate(_DOTS)
+    labels = host.lower().strip(".").split(".")
+    mapped = sum(not label.isascii() for label in labels)
+    fit = all(labels) and mapped <= _MAPPED and len(labels) - 1 + sum(map(len, labels)) <= LONGEST_NAME
+    return labels if fit else []
+
+
+_MAPPED = LONGEST_NAME // len("xn--a.")
+
+
+@lru_cache(maxsize=4096)
 def a_label(label: str) -> str:
     """A label as DNS has it; "" for one that no browser takes."""
     if len(label) > 63:

@@ -2,9 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatekeeper.message import urls
 from gatekeeper.message.content import content_of
 from gatekeeper.message.html import read_html
-from gatekeeper.message.links import MOST, Gatherer, Link, Links, Place, Trait
+from gatekeeper.message.links import MAPPED, MOST, Gatherer, Link, Links, Place, Trait
 from tests.support.mail import message_of
 
 
@@ -136,3 +137,40 @@ def test_anything_is_gathered(text, page):
     gatherer.text(text)
     gatherer.page(read_html(page))
     assert gatherer.links().left_out >= 0
+
+
+def _foreign(number: int) -> str:
+    """A host of four labels of ten, each another one; they are nobody's, and mapping them is what costs."""
+    return ".".join("ä" * 8 + chr(0x4E00 + 4 * number + n) + "ö" for n in range(4)) + ".com"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "http://{} ",
+        "<a href='http://{}/'>x</a>",
+        "<a href='www.{}'>x</a>",
+        "<a href='http://a.example.com/?u=http://{}/'>x</a>",
+        "<a href='http://a.example.com/{}'>http://{}</a>",
+        "http://%C3%B6.{} ",
+    ],
+)
+def test_labels_that_are_not_ascii_are_mapped_up_to_a_budget(monkeypatch, form):
+    mapped: dict[str, str] = {}
+    a_label = urls.a_label
+    monkeypatch.setattr(urls, "a_label", lambda label: mapped.setdefault(label, a_label(label)))
+    for known in (urls._parse_known, urls._place):
+        known.cache_clear()
+    gatherer, page = Gatherer(), "".join(form.replace("{}", _foreign(n)) for n in range(MAPPED // 40 + 50))
+    gatherer.page(read_html(page)) if "<" in form else gatherer.text(page)
+    assert MAPPED - 100 < sum(map(len, mapped)) <= MAPPED
+    assert gatherer.links().left_out >= 50
+
+
+def test_a_name_that_comes_often_is_mapped_once():
+    page = "".join(f"<a href='http://bücher.example.com/{n}'>x</a>" for n in range(MOST))
+    read = read_html(page)
+    gatherer = Gatherer()
+    for _ in range(10):
+        gatherer.page(read)
+    assert (len(gatherer.links()), gatherer.links().left_out) == (MOST, 0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.message import urls
-from gatekeeper.message.urls import parse_bare, parse_url
+from gatekeeper.message.urls import labels_to_map, parse_bare, parse_url
 from tests.support.cost import costs_of
 
 
@@ -99,6 +99,31 @@ def test_a_name_without_a_scheme():
     assert parse_bare("www.example.com/x").host == "www.example.com"  # type: ignore[union-attr]  # it is one
     assert parse_bare("nosuchsuffix.zz-top") is None
     assert parse_bare("user@example.com") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("http://www.example.com/ü.ä", []),
+        ("http://ü@example.com/", []),
+        ("http://Bücher.example.com:80/", ["bücher"]),
+        ("ht\ntp:/\t/ü。ä.example.com", ["ü", "ä"]),
+        ("http://%C3%BC.%c3%a4.example.com", ["ü", "ä"]),
+        ("http://ü\ufe0f⒈ä.example.com", ["ü1", "ä"]),
+        ("mailto:ü@ä.example.com", []),
+        ("http://" + "ü." * 43 + "com", []),
+        ("http://" + "ü" * 250 + ".com", []),
+        ("http://ü..ä.com", []),
+    ],
+)
+def test_what_has_to_be_mapped_is_known_before_it_is(text, labels):
+    assert labels_to_map(text) == labels
+
+
+def test_a_name_that_dns_cannot_have_is_not_mapped(monkeypatch):
+    monkeypatch.setattr(urls, "a_label", lambda label: pytest.fail(label))
+    for host in ("ä." * 43 + "com", "ä" + ".a" * 127, "ä." + "b" * 252, "ä..com", "\u2024ä…ä"):
+        assert parse_url(f"http://{host}/") is None
 
 
 @given(st.text(max_size=120), st.sampled_from(["http://", "https:", "//", ""]))
