@@ -24,8 +24,10 @@ NEAR = 128
 """Octets behind a boundary that are looked through for the next one before the rest is, hyphen by hyphen."""
 PIECE = 16 * 1024
 """Octets that are searched in one call, which no other thread can interrupt; ten times as fast without a hyphen."""
-LOOKED_THROUGH = 2000
-"""How many different lines are compared with each boundary's beginning."""
+LOOKED_THROUGH = 64
+"""How many of the lines that begin with a boundary are looked at, for each boundary."""
+LONGER = 8
+"""How many of them are taken for it."""
 
 
 def mime_of(message: Message) -> Mime:
@@ -60,13 +62,16 @@ def parse_mime(header: Header, body: bytes, limits: Limits = LIMITS) -> Mime:
 class _Source:
     """Octets, and where in them each line stands that may be a boundary: found once, looked up by every container."""
 
-    __slots__ = ("_at", "_reader", "octets", "view")
+    __slots__ = ("_at", "_in_order", "_named", "_places", "_reader", "octets", "view")
 
     def __init__(self, octets: bytes, reader: _Reader) -> None:
         self.octets = octets
         self.view = memoryview(octets)
         self._reader = reader
         self._at: dict[bytes, list[int]] | None = None
+        self._in_order: list[bytes] = []  # the different ones, sorted
+        self._places: list[int] = []  # where those stand that name anything
+        self._named: list[bytes] = []  # and what stands there
 
     def lines(self) -> dict[bytes, list[int]]:
         """For each line that begins with two hyphens, without these and blanks at its end: where it begins."""
@@ -84,10 +89,26 @@ class _Source:
             end = find(b"\n", position, position + LINE)
             line = octets[position + 2 : end if end >= 0 else position + LINE].rstrip(b" \t\r\n")
             found.setdefault(line, []).append(position)
+            if line:
+                self._places.append(position)
+                self._named.append(line)
             near = find(b"\n--", position, position + NEAR)
             position = near + 1 if near >= 0 else _line_after(octets, position + NEAR - 2)
-        self._at = found
+        self._at, self._in_order = found, sorted(found)
         return found
+
+    def beginning_with(self, mark: bytes) -> tuple[list[bytes], bool]:
+        """The different lines that begin so, at most `LOOKED_THROUGH` of them, and whether that are all."""
+        self.lines()
+        first = bisect_left(self._in_order, mark)
+        end = bisect_right(self._in_order, mark, first, key=lambda line: line[: len(mark)])
+        return self._in_order[first : min(end, first + LOOKED_THROUGH)], end - first <= LOOKED_THROUGH
+
+    def first_line(self, start: int, end: int) -> bytes:
+        """The first of the lines from `start` to `end` that has more than hyphens; b"" where none has."""
+        self.lines()
+        n = bisect_left(self._places, start)
+        return self._named[n] if n < len(self._places) and self._places[n] < end else b""
 
 
 class _Section(NamedTuple):
@@ -275,7 +296,7 @@ class _Reader:
         boundaries = [each for each in part.content.parameters.get("boundary", ()) if each]
         if not boundaries:
             self.noted[Ambiguity.BOUNDARY_MISSING] = None
-            guess = _first_line(at)
+            guess = at.source.first_line(at.start, at.end).decode("utf-8", "replace")
             boundaries = [guess] if guess else []
         found = False
         for n, boundary in enumerate(boundaries[: self.limits.readings]):
@@ -300,20 +321,21 @@ class _Reader:
         digest = part.media == "multipart/digest"
         self.around.append(mark)
         found = self._split(at, opens, closes, reading, digest=digest)
-        longer = self._beginning_with(lines, mark, at)
+        longer = self._beginning_with(mark, at)
         if longer:
             self.noted[Ambiguity.BOUNDARY_PREFIX] = None
             found |= self._split(at, sorted({*opens, *longer}), closes, reading + 1, digest=digest)
         self.around.pop()
         return found
 
-    def _beginning_with(self, lines: dict[bytes, list[int]], mark: bytes, at: _Section) -> list[int]:
+    def _beginning_with(self, mark: bytes, at: _Section) -> list[int]:
         """Lines that begin with the boundary and go on, which the standard's own words let count (§5.1.1)."""
-        if len(lines) > LOOKED_THROUGH:
+        found, whole = at.source.beginning_with(mark)
+        if not whole:
             self.left_out[LeftOut.DELIMITERS] = None
-            return []
-        longer = [line for line in lines if line.startswith(mark) and line[len(mark) :].strip() not in {b"", b"--"}]
-        return [place for line in longer[:8] for place in _between(lines[line], at)]
+        lines = at.source.lines()
+        longer = [line for line in found if line[len(mark) :].strip() not in {b"", b"--"}]
+        return [place for line in longer[:LONGER] for place in _between(lines[line], at)]
 
     def _split(self, at: _Section, opens: list[int], closes: list[int], reading: int, *, digest: bool) -> bool:
         if not opens:
@@ -372,13 +394,3 @@ def _line_after(octets: bytes, position: int) -> int:
 
 def _between(places: list[int] | None, at: _Section) -> list[int]:
     return places[bisect_left(places, at.start) : bisect_left(places, at.end)] if places else []
-
-
-def _first_line(at: _Section) -> str:
-    """What some programs take for the boundary where none is named: the first line that looks like one."""
-    best, where = b"", at.end
-    for line, places in at.source.lines().items():
-        n = bisect_left(places, at.start)
-        if line and n < len(places) and places[n] < where:
-            best, where = line, places[n]
-    return best.decode("utf-8", "replace")

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.mime import PIECE, mime_of, parse_mime
+from gatekeeper.message.mime import LOOKED_THROUGH, PIECE, mime_of, parse_mime
 from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Limits, Mime, Part
 from gatekeeper.message.reading import read_message
 from gatekeeper.wire.headers import parse_header
 from tests.support.corpora import corpora
-from tests.support.cost import costs_of
+from tests.support.cost import costs_of, growth_of
 from tests.support.mail import message_of
 
 ALTERNATIVE = """\
@@ -219,6 +219,11 @@ def test_a_header_that_breaks_off_is_read_in_both_ways():
             LIMITS,
         ),
         ("Content-Type: multipart/mixed; boundary=b\n\n" + "--\n" * 50_000, LeftOut.DELIMITERS, LIMITS),
+        (
+            "Content-Type: multipart/mixed; boundary=b\n\n" + "".join(f"--b{n}\n" for n in range(LOOKED_THROUGH + 2)),
+            LeftOut.DELIMITERS,
+            LIMITS,
+        ),
         ("\n" + "x" * 100, LeftOut.BODY, Limits(body=50)),
         (
             "".join(f"Content-Type: text/x{n}\n" for n in range(9)) + "Content-Transfer-Encoding: 'base64'\n\nx\n",
@@ -231,6 +236,22 @@ def test_budgets_are_kept_and_said(raw, left_out, limits):
     mime = read(raw, limits)
     assert left_out in mime.left_out
     assert len(mime.parts) <= limits.parts
+
+
+def test_any_number_of_other_lines_hides_no_line_that_begins_with_a_boundary():
+    others = "".join(f"--a{n}\n--c{n}\n" for n in range(2000))
+    mime = read(f"Content-Type: multipart/mixed; boundary=b\n\n{others}--b\n\none\n--bc\n\ntwo\n--b--\n")
+    assert Ambiguity.BOUNDARY_PREFIX in mime.ambiguities
+    assert {"one", "two"} < set(shown(mime))
+    assert not mime.left_out
+
+
+def test_a_boundary_that_is_not_named_is_guessed_inside_its_part():
+    parts = (
+        "--a\nContent-Type: multipart/mixed\n\n--\n--x\n\nguessed\n--x--\n--a\nContent-Type: multipart/mixed\n\n--\nq\n"
+    )
+    mime = read(f"Content-Type: multipart/mixed; boundary=a\n\n--y\n{parts}--a--\n")
+    assert shown(mime) == ["guessed", "--\r\nq"]
 
 
 def test_readings_do_not_multiply():
@@ -305,6 +326,18 @@ def test_cost_grows_with_the_size_alone(bomb):
     header = parse_header(b"Content-Type: multipart/mixed; boundary=b\r\n")
     small, large = costs_of(lambda n: parse_mime(header, BOMBS[bomb](n)), 5_000, 20_000)
     assert large < 8 * small + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["multipart/x", "multipart/x; boundary=b; boundary=c; boundary=d; boundary=e"])
+def test_cost_does_not_grow_with_parts_times_lines(content):
+    header = parse_header(b"Content-Type: multipart/mixed; boundary=z\r\n")
+    part = f"--z\r\nContent-Type: {content}\r\n\r\nq\r\n".encode()
+
+    def parse(n: int) -> Mime:
+        return parse_mime(header, b"".join(b"--bb%d\r\n" % i for i in range(8 * n)) + part * n + b"--z--\r\n")
+
+    assert growth_of(parse, 115) < 3
 
 
 @pytest.mark.slow
