@@ -59,10 +59,12 @@ def codec_of(charset: str) -> str | None:
 
 
 def decode(octets: bytes, charset: str = "") -> str:
-    """The text; octets that mean nothing become U+FFFD. An unknown charset, or none, is UTF-8 where that fits and
-    else Windows-1252, which takes any octets. Never raises.
+    """The text; octets that mean nothing become U+FFFD. An unknown charset, or none, is UTF-16 behind its mark, UTF-8
+    where that fits and else Windows-1252, which takes any octets. Never raises.
     """
     codec = codec_of(charset) if charset else None
+    if marked_as_utf16(octets) and (codec is None or codec.startswith("utf-16")):
+        return octets.decode("utf-16", "replace")
     if codec is None or codec == "utf-8":
         try:
             return octets.decode("utf-8-sig" if octets[:3] == codecs.BOM_UTF8 else "utf-8")
@@ -78,6 +80,11 @@ def decode(octets: bytes, charset: str = "") -> str:
         return octets.decode("cp1252", "replace")
 
 
+def marked_as_utf16(octets: bytes) -> bool:
+    """Whether browsers read it as UTF-16, whatever was declared, and others by what was."""
+    return octets[:2] in _UTF16
+
+
 def hides_ascii(charset: str) -> bool:
     """Whether a program that does not know the charset sees other text than one that does: its octets are ASCII that
     means something else (UTF-7, HZ, ISO-2022), or no ASCII at all (UTF-16).
@@ -86,6 +93,7 @@ def hides_ascii(charset: str) -> bool:
     return codec is not None and codec.startswith(_OTHER_THAN_ASCII)
 
 
+_UTF16 = frozenset({codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE})
 _OTHER_THAN_ASCII = ("utf-7", "utf-16", "utf-32", "hz", "iso2022")
 _ASCII = bytes(range(128))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatekeeper.message.charset import decode, hides_ascii
+from gatekeeper.message.charset import decode, hides_ascii, marked_as_utf16
 from gatekeeper.message.parameters import Parameterised
 from gatekeeper.message.transfer import Encoding, beginning, undo
 from gatekeeper.wire.headers import Header
@@ -123,17 +123,24 @@ class Part:
         some, all_there = beginning(self.octets, self.encoding, limit)
         made = undo(some, self.encoding, limit + 1)
         charsets = self.content.parameters.get("charset") or (self._declared_inside(made.octets),)
-        hides = any(hides_ascii(charset) for charset in charsets)
-        most = limit // (min(len(charsets), CHARSETS) + hides)
+        declared = any(charsets)
+        names = [*charsets[:CHARSETS]]
+        marked = marked_as_utf16(made.octets)
+        if marked and declared:
+            names.append("utf-16")
+        if any(hides_ascii(charset) for charset in charsets) or (marked and not declared):
+            names.append("windows-1252" if marked else "")
+        most = limit // len(names)
         whole = all_there and len(made.octets) <= most
-        octets = made.octets if whole else self._shown(most)
-        texts = dict.fromkeys(decode(octets, charset) for charset in charsets[:CHARSETS])
-        if hides:
-            texts[decode(octets)] = None
+        if whole:
+            octets = made.octets
+        else:  # of UTF-16 the beginning: what is put between it and the end is no such text
+            octets = made.octets[:most] if marked else self._shown(most)
+        texts = dict.fromkeys(decode(octets, name) for name in names)
         if noted is not None:
             if made.broken:
                 noted[_BROKEN.get(self.encoding, Ambiguity.ENCODINGS)] = None
-            if len(texts) > 1:
+            if len(texts) > 1 and declared:
                 noted[Ambiguity.CHARSET] = None
         return "\n".join(texts), whole
 

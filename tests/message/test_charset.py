@@ -23,6 +23,11 @@ from gatekeeper.message.charset import codec_of, decode, hides_ascii
         ("日本".encode("iso-2022-jp"), "ISO-2022-JP", "日本"),
         (b"\xff\xfea\x00b\x00", "utf-16", "ab"),
         (codecs.BOM_UTF8 + b"x", "utf-8", "x"),
+        (b"\xff\xfea\x00b\x00", "", "ab"),
+        (b"\xfe\xff\x00a\x00b", "no-such-charset", "ab"),
+        (b"\xff\xfea\x00b\x00", "utf-16be", "ab"),
+        (b"\xff\xfea", "", "�"),
+        (b"\xff\xfea", "windows-1252", "ÿþa"),
         (b"+AGEAYg-", "utf-7", "ab"),
         (b"caf\xe9", "no-such-charset", "café"),
         (b"x", "idna", "x"),  # Python's codec of that name is no charset

@@ -40,6 +40,27 @@ def test_a_part_in_two_charsets_is_read_in_both():
     assert list(noted) == [Ambiguity.CHARSET]
 
 
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("charset", "noted"),
+    [("", []), ("; charset=utf-8", [Ambiguity.CHARSET]), ("; charset=koi8-r", [Ambiguity.CHARSET])],
+)
+def test_a_page_that_is_marked_as_utf_16_is_read_as_that_and_as_what_was_declared(codec, charset, noted):
+    octets = ("\ufeff" + "<a href=https://evil.example.com>go</a>").encode(codec)
+    part = leaf(
+        f"Content-Type: text/html{charset}\nContent-Transfer-Encoding: base64\n\n".encode() + base64.encodebytes(octets)
+    )
+    found: dict[Ambiguity, None] = {}
+    assert "<a href=https://evil.example.com>go</a>" in part.text(1000, found)
+    assert list(found) == noted
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", "; charset=utf-16"])
+def test_the_mark_of_utf_16_hides_no_ascii_from_us(charset):
+    part = leaf(f"Content-Type: text/plain{charset}\n\n".encode() + b"\xff\xfesee https://evil.example.com/ now\n")
+    assert "see https://evil.example.com/ now" in part.text(1000)
+
+
 def test_text_in_a_charset_that_not_every_program_knows_is_read_as_it_stands_too():
     noted: dict[Ambiguity, None] = {}
     text = leaf(b"Content-Type: text/plain; charset=utf-7\n\n+AGgAdAB0AHA-\n").text(100, noted)
