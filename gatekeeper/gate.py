@@ -31,6 +31,7 @@ from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.wronged import Wronged
 from gatekeeper.complaints.dmarc_evidence import Evidence
 from gatekeeper.dns.budget import Allowance, Budget, BudgetedResolver, ClientBudgets
+from gatekeeper.dns.lists import plain
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.arc import ArcResult
 from gatekeeper.mailauth.authres import Method
@@ -691,6 +692,9 @@ class LiveGate:
             if record.action == Action.ACCEPT.word:  # what is marked as spam speaks for nobody, nor against
                 self._histories.remember(mail.session, accepted=1)
                 self._histories.note(identity_keys(mail), accepted=1)
+                if mail.session.address is not None:
+                    address = plain(mail.session.address)
+                    self._tools.desk.took_mail_of(client_key(address), network_key(address))
         elif verdict is not None and verdict.action == Action.REJECT:
             self._histories.remember(mail.session, refused=1)
             self._histories.note(identity_keys(mail), refused=1)

@@ -542,6 +542,7 @@ async def test_accepted_mail_becomes_history_of_the_client():
     await live.flush()
     histories = await store.history(["ip:192.0.2.5", "net:192.0.2.0/24", "helo:mail.example.net"])
     assert [h.accepted for h in histories] == [1, 1, 1]
+    assert live._tools.desk._familiar == {"ip:192.0.2.5": "net:192.0.2.0/24"}
 
 
 async def test_mail_that_is_marked_as_spam_is_no_good_history():
@@ -556,6 +557,7 @@ async def test_mail_that_is_marked_as_spam_is_no_good_history():
     await live.flush()
     [history] = await store.history(["ip:192.0.2.5"])
     assert (history.accepted, history.refused) == (0, 0)
+    assert not live._tools.desk._familiar
 
 
 async def test_mail_left_to_a_server_that_does_not_tell_its_answer_is_history_too():

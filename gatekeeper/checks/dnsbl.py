@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dns_lists import groups_setting, require_sound, rules_of
+from gatekeeper.checks.keys import client_key
 from gatekeeper.dns.desk import Inquiry, Vote
 from gatekeeper.dns.lists import DnsList, Family, outside, plain, reversed_labels
 from gatekeeper.model import Finding, IPAddress, Mail, Missing, Rule, setting
@@ -53,7 +54,8 @@ class Dnsbl:
         address = plain(address)
         labels = reversed_labels(address)
         family, lists = (Family.IPV4, self.lists) if address.version == 4 else (Family.IPV6, self._with_ipv6)
-        votes = await tools.desk.poll([Inquiry(each, labels) for each in lists], family, resolver=tools.resolver)
+        inquiries = [Inquiry(each, labels) for each in lists]
+        votes = await tools.desk.poll(inquiries, family, resolver=tools.resolver, client=client_key(address))
         return [result for vote in votes for result in self._read(vote, address)]
 
     @cached_property

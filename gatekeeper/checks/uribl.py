@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.dns_lists import groups_setting, require_sound, rules_of
+from gatekeeper.checks.keys import client_key
 from gatekeeper.dns.desk import Inquiry, Vote
-from gatekeeper.dns.lists import DnsList, Family, outside, reversed_labels
+from gatekeeper.dns.lists import DnsList, Family, outside, plain, reversed_labels
 from gatekeeper.dns.name_lists import NameList, Subject
 from gatekeeper.mailauth.dkim import DkimResults
 from gatekeeper.message.content import read_content
@@ -114,7 +115,8 @@ class Uribl:
             links = (await read_content(mail.message)).links
         named = [each for each in self._named(mail, links, asked) if not self._ignored(each, tools)]
         plan = self._plan(named, asked)
-        said = await self._ask(plan, tools)
+        address = mail.session.address
+        said = await self._ask(plan, tools, "" if address is None else client_key(plain(address)))
         found: list[Finding | Missing] = []
         for each in self.lists:
             found += self._read(each, [(named, vote) for named, vote in said if vote.inquiry.list is each])
@@ -177,10 +179,10 @@ class Uribl:
         return plan
 
     @staticmethod
-    async def _ask(plan: _Plan, tools: Tools) -> list[tuple[_Named, Vote]]:
+    async def _ask(plan: _Plan, tools: Tools, client: str) -> list[tuple[_Named, Vote]]:
         async def poll(family: Family, questions: list[tuple[_Named, Inquiry]]) -> list[tuple[_Named, Vote]]:
             inquiries = [inquiry for _, inquiry in questions]
-            votes = await tools.desk.poll(inquiries, family, resolver=tools.resolver)
+            votes = await tools.desk.poll(inquiries, family, resolver=tools.resolver, client=client)
             return [(named, vote) for (named, _), vote in zip(questions, votes, strict=True)]
 
         if len(plan.questions) == 1:  # mostly

@@ -1,6 +1,7 @@
 """Between two tests: does a list name far more than it ever did, or senders that have long been good? Pure.
 
-What is counted is a hit that no other list shares: a wave of spam is on several lists, a list gone wrong is alone.
+What is counted is a hit that no other list shares, on a client whose mail was taken lately: a wave of spam is on
+several lists, and of strangers; a list gone wrong is alone, and names those too who have long sent wanted mail.
 """
 
 from __future__ import annotations
@@ -28,34 +29,46 @@ DAY: Final = 86400.0
 class Breaker:
     """Of one list. `saw` and `wronged` return why it trips, or ""; it then begins anew."""
 
-    __slots__ = ("_asked", "_lone", "_usual", "_windows", "_wronged")
+    __slots__ = ("_asked", "_lone", "_named", "_usual", "_windows", "_wronged")
 
     def __init__(self) -> None:
         self._asked = 0
         self._lone = 0
+        self._named: set[str] = set()  # whom its lone hits of this window were about
         self._usual = 0.0
         self._windows = 0
         self._wronged: OrderedDict[str, float] = OrderedDict()
 
-    def saw(self, *, lone: bool) -> str:
-        """One more answer of the list's, new and certain; `lone` is whether it listed what no other list did."""
+    def saw(self, whom: str, *, lone: bool) -> str:
+        """One more answer of the list's, new and certain, for a client of that network whose mail was taken lately.
+
+        `lone` is whether it listed what no other list did. Of each network one such answer counts in a window: whoever
+        has many addresses side by side, or sends much, is one.
+        """
         self._asked += 1
-        self._lone += lone
+        lone = lone and whom not in self._named
+        if lone:
+            self._named.add(whom)
+            self._lone += 1
         if lone and self._asked >= EARLY and self._windows >= HISTORY:
             # Against the whole window as long as it is short: fifty hits in a row are no accident, twenty of fifty are.
             part = self._lone / max(self._asked, EARLY)
             if part >= self._usual + JUMP and part >= self._usual * TIMES:
                 found = f"{self._lone} of its last {self._asked} answers list what no other list does"
                 usual = f"usually {self._usual:.0%}"
-                self._asked = self._lone = 0
+                self._begin()
                 return f"{found}, {usual}"
         if self._asked >= WINDOW:
             part = self._lone / self._asked
             weight = max(WEIGHT, 1 / (self._windows + 1))
             self._usual += weight * (part - self._usual)
             self._windows += 1
-            self._asked = self._lone = 0
+            self._begin()
         return ""
+
+    def _begin(self) -> None:
+        self._asked = self._lone = 0
+        self._named.clear()
 
     def wronged(self, sender: str, *, now: float) -> str:
         """It lists a sender that authenticates and has long been good."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -26,6 +26,8 @@ from gatekeeper.metrics import LIST_ANSWERS, LIST_CONTROLS, LIST_SECONDS, LIST_T
 TOGETHER: Final = 0.02
 """Seconds between two control questions to one list; listings that come meanwhile share the next one."""
 MOST_CHECKED: Final = 20_000
+MOST_FAMILIAR: Final = 20_000
+"""Clients whose mail was taken that are kept in mind; those of whom nothing came for longest go first."""
 SILENT_IN_A_ROW: Final = 10
 """Answers in a row that a list fails to give before its test is asked for early."""
 LOGGED_EVERY: Final = 60.0
@@ -111,6 +113,7 @@ class Desk:
         self._known: dict[str, _Known] = {}
         self._checked: dict[str, tuple[float, str]] = {}  # a listing's name: until when, and why it does not count
         self._alarms: dict[str, Alarm] = {}
+        self._familiar: OrderedDict[str, str] = OrderedDict()  # a client's key: its network's
 
     # --- health
 
@@ -135,10 +138,22 @@ class Desk:
             if why:
                 self._trip(key, why, "wronged")
 
+    def took_mail_of(self, client: str, network: str) -> None:
+        """That client's mail was taken: what lists say about it from now on tells about the lists."""
+        self._familiar[client] = network
+        self._familiar.move_to_end(client)
+        if len(self._familiar) > MOST_FAMILIAR:
+            self._familiar.popitem(last=False)
+
     # --- asking
 
-    async def poll(self, inquiries: Sequence[Inquiry], family: Family, *, resolver: Resolver) -> list[Vote]:
-        """What each list says, in their order. Lists without a vote are not asked; nothing is raised."""
+    async def poll(
+        self, inquiries: Sequence[Inquiry], family: Family, *, resolver: Resolver, client: str = ""
+    ) -> list[Vote]:
+        """What each list says, in their order. Lists without a vote are not asked; nothing is raised.
+
+        `client` is whose mail it is about, as `took_mail_of` names it.
+        """
         votes: list[Vote] = []
         unknown: list[int] = []
         for number, inquiry in enumerate(inquiries):
@@ -162,7 +177,7 @@ class Desk:
                 answer = answers[question]
                 seconds = None if answer.status is Status.BUDGET else round(ended.get(question[0], waited), 3)
                 votes[number] = self._read(inquiries[number], family, answer, seconds)
-            self._notice(votes, unknown, family)
+            self._notice(votes, unknown, family, self._familiar.get(client))
         listing = [number for number, vote in enumerate(votes) if vote.listed]
         if listing:
             whys = await self._control([votes[number] for number in listing], family, resolver)
@@ -175,8 +190,8 @@ class Desk:
             LIST_ANSWERS.count(vote.inquiry.list.rule, _result(vote))
         return votes
 
-    def _notice(self, votes: Sequence[Vote], new: Iterable[int], family: Family) -> None:
-        """What new answers tell about the lists themselves."""
+    def _notice(self, votes: Sequence[Vote], new: Iterable[int], family: Family, network: str | None) -> None:
+        """What new answers tell about the lists themselves. `network` is that of a familiar client, None for others."""
         listed = Counter([v.inquiry.subject for v in votes if v.listed and not v.inquiry.list.welcomes])
         lone: dict[str, bool] = {}
         for number in new:
@@ -195,9 +210,11 @@ class Desk:
             known.silent = 0
             if not vote.why and not each.welcomes:
                 lone[key] = lone.get(key, False) or (bool(vote.listed) and listed[vote.inquiry.subject] == 1)
+        if network is None:
+            return  # fifty bots that one list alone names would take its vote away when it is needed most
         # Once for all that is asked of a list together, or one message full of names would be as much as fifty clients.
         for key, one in lone.items():
-            why = self._of(key).breaker.saw(lone=one)
+            why = self._of(key).breaker.saw(network, lone=one)
             if why:
                 self._trip(key, why, "jump")
 

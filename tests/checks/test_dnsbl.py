@@ -251,3 +251,11 @@ def test_groups_that_make_no_sense_are_refused(group, groups, mend):
 def test_a_list_cannot_look_like_a_group():
     with pytest.raises(ValueError, match="look like a group"):
         DnsList("a.test", "GROUP_A", 1.0)
+
+
+@pytest.mark.parametrize(("address", "counted"), [("192.0.2.5", 1), ("::ffff:192.0.2.5", 1), ("192.0.3.5", 0)])
+async def test_what_lists_say_of_a_client_whose_mail_was_taken_tells_about_the_lists(address, counted):
+    tools = tools_with(FakeResolver({}))
+    tools.desk.took_mail_of("ip:192.0.2.5", "net:192.0.2.0/24")
+    await CHECK.inspect(mail_from(address), tools)
+    assert tools.desk._of(key_of(PLAIN, Family.IPV4)).breaker._asked == counted

@@ -335,3 +335,11 @@ def test_what_cannot_be_is_refused(lists, changes, mend):
 def test_every_rule_of_a_list_is_a_list_s():
     kinds = {rule.name: rule.kind for rule in Uribl((DBL, HBL)).rules()}
     assert kinds == {"URIBL_DBL": Kind.LIST, "URIBL_HBL": Kind.LIST, "URIBL_LEFT_OUT": Kind.CONTENT}
+
+
+@pytest.mark.parametrize(("client", "counted"), [("ip:192.0.2.5", 1), ("ip:192.0.2.6", 0)])
+async def test_what_lists_say_of_mail_from_a_client_whose_mail_was_taken_tells_about_the_lists(client, counted):
+    tools = tools_with(FakeResolver({}))
+    tools.desk.took_mail_of(client, "net:192.0.2.0/24")
+    await Uribl((DBL,)).inspect(mail_of(), tools)
+    assert tools.desk._of(key_of(DBL, Family.NAMES)).breaker._asked == counted

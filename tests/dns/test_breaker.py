@@ -12,7 +12,7 @@ def with_history(part: float) -> Breaker:
     breaker = Breaker()
     for number in range((HISTORY + 1) * WINDOW):
         lone = int((number + 1) * part) > int(number * part)
-        assert breaker.saw(lone=lone) == ""
+        assert breaker.saw(str(number), lone=lone) == ""
     return breaker
 
 
@@ -20,7 +20,7 @@ def tripped_after(breaker: Breaker, part: float, answers: int = 2 * WINDOW) -> i
     """After how many answers of which that part are lone hits."""
     dice = random.Random(1)
     for number in range(answers):
-        if breaker.saw(lone=dice.random() < part):
+        if breaker.saw(str(number), lone=dice.random() < part):
             return number + 1
     return None
 
@@ -41,12 +41,17 @@ def test_without_a_history_nothing_is_a_jump():
     assert tripped_after(Breaker(), 1.0, WINDOW) is None
 
 
+def test_one_network_counts_once_in_a_window():
+    breaker = with_history(0.0)
+    assert {breaker.saw("net:192.0.2.0/24", lone=True) for _ in range(2 * WINDOW)} == {""}
+
+
 def test_it_says_what_it_saw_and_begins_anew():
     breaker = with_history(0.0)
-    said = next(why for _ in range(WINDOW) if (why := breaker.saw(lone=True)))
+    said = next(why for number in range(WINDOW) if (why := breaker.saw(str(number), lone=True)))
     assert "list what no other list does" in said
     assert "usually 0%" in said
-    assert breaker.saw(lone=True) == ""
+    assert breaker.saw("another", lone=True) == ""
 
 
 def test_a_few_good_senders_on_a_list_are_an_accident_many_are_not():
@@ -68,10 +73,11 @@ def test_good_senders_of_different_days_do_not_add_up():
     assert len(breaker._wronged) <= GOOD_SENDERS
 
 
-@given(st.lists(st.booleans(), max_size=600))
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.booleans()), max_size=600))
 def test_whatever_comes_it_keeps_no_more_than_counts(seen):
     breaker = Breaker()
-    for lone in seen:
-        breaker.saw(lone=lone)
+    for whom, lone in seen:
+        breaker.saw(whom, lone=lone)
         assert 0 <= breaker._lone <= breaker._asked < WINDOW
+        assert len(breaker._named) == breaker._lone
         assert 0 <= breaker._usual <= 1

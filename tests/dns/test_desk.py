@@ -52,6 +52,12 @@ async def poll(desk: Desk, resolver, *inquiries: Inquiry, family: Family = Famil
     return await desk.poll(inquiries, family, resolver=resolver)
 
 
+async def poll_of(desk: Desk, number: int, resolver, *inquiries: Inquiry, family: Family = Family.IPV4) -> list[Vote]:
+    """The same for a client of that number, whose mail was taken before."""
+    desk.took_mail_of(f"ip:{number}", f"net:{number}")
+    return await desk.poll(inquiries, family, resolver=resolver, client=f"ip:{number}")
+
+
 def zone_of(*numbers: int) -> dict[tuple[str, str], list[str]]:
     return {(about(number).name, "A"): ["127.0.0.2"] for number in numbers}
 
@@ -204,20 +210,47 @@ async def test_a_list_that_is_silent_many_times_in_a_row_raises_an_alarm_and_one
     assert [alarm.key for alarm in desk.take_alarms()] == [KEY]
 
 
+async def jump(desk: Desk, *, familiar: bool) -> list[Vote]:
+    """Clients that no list names, and then a window full of those that BL alone does."""
+    resolver = FakeResolver({(f"{n}.1.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)})
+
+    async def come(host: str) -> list[Vote]:
+        if familiar:
+            desk.took_mail_of(f"ip:{host}", f"net:{host}")
+        return await desk.poll(
+            [Inquiry(BL, host), Inquiry(OTHER, host)], Family.IPV4, resolver=resolver, client=f"ip:{host}"
+        )
+
+    for number in range((HISTORY + 1) * WINDOW):
+        await come(f"{number}.0")
+    return [vote for number in range(WINDOW) for vote in await come(f"{number}.1")]
+
+
 @pytest.mark.slow
 async def test_a_jump_of_lone_hits_takes_the_vote_away_at_once():
-    resolver = FakeResolver({(f"{n}.1.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)})
     desk = Desk()
-    for number in range((HISTORY + 1) * WINDOW):
-        await poll(desk, resolver, Inquiry(BL, f"{number}.0"), Inquiry(OTHER, f"{number}.0"))
-    votes = []
-    for number in range(WINDOW):
-        votes += await poll(desk, resolver, Inquiry(BL, f"{number}.1"), Inquiry(OTHER, f"{number}.1"))
+    votes = await jump(desk, familiar=True)
     assert votes[0].listed
     assert votes[-2].why == "has no vote: lists the world"
     assert not votes[-1].why
     [alarm] = desk.take_alarms()
     assert (alarm.key, alarm.trips) == (KEY, True)
+
+
+@pytest.mark.slow
+async def test_a_wave_of_strangers_that_one_list_alone_names_does_not():
+    desk = Desk()
+    votes = await jump(desk, familiar=False)
+    assert all(vote.listed for vote in votes if vote.inquiry.list is BL)
+    assert desk.take_alarms() == []
+
+
+def test_familiar_clients_are_kept_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(module, "MOST_FAMILIAR", 3)
+    desk = Desk()
+    for number in (1, 2, 3, 1, 4):
+        desk.took_mail_of(f"ip:{number}", "net:1")
+    assert list(desk._familiar) == ["ip:3", "ip:1", "ip:4"]
 
 
 async def test_good_senders_on_a_list_take_its_vote_away_and_leave_ipv6_alone():
@@ -234,9 +267,10 @@ async def test_many_names_of_one_message_are_one_step_towards_a_jump():
     resolver = FakeResolver({(f"n{n}.{BL.suffix}", "A"): ["127.0.0.2"] for n in range(10 * WINDOW)})
     desk = Desk()
     for number in range(HISTORY * WINDOW):
-        await poll(desk, resolver, Inquiry(BL, f"good{number}"), family=Family.NAMES)
+        await poll_of(desk, number, resolver, Inquiry(BL, f"good{number}"), family=Family.NAMES)
     for first in range(0, 500, 20):
-        votes = await poll(desk, resolver, *(Inquiry(BL, f"n{first + n}") for n in range(20)), family=Family.NAMES)
+        inquiries = [Inquiry(BL, f"n{first + n}") for n in range(20)]
+        votes = await poll_of(desk, first, resolver, *inquiries, family=Family.NAMES)
         assert all(vote.listed for vote in votes)
     assert desk.take_alarms() == []
 
@@ -247,9 +281,10 @@ async def test_lists_that_name_the_same_under_different_labels_are_not_alone():
     zone |= {(f"y{n}.{OTHER.suffix}", "A"): ["127.0.0.2"] for n in range(WINDOW)}
     desk = Desk()
     for number in range(HISTORY * WINDOW):
-        await poll(desk, FakeResolver({}), Inquiry(BL, f"good{number}"), Inquiry(OTHER, f"good{number}"))
+        await poll_of(desk, number, FakeResolver({}), Inquiry(BL, f"good{number}"), Inquiry(OTHER, f"good{number}"))
     for n in range(WINDOW - 1):
-        await poll(desk, FakeResolver(zone), Inquiry(BL, f"x{n}", f"n{n}"), Inquiry(OTHER, f"y{n}", f"n{n}"))
+        inquiries = [Inquiry(BL, f"x{n}", f"n{n}"), Inquiry(OTHER, f"y{n}", f"n{n}")]
+        await poll_of(desk, n, FakeResolver(zone), *inquiries)
     assert desk.take_alarms() == []
 
 
