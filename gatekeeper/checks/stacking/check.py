@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
-from gatekeeper.checks.keys import client_key, network_key
+from gatekeeper.checks.keys import client_key, network_key, spf_domain
 from gatekeeper.checks.stacking import evidence
 from gatekeeper.checks.stacking.accounts import STANDING, Accounts, Client, Cost, Standing, keep
 from gatekeeper.checks.stacking.crowd import Crowd
@@ -86,7 +86,7 @@ class Stacking(Settings):
         found = [_found(step, probing)] if step else []
         address = mail.recipient.address
         if not _heard_from_everybody(address):
-            refusal = await self._probed_domain(session, client, address, tools)
+            refusal = await self._probed_domain(session, client, address, tools, spf_domain(mail))
             if refusal:
                 return [*found, *refusal]
             traps = await Traps(self).find(client, address, tools)
@@ -204,11 +204,11 @@ class Stacking(Settings):
         return [Finding(BLIND, dictionary, text), Finding(DICTIONARY, dictionary, text)]
 
     async def _probed_domain(
-        self, session: Session, client: Client, address: Address, tools: Tools
+        self, session: Session, client: Client, address: Address, tools: Tools, sender_domain: str
     ) -> Sequence[Finding]:
         sent = client.accepted[0] + session.counters.messages - client.before
         domains = Domains(self, self._memory.levels, self._memory.flights)
-        probed = await domains.refusal(client, address, sent, tools)
+        probed = await domains.refusal(client, address, sent, tools, sender_domain=sender_domain)
         if probed is None:
             return ()
         self._count(session, BLIND, "domain")

@@ -2,14 +2,15 @@
 may try. While it is spent, each of them may ask one name, and one more for each message that it has delivered.
 
 The first few are answered at once, so that a quiet hour stays quiet; the others when they come again, as mail servers
-do: a dictionary that is shared out among however many networks gets no further, and wanted mail is late once.
+do: a dictionary that is shared out among however many networks gets no further, and wanted mail is late once. Who has
+many senders may come again from another of the same network, or of those that its domain's SPF names.
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +26,8 @@ from gatekeeper.wire.notation import read_number, read_object
 
 STRANGERS: Final = "stacking.stranger"
 """The kind of the notes that say which name a client without a good history may ask."""
+CAME: Final = "stacking.came"
+"""The kind of the notes that say when somebody of a network, or of a domain by SPF, first came for a name."""
 WAITING_KEPT: Final = 86400.0
 """Seconds in which a client that is to come again is waited for."""
 FRESH: Final = 1.0
@@ -113,10 +116,12 @@ class Domains:
             self.levels.set(domain, known, now)
         return known
 
-    async def refusal(self, client: Client, address: Address, sent: int, tools: Tools) -> DomainProbed | None:
+    async def refusal(
+        self, client: Client, address: Address, sent: int, tools: Tools, *, sender_domain: str = ""
+    ) -> DomainProbed | None:
         """Why that client is not told about the name, or None. `sent` is how many messages it has delivered.
 
-        Nothing here looks at whether the name exists.
+        `sender_domain` is the one that it may send for by SPF. Nothing here looks at whether the name exists.
         """
         budget = self.settings.domain_budget
         if client.good or not budget:
@@ -124,11 +129,15 @@ class Domains:
         level = await self.level(address.domain, tools)
         if level + self.flights.count(flight_key(address.domain)) / 2 < budget:
             return None
-        why = await self._leave(client, address, sent, tools)
+        kin = [client.keys[1], *([f"dom:{sender_domain}"] if sender_domain else [])]
+        why = await self._leave(client, address, sent, tools, kin)
         return DomainProbed(address.domain, level, budget, why) if why else None
 
-    async def _leave(self, client: Client, address: Address, sent: int, tools: Tools) -> str:
-        """Why it has no leave to ask, "" when it has. Of several sessions at once one is given leave."""
+    async def _leave(self, client: Client, address: Address, sent: int, tools: Tools, kin: Sequence[str]) -> str:
+        """Why it has no leave to ask, "" when it has. Of several sessions at once one is given leave.
+
+        `kin` are those whose coming counts as its own.
+        """
         settings, now = self.settings, tools.clock()
         name, key = name_key(address), f"{address.domain} {client.key}"
         noted = await tools.store.notes(STRANGERS, [key], now=now)
@@ -139,8 +148,10 @@ class Domains:
         if leave.names and len(leave.names) >= min(1 + sent, NAMES_MOST):
             return "asked"
         first = leave.waiting.get(name)
-        came_again = first is not None and now - first >= settings.domain_wait
-        if leave.names or sent or came_again or await self._at_once(address.domain, leave, tools):
+        known = leave.names or sent or self._waited(first, now)
+        firsts = {} if known else await _came([f"{address.domain} {one} {name}" for one in kin], tools)
+        known = known or any(self._waited(one, now) for one in firsts.values())
+        if known or await self._at_once(address.domain, leave, tools):
             new, until, why = _Leave((*leave.names, name)), now + settings.window, ""
         else:
             waiting = dict(leave.waiting)
@@ -149,7 +160,15 @@ class Domains:
             new, until, why = _Leave((), waiting), now + WAITING_KEPT, "wait"
         note = Note(STRANGERS, key, new.text, until)
         swapped = await tools.store.swap_note(STRANGERS, key, old=old, new=note, now=now)
+        if swapped and new.waiting.get(name) == now:  # no more than NAMES_MOST of one client
+            text = json.dumps({"first": now})
+            kept = [one for one, at in firsts.items() if at is None or at > now]
+            await tools.store.put_notes([Note(CAME, one, text, now + WAITING_KEPT) for one in kept])
         return why if swapped else "wait"
+
+    def _waited(self, first: float | None, now: float) -> bool:
+        """Whether who came first then has waited long enough."""
+        return first is not None and now - first >= self.settings.domain_wait
 
     async def _at_once(self, domain: str, leave: _Leave, tools: Tools) -> bool:
         """Whether it is among the few that need not come again."""
@@ -159,6 +178,12 @@ class Domains:
         most = float(settings.domain_at_once)
         limit = Limit(f"stacking:at_once:{domain}", 1.0, most, most / settings.window)
         return await tools.store.take([limit], now=tools.clock()) == [0.0]
+
+
+async def _came(keys: Sequence[str], tools: Tools) -> dict[str, float | None]:
+    """When somebody came first, by these keys; None where nobody has."""
+    noted = {note.key: note.text for note in await tools.store.notes(CAME, keys, now=tools.clock())}
+    return {key: read_number(read_object(noted.get(key, "")).get("first")) for key in keys}
 
 
 def domain_set(domain: str) -> str:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.stacking import BLIND, BLOCKED, Stacking
+from gatekeeper.mailauth.spf import SpfCode, SpfIdentity, SpfResult
 from gatekeeper.model import Address, Envelope, Finding, Heard, Mail, Recipient, Session, Stage
 from gatekeeper.store.base import Store
 from gatekeeper.store.memory import MemoryStore
@@ -55,6 +56,7 @@ class Client:
     place: Place
     session: Session
     sender: Address = field(default_factory=lambda: Address("a", "example.net"))
+    spf: SpfCode | None = None
 
     async def names(self, names: Iterable[str], *, domain: str = DOMAIN) -> list[str]:
         """What each RCPT brings: a step of ours, or "250" or "550" of the next hop."""
@@ -72,6 +74,10 @@ class Client:
         """Those of one RCPT, without asking the next hop."""
         recipient = Recipient(Address(name, domain))
         mail = Mail(self.session, Envelope("e", self.sender), recipient=recipient, stage=Stage.RCPT)
+        if self.spf:
+            mail.envelope.notebook.findings.append(
+                Finding("SPF_PASS", SpfResult(self.spf, self.sender.domain, SpfIdentity.MAILFROM))
+            )
         return list(await self.place.check.inspect(mail, self.place.tools))
 
     def hear(self, name: str, *, domain: str = DOMAIN) -> None:

@@ -6,8 +6,10 @@ from typing import cast
 import pytest
 
 from gatekeeper.checks.stacking import BLIND, Stacking
-from gatekeeper.checks.stacking.domains import LEVELS_MOST, STRANGERS, Levels
+from gatekeeper.checks.stacking.domains import CAME, LEVELS_MOST, NAMES_MOST, STRANGERS, Levels
 from gatekeeper.checks.stacking.evidence import DOMAIN, DomainProbed
+from gatekeeper.mailauth.spf import SpfCode
+from gatekeeper.model import Address
 from gatekeeper.store.base import Store
 from tests.checks.stacking.play import Client, Place, unknown
 
@@ -44,6 +46,64 @@ async def test_only_a_few_are_answered_at_once_and_the_others_when_they_come_aga
     assert await place.client("203.0.113.9").name("ben") == BLIND  # not the name that it came for
     assert await place.client("203.0.113.9").name("anna") == "250"
     assert await place.client("203.0.113.9").name("ben") == BLIND
+
+
+async def test_who_comes_again_from_another_address_of_its_network_is_answered():
+    place = Place(few(), exist=frozenset({"anna"}))
+    await spend(place)
+    await place.client("203.0.112.1").names(["xa"])
+    await place.client("203.0.112.2").names(["xa"])
+    await place.client("203.0.112.3").names(["xa"])
+    assert await place.client("203.0.113.1").name("anna") == BLIND
+    place.now += 30
+    assert await place.client("203.0.113.2").name("anna") == BLIND  # too soon
+    place.now += 31
+    assert await place.client("203.0.114.3").name("anna") == BLIND  # of another network
+    assert await place.client("203.0.113.3").name("ben") == BLIND  # nobody came for that
+    assert await place.client("203.0.113.3").names(["anna", "ben"]) == ["250", BLIND]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "domain", "answer"),
+    [
+        (SpfCode.PASS, SpfCode.PASS, "big.example", "250"),
+        (SpfCode.PASS, SpfCode.PASS, "other.example", BLIND),
+        (SpfCode.SOFTFAIL, SpfCode.PASS, "big.example", BLIND),
+        (SpfCode.PASS, SpfCode.NEUTRAL, "big.example", BLIND),
+        (None, None, "big.example", BLIND),
+    ],
+)
+async def test_who_comes_again_from_another_network_is_known_by_a_domain_that_passes_spf(first, then, domain, answer):
+    place = Place(replace(few(), domain_at_once=0), exist=frozenset({"anna"}))
+    await spend(place)
+    one, other = place.client("203.0.113.1"), place.client("198.51.100.1")
+    one.sender, one.spf = Address("a", "big.example"), first
+    other.sender, other.spf = Address("b", domain), then
+    assert await one.name("anna") == BLIND
+    place.now += 61
+    assert await other.name("anna") == answer
+
+
+async def test_what_one_client_came_for_is_kept_up_to_a_limit():
+    place = Place(replace(few(), domain_at_once=0))
+    await spend(place)
+    client = place.client("203.0.113.1")
+    client.spf = SpfCode.PASS
+    for _ in range(2):
+        await client.names(unknown(100))
+    assert len(await place.store.notes(CAME, now=place.now)) == 2 * NAMES_MOST
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"first": "x"}', '{"first": 1e999}', "[" * 20_000])
+async def test_a_first_time_that_cannot_be_read_is_none(text: str):
+    place = Place(replace(few(), domain_at_once=0), exist=frozenset({"anna"}))
+    await spend(place)
+    await place.client("203.0.113.1").name("anna")
+    await place.store.put_notes([replace(note, text=text) for note in await place.store.notes(CAME, now=place.now)])
+    place.now += 61
+    assert await place.client("203.0.113.2").name("anna") == BLIND
+    place.now += 61
+    assert await place.client("203.0.113.3").name("anna") == "250"
 
 
 async def test_each_delivered_message_brings_one_more_name():
