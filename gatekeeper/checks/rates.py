@@ -1,14 +1,16 @@
 """Does more come from somebody, or to somebody, than the operator lets through in a time (RFC 2505 §2.8)?
 
 Each limit is a leaky bucket with a brim (GCRA): so much at once, and as much again over its time. Whoever is put off
-has spent nothing, so that trying early does not make the wait longer. A client whose mail was accepted before has more
-room. The null sender is nobody's mailbox: what is counted by sender does not count it (RFC 2505 §2.6.1).
+has spent nothing, so that trying early does not make the wait longer. Messages to somebody are counted when they have
+been taken: otherwise whoever names a mailbox often, and sends nothing, would shut out all others. A client whose mail
+was accepted before has more room. The null sender is nobody's mailbox: what is counted by sender does not count it
+(RFC 2505 §2.6.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import ClassVar, Final, Literal
@@ -176,7 +178,11 @@ class Rates:
             return ()
         now = tools.clock()
         waits = await self._ledger.take(
-            [limit for _, limit in limits], tools.store, now=now, room=lambda: self._room(mail, tools)
+            [limit for _, limit in limits],
+            tools.store,
+            now=now,
+            room=lambda: self._room(mail, tools),
+            looks={limit.key for one, limit in limits if _charged_later(one, mail)},
         )
         longest: dict[str, tuple[float, RateLimit]] = {}
         for (one, _), wait in zip(limits, waits, strict=True):
@@ -185,6 +191,22 @@ class Rates:
         for what, (wait, one) in longest.items():
             found.append(self._finding(what, one, mail, wait=wait, now=now))
         return found
+
+    def learn(self, mail: Mail, tools: Tools, *, passed: bool) -> None:
+        """What was only looked at when its recipients were named is charged for a message that was taken."""
+        address = mail.session.address
+        if not passed or address is None or not outside(address) or _exempt(mail):
+            return
+        now = tools.clock()
+        known = mail.session.memo.get(self.name)
+        room = known if isinstance(known, float) else 1.0
+        for one in self._at[Stage.RCPT]:
+            if _charged_later(one, mail):
+                for limit in self._counted(one, mail):
+                    self._ledger.owe(replace(limit, per_second=limit.per_second * room), now=now)
+
+    async def flush(self, tools: Tools) -> None:
+        await self._ledger.tell(tools.store, now=tools.clock())
 
     @cached_property
     def _at(self) -> dict[Stage, tuple[RateLimit, ...]]:
@@ -236,6 +258,12 @@ class Rates:
         then = next_try(room_at=now + wait, spread=spread, parts=(str(mail.session.address), sender, to))
         text = f"Too many {what} {' '.join(_WORDS[who] for who in one.per)}, try again {after(then, now=now)}"
         return Finding(RULES[what], RateExceeded(one.shown, whom, round(now + wait, 3), then), text)
+
+
+def _charged_later(one: RateLimit, mail: Mail) -> bool:
+    """Whether it counts messages by whom they are for. Where none is seen it may never be told what became of one."""
+    late = one.what == "messages" and one.stage is Stage.RCPT
+    return late and mail.session.shows_messages
 
 
 def _values(who: Who, mail: Mail) -> list[str]:

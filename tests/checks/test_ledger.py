@@ -118,3 +118,64 @@ async def test_keys_are_bounded_and_the_one_not_met_for_longest_goes():
         await taken(ledger, store, LIMIT, Limit(f"rate:{n}", 1.0, 1000.0, 1.0))
     assert len(ledger) == 100
     assert sum([not any(await taken(ledger, store, LIMIT)) for _ in range(1100)]) < 1000  # it was never forgotten
+
+
+# --- looking first, and charging later
+
+
+async def looked(ledger: Ledger, store: FakeStore, limit: Limit, *, now: float = NOW) -> float:
+    [wait] = await ledger.take([limit], store, now=now, room=stranger, looks={limit.key})
+    return wait
+
+
+async def test_looking_charges_nothing():
+    ledger, store = Ledger(), FakeStore()
+    assert [await looked(ledger, store, SMALL) for _ in range(20)] == [0.0] * 20
+    assert [await taken(ledger, store, SMALL) for _ in range(6)] == [[0.0]] * 5 + [[720.0]]
+    assert await looked(ledger, store, SMALL) == 720.0
+
+
+@pytest.mark.parametrize("one", [SMALL, LIMIT, Limit("rate:c", 1.0, 1.0, 1 / 3600)])
+@pytest.mark.parametrize("tells", [True, False])
+async def test_what_is_owed_counts_whether_the_store_was_told_or_not(one, tells):
+    ledger, store, passed = Ledger(), FakeStore(), 0
+    while passed < 2000 and not await looked(ledger, store, one):
+        ledger.owe(one, now=NOW)
+        passed += 1
+        if tells:
+            await ledger.tell(store, now=NOW)
+    assert passed == one.burst
+    assert await looked(ledger, store, one) == pytest.approx(3600 / one.burst)
+    assert not await looked(ledger, store, one, now=NOW + 3600 / one.burst + 0.001)
+
+
+async def test_what_is_owed_far_from_a_limit_costs_the_store_nothing():
+    ledger, store = Ledger(), FakeStore()
+    for _ in range(int(1000 * AHEAD)):
+        ledger.owe(LIMIT, now=NOW)
+    await ledger.tell(store, now=NOW)
+    assert store.asked == []
+    ledger.owe(LIMIT, now=NOW)
+    await ledger.tell(store, now=NOW)
+    await ledger.tell(store, now=NOW)
+    assert store.asked == ["spend"]
+
+
+async def test_what_is_owed_is_kept_while_the_store_is_away():
+    ledger, store = Ledger(), FakeStore()
+    for _ in range(5):
+        ledger.owe(SMALL, now=NOW)
+    store.away = True
+    with pytest.raises(StoreAway):
+        await ledger.tell(store, now=NOW)
+    store.away = False
+    await ledger.tell(store, now=NOW)
+    assert await looked(Ledger(), store, SMALL) == 720.0
+
+
+async def test_what_is_owed_is_bounded():
+    ledger = Ledger(most=10)
+    for n in range(100):
+        ledger.owe(Limit(f"rate:{n}", 1.0, 5.0, 1.0), now=NOW)
+    assert len(ledger) == len(ledger._owed) == 10
+    await ledger.tell(FakeStore(), now=NOW)

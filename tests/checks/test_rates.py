@@ -39,6 +39,20 @@ class Site:
     async def passes(self, stage: Stage, mail: Mail) -> bool:
         return not await self.at(stage, mail)
 
+    async def takes(self, mail: Mail) -> bool:
+        """Whether its recipient may be named; then the message is sent and taken."""
+        if not await self.passes(Stage.RCPT, mail):
+            return False
+        await self.ends(mail, passed=True)
+        return True
+
+    async def ends(self, mail: Mail, *, passed: bool) -> None:
+        if mail.recipient is not None:
+            mail.envelope.recipients = [mail.recipient]
+        mail.recipient, mail.stage = None, Stage.MESSAGE
+        self.check.learn(mail, self.tools, passed=passed)
+        await self.check.flush(self.tools)
+
 
 def mail(
     address: str | None = "192.0.2.7", sender: str = "ann@example.net", to: str | None = None, *, size: int = 0
@@ -72,7 +86,6 @@ async def test_so_much_passes_and_then_nothing_until_there_is_room_again():
         ("network", mail(), mail("192.0.3.7")),
         ("sender", mail(), mail(sender="bob@example.net")),
         ("sender_domain", mail(), mail(sender="ann@example.com")),
-        ("recipient", mail(to="x@example.org"), mail(to="y@example.org")),
     ],
 )
 async def test_each_is_counted_for_itself(per, same, other):
@@ -81,6 +94,59 @@ async def test_each_is_counted_for_itself(per, same, other):
     assert await site.passes(stage, same)
     assert not await site.passes(stage, same)
     assert await site.passes(stage, other)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "192.0.2.8"])
+async def test_each_recipient_is_counted_for_itself(address):
+    site = Site(limit("messages", "recipient", most=1))
+    assert await site.takes(mail(to="x@example.org"))
+    assert not await site.takes(mail(address, to="x@example.org"))
+    assert await site.takes(mail(address, to="y@example.org"))
+
+
+async def test_naming_a_recipient_without_mail_that_is_taken_fills_nobodys_limit():
+    site = Site(limit("messages", "recipient", most=3))
+    for n in range(50):
+        one = mail("198.51.100.7", sender=f"a{n}@evil.example", to="x@example.org")
+        assert [await site.passes(Stage.RCPT, one) for _ in range(3)] == [True] * 3
+        await site.ends(one, passed=False)
+    assert [await site.takes(mail(to="x@example.org")) for _ in range(4)] == [True, True, True, False]
+    site.now += 1200
+    assert [await site.takes(mail(to="x@example.org")) for _ in range(2)] == [True, False]
+
+
+async def test_a_recipient_s_limit_is_exact_for_several_workers():
+    sites = [Site(limit("messages", "recipient", most=3)) for _ in range(2)]
+    sites[1].store, sites[1].tools = sites[0].store, sites[0].tools
+    assert sum([await sites[n % 2].takes(mail(to="x@example.org")) for n in range(10)]) == 3
+
+
+async def test_a_mailbox_named_twice_in_a_mail_has_one_message():
+    site = Site(limit("messages", "recipient", most=2))
+    one = mail(to="x@example.org")
+    one.envelope.recipients = [Recipient(Address("x", "example.org")), Recipient(Address("X", "example.org"))]
+    one.recipient = None
+    await site.ends(one, passed=True)
+    assert [await site.takes(mail(to="x@example.org")) for _ in range(2)] == [True, False]
+
+
+async def test_what_is_exempt_or_from_within_does_not_fill_a_recipient_s_limit():
+    site = Site(limit("messages", "recipient", most=1))
+    assert all([await site.takes(mail("10.0.0.1", to="x@example.org")) for _ in range(5)])
+    exempt = mail(to="x@example.org")
+    exempt.session.notebook.findings.append(Finding("OPERATOR_EXEMPT", ListEntry("exempt", "address", "192.0.2.7/32")))
+    assert await site.takes(exempt)
+    assert await site.takes(mail(to="x@example.org"))
+
+
+async def test_where_no_message_is_seen_each_recipient_that_is_named_counts():
+    site = Site(limit("messages", "recipient", most=1))
+    passed = []
+    for _ in range(2):
+        one = mail(to="x@example.org")
+        one.session.shows_messages = False
+        passed.append(await site.takes(one))
+    assert passed == [True, False]
 
 
 async def test_a_combination_is_a_count_of_its_own():
@@ -186,9 +252,9 @@ async def test_wanted_mail_makes_room_and_refused_mail_takes_it():
 async def test_a_stranger_who_fills_a_limit_does_not_shut_out_who_has_room():
     site = Site(limit("messages", "recipient", most=5), room_every=1)
     await site.store.remember("ip:192.0.2.7", accepted=1000, refused=0, now=NOW)
-    while await site.passes(Stage.RCPT, mail("198.51.100.7", to="x@example.org")):
+    while await site.takes(mail("198.51.100.7", to="x@example.org")):
         pass
-    assert await site.passes(Stage.RCPT, mail("192.0.2.7", to="x@example.org"))
+    assert await site.takes(mail("192.0.2.7", to="x@example.org"))
 
 
 async def test_the_null_sender_is_nobody_whose_mail_could_be_too_much():
@@ -198,7 +264,7 @@ async def test_the_null_sender_is_nobody_whose_mail_could_be_too_much():
 
 async def test_postmaster_hears_from_everybody():
     site = Site(limit("messages", "recipient", most=1))
-    assert all([await site.passes(Stage.RCPT, mail(to="Postmaster@example.org")) for _ in range(10)])
+    assert all([await site.takes(mail(to="Postmaster@example.org")) for _ in range(10)])
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "fe80::1", None])
@@ -243,7 +309,7 @@ async def test_what_ships_hurts_no_ordinary_mail_and_asks_no_store():
     for n in range(50):  # a newsletter to some of our users within a moment
         one = mail(to=f"u{n}@example.org")
         assert await site.passes(Stage.MAIL, one)
-        assert await site.passes(Stage.RCPT, one)
+        assert await site.takes(one)
     assert site.store.asked == []
 
 
