@@ -6,7 +6,8 @@ import base64
 import gzip
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from xml.sax.saxutils import escape
 
 from gatekeeper.complaints.dmarc import DAY, Published, Row, begin_of
@@ -33,13 +34,17 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One policy domain's day. `id` is letters and digits, and no other report has it."""
+    """One policy domain's day. `id` is letters and digits, and no other report has it.
+
+    `secret` is never told: what it makes of an address, only that address is told.
+    """
 
     id: str
     day: str
     domain: str
     published: Published
     rows: tuple[tuple[Row, int], ...]
+    secret: str = field(repr=False)
 
     @property
     def begin(self) -> int:
@@ -132,9 +137,14 @@ def file_name(report: Report, reporter: Reporter) -> str:
     return f"{reporter.submitter}!{report.domain}!{report.begin}!{report.end}!{report.id}.xml.gz"
 
 
-def message_id(report: Report, reporter: Reporter, number: int) -> str:
-    """Without angle brackets; the same whenever the report is sent again to the same destination."""
-    return f"{report.id}.{number}@{reporter.submitter}"
+def message_id(report: Report, reporter: Reporter, *, to: str, number: int) -> str:
+    """Without angle brackets; the same whenever the report is sent again to the same destination.
+
+    Who gets the report cannot tell from it what another destination's is, and so cannot feign a bounce of that one.
+    """
+    about = f"{report.id} {to.lower()}".encode("utf-8", "surrogateescape")
+    digest = blake2b(about, key=report.secret.encode("ascii")[:64], digest_size=8).hexdigest()
+    return f"{report.day.replace('-', '')}{digest}.{number}@{reporter.submitter}"
 
 
 def message(report: Report, reporter: Reporter, document: bytes, *, to: str, number: int, now: float) -> bytes:
@@ -153,7 +163,7 @@ def message(report: Report, reporter: Reporter, document: bytes, *, to: str, num
         f" Submitter: {reporter.submitter}",
         f" Report-ID: <{report.id}>",
         f"Date: {format_date(now)}",
-        f"Message-ID: <{message_id(report, reporter, number)}>",
+        f"Message-ID: <{message_id(report, reporter, to=to, number=number)}>",
         "Auto-Submitted: auto-generated",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/mixed; boundary="{boundary}"',

@@ -13,7 +13,7 @@ import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import gatekeeper
@@ -97,18 +97,22 @@ class Shown:
 
 @dataclass(slots=True)
 class _State:
-    """What the store knows of one report: its id, the outcome for each address, until when it is claimed, and whether
-    nothing is left to be done.
+    """What the store knows of one report: its id, the outcome for each address, until when it is claimed, whether
+    nothing is left to be done, and its secret ("" where an earlier version has begun it).
     """
 
     id: str
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     claimed: float = 0.0
     done: bool = False
+    secret: str = ""
 
     def text(self) -> str:
         outcomes = {address: outcome.value for address, outcome in self.outcomes.items()}
-        return json.dumps({"id": self.id, "outcomes": outcomes, "claimed": self.claimed, "done": self.done})
+        told: dict[str, object] = {"id": self.id, "outcomes": outcomes, "claimed": self.claimed, "done": self.done}
+        if self.secret:  # without one it has to be written as it was read: it is swapped by its text
+            told["secret"] = self.secret
+        return json.dumps(told)
 
     @classmethod
     def of(cls, text: str) -> _State:
@@ -116,7 +120,10 @@ class _State:
         try:
             known = read_json(text)
             outcomes = {address: Outcome(outcome) for address, outcome in known["outcomes"].items()}
-            return cls(str(known["id"]), outcomes, float(known["claimed"]), bool(known["done"]))
+            secret = str(known.get("secret", ""))
+            if not secret.isascii():
+                raise ValueError("none of ours")
+            return cls(str(known["id"]), outcomes, float(known["claimed"]), bool(known["done"]), secret)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return cls("", done=True)
 
@@ -173,7 +180,7 @@ class Reports:
         """What would be sent, without sending or remembering anything."""
         for domain, published in await self.domains(day, only):
             state = await self._state(day, domain)
-            report = await self._report(day, domain, published, state.id if state else _new_id(day))
+            report = await self._report(day, domain, published, state or _State(_new_id(day)))
             if not report.rows:
                 continue
             document = xml(report, self._reporter)
@@ -215,6 +222,7 @@ class Reports:
         claimed = _State(
             state.id if state else _new_id(day), dict(state.outcomes) if state else {}, self._clock() + CLAIM
         )
+        claimed.secret = (state.secret if state else "") or secrets.token_hex(16)
         where = await self._where(domain, published)
         due = [
             (number, one)
@@ -222,18 +230,19 @@ class Reports:
             if not claimed.outcomes.get(one.address, Outcome.DEFERRED).final
         ]
         await self._put(day, domain, state, claimed)
-        report = await self._report(day, domain, published, claimed.id)
+        report = await self._report(day, domain, published, claimed)
         document = xml(report, self._reporter) if report.rows else b""
         for number, one in due if report.rows else ():
             mail = self._message(report, document, one, number)
             outcome, why = await self._standing(one, len(mail))
             if outcome is None:
                 claimed = await self._mark(day, domain, claimed, one.address, Outcome.SENDING)
-                outcome, why = await self._out(mail, one.address, message_id(report, self._reporter, number))
+                sent_id = message_id(report, self._reporter, to=one.address, number=number)
+                outcome, why = await self._out(mail, one.address, sent_id)
             claimed = await self._mark(day, domain, claimed, one.address, outcome)
             yield Sending(day, domain, one.address, outcome, why, len(report.rows), len(mail))
         done = all(claimed.outcomes.get(one.address, Outcome.DEFERRED).final for one in where)
-        await self._put(day, domain, claimed, _State(claimed.id, claimed.outcomes, done=done))
+        await self._put(day, domain, claimed, replace(claimed, claimed=0.0, done=done))
 
     async def _out(self, mail: bytes, address: str, sent_id: str) -> tuple[Outcome, str]:
         try:
@@ -266,12 +275,12 @@ class Reports:
             return Outcome.DEAD, f"refused {death.refusals} times, the next try is after {day_of(death.until)}"
         return None, ""
 
-    async def _report(self, day: str, domain: str, published: Published, report_id: str) -> Report:
+    async def _report(self, day: str, domain: str, published: Published, state: _State) -> Report:
         key = key_of(day, domain) + " "
         found = await self._store.tallies(ROWS, prefix=key, now=self._clock(), limit=2 * MOST_ROWS)
         rows = ((_readable(Row.of, tally.key.removeprefix(key)), tally.amount) for tally in found)
         known = sorted(((row, count) for row, count in rows if row is not None), key=lambda one: -one[1])
-        return Report(report_id, day, domain, published, tuple(known[:MOST_ROWS]))
+        return Report(state.id, day, domain, published, tuple(known[:MOST_ROWS]), state.secret)
 
     def _message(self, report: Report, document: bytes, where: Destination, number: int) -> bytes:
         mail = message(report, self._reporter, document, to=where.address, number=number, now=self._clock())
@@ -290,7 +299,7 @@ class Reports:
         return _State.of(found[0].text) if found else None
 
     async def _mark(self, day: str, domain: str, known: _State, address: str, outcome: Outcome) -> _State:
-        marked = _State(known.id, {**known.outcomes, address: outcome}, self._clock() + CLAIM)
+        marked = replace(known, outcomes={**known.outcomes, address: outcome}, claimed=self._clock() + CLAIM)
         await self._put(day, domain, known, marked)
         return marked
 
@@ -312,9 +321,7 @@ def _readable(read: Callable[[str], T], text: str) -> T | None:
 
 
 def _new_id(day: str) -> str:
-    """A day and 64 bits: letters and digits alone (RFC 9990 §3.5.2), and not to be guessed by who wants to feign
-    that a report came back.
-    """
+    """A day and 64 bits: letters and digits alone (RFC 9990 §3.5.2)."""
     return day.replace("-", "") + secrets.token_hex(8)
 
 

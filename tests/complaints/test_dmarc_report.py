@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatekeeper.complaints.dmarc import Published, Row, Signature
+from gatekeeper.complaints.dmarc_deaths import Deaths
 from gatekeeper.complaints.dmarc_report import Report, Reporter, file_name, message, message_id, xml
 from gatekeeper.mailauth.dmarc_record import record_of
 from tests.complaints.test_dmarc import ROWS
@@ -31,7 +32,7 @@ ROW = Row(
     spf_result="pass",
     reasons=(("policy_test_mode", "being tried"), ("other", "")),
 )
-REPORT = Report("202611270123456789abcdef", "2026-11-27", "example.com", Published.by(RECORD), ((ROW, 12),))
+REPORT = Report("202611270123456789abcdef", "2026-11-27", "example.com", Published.by(RECORD), ((ROW, 12),), "secret")
 
 
 def test_a_report_has_what_the_standard_wants() -> None:
@@ -109,7 +110,7 @@ def test_the_mail_that_carries_it() -> None:
     )
     assert mail["From"] == "Example Ltd <dmarc@mx.example.org>"
     assert mail["To"] == "dmarc@example.com"
-    assert mail["Message-ID"] == f"<{message_id(REPORT, REPORTER, 1)}>"
+    assert mail["Message-ID"] == f"<{message_id(REPORT, REPORTER, to='dmarc@example.com', number=1)}>"
     assert mail["Auto-Submitted"] == "auto-generated"
     words, attachment = mail.iter_parts()
     assert "example.com" in words.get_content()
@@ -128,6 +129,19 @@ def test_a_second_sending_has_the_same_file() -> None:
     assert first["Message-ID"] == second["Message-ID"]
     payloads = [list(one.iter_parts())[1].get_payload(decode=True) for one in (first, second)]
     assert payloads[0] == payloads[1]
+
+
+def test_who_gets_a_report_cannot_tell_the_message_id_of_another_destination() -> None:
+    def id_of(to: str, report: Report = REPORT) -> str:
+        return message_id(report, REPORTER, to=to, number=0)
+
+    assert id_of("a@b.test") == id_of("A@b.test")
+    assert len({id_of("a@b.test"), id_of("b@b.test"), id_of("a@b.test", replace(REPORT, secret="other"))}) == 3
+    assert REPORT.id not in id_of("a@b.test")
+    assert Deaths.told_by(f"<{id_of('a@b.test')}>".encode()) == [id_of("a@b.test")]
+    assert REPORT.secret not in repr(REPORT)
+    raw = message(REPORT, REPORTER, xml(REPORT, REPORTER), to="a@b.test", number=0, now=0.0)
+    assert REPORT.secret.encode() not in raw
 
 
 def test_a_name_cannot_break_the_header() -> None:

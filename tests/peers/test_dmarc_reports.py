@@ -45,7 +45,7 @@ REPORTER = Reporter(
 RECORD = record_of([b"v=DMARC1; p=reject; sp=quarantine; np=none; t=y; aspf=s; fo=1:d; rua=mailto:a@example.com"])
 assert RECORD is not None
 ROW = Row("192.0.2.1", "pass", True, True, "example.com", "example.com", (), "example.com", "pass")
-REPORT = Report("202611270123456789abcdef", "2026-11-27", "example.com", Published.by(RECORD), ((ROW, 3),))
+REPORT = Report("202611270123456789abcdef", "2026-11-27", "example.com", Published.by(RECORD), ((ROW, 3),), "secret")
 
 
 @pytest.fixture(scope="module")
