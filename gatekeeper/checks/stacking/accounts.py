@@ -19,6 +19,8 @@ from gatekeeper.store.base import DISTINCT_MOST, Charge, History, Sighting
 _CLIENT: Final = "stacking_client"
 STANDING: Final = "stacking"
 """Where a session keeps what its client's accounts have come to."""
+BOUNCES: Final = "stacking_bounces"
+"""The same of the account that a client with a good history has for names it tries with the null sender."""
 _NOTED: Final = "stacking_noted"
 STEPS: Final = ("", SLOW, BLIND, BLOCKED)
 """What an account comes to, mildest first."""
@@ -47,6 +49,7 @@ class Cost:
 
     name: str
     points: float
+    null_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,21 @@ class Accounts:
         )
 
     async def charge(
-        self, session: Session, client: Client, tools: Tools, *, names: Sequence[Cost] = (), points: float = 0.0
+        self,
+        session: Session,
+        client: Client,
+        tools: Tools,
+        *,
+        names: Sequence[Cost] = (),
+        points: float = 0.0,
+        kept: str = STANDING,
     ) -> Standing:
         """Put these names, those that cost nothing so far, and further points to each account, and say how they stand.
 
-        The store is asked only when there is something to tell, or nothing is known yet.
+        The store is asked only when there is something to tell, or nothing is known yet. `kept` is where the session
+        keeps it.
         """
-        known = session.memo.get(STANDING)
+        known = session.memo.get(kept)
         if isinstance(known, Standing) and not names and (not points or (points < 0 and not any(known.spent))):
             return known  # nothing to tell; or it gives back, and owes nothing
         now = tools.clock()
@@ -119,8 +130,25 @@ class Accounts:
             Charge(account(key), cost + points, rate) for key, cost, rate in zip(client.keys, costs, rates, strict=True)
         ]
         standing = Standing(tuple(await tools.store.spend(charges, now=now)), counts)
-        session.memo[STANDING] = standing
+        session.memo[kept] = standing
         return standing
+
+    async def bounces(
+        self, session: Session, client: Client, tools: Tools, names: Sequence[Cost] = ()
+    ) -> tuple[str, Probing]:
+        """Put these names, tried with the null sender by a client with a good history, to the account for them, and say
+        which step that has reached.
+
+        Others make it try them: they forge senders at our domains, and it verifies or bounces. So it is told no names
+        for that, but not turned away, and its mail that has a sender does not answer for it.
+        """
+        alone = replace(client, keys=(bounces_key(client.key),), accepted=client.accepted[:1])
+        standing = await self.charge(session, alone, tools, names=names, kept=BOUNCES)
+        step, probing = self.step(session, alone, standing)
+        if step in (BLIND, BLOCKED):
+            step = BLIND
+            session.memo.pop(BOUNCES, None)  # nothing is charged from here on: only the store knows what has come back
+        return step, replace(probing, whom=client.key)
 
     async def _new(
         self, client: Client, names: Sequence[Cost], tools: Tools, now: float
@@ -226,6 +254,11 @@ def account(key: str) -> str:
 def keep(session: Session, client: Client) -> None:
     """What is known of the client from now on."""
     session.memo[_CLIENT] = client
+
+
+def bounces_key(client: str) -> str:
+    """Whom the account is kept for that a client has for names it tries with the null sender."""
+    return f"{client} null"
 
 
 def dictionary_set(client: str) -> str:

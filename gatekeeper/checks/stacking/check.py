@@ -19,7 +19,7 @@ from gatekeeper import metrics
 from gatekeeper.checks.base import Tools
 from gatekeeper.checks.keys import client_key, network_key, spf_domain
 from gatekeeper.checks.stacking import evidence
-from gatekeeper.checks.stacking.accounts import STANDING, Accounts, Client, Cost, Standing, keep
+from gatekeeper.checks.stacking.accounts import STANDING, STEPS, Accounts, Client, Cost, Standing, keep
 from gatekeeper.checks.stacking.crowd import Crowd
 from gatekeeper.checks.stacking.domains import Domains, Levels, flight_key
 from gatekeeper.checks.stacking.evidence import (
@@ -83,6 +83,13 @@ class Stacking(Settings):
             return await self._blind(client, standing, dictionary, tools, mail)
         if mail.recipient is None:
             return ()
+        if client.good and mail.envelope.sender is not None and mail.envelope.sender.null:
+            of_bounces, spent = await self._accounts.bounces(session, client, tools)
+            if of_bounces == BLIND:  # and it costs nothing more, which no block would settle
+                self._count(session, BLIND, "address")
+                return [_found(BLIND, spent)]
+            if STEPS.index(of_bounces) > STEPS.index(step):
+                step, probing = of_bounces, spent
         found = [_found(step, probing)] if step else []
         address = mail.recipient.address
         if not _heard_from_everybody(address):
@@ -135,6 +142,11 @@ class Stacking(Settings):
             + self.cost_verify * (now.verifies - before.verifies)
             - self.refund_delivered * (now.delivered - before.delivered)
         )
+        if client.good:
+            bounces = [one for one in names if one.null_sender]
+            names = [one for one in names if not one.null_sender]
+            if bounces:
+                await self._accounts.bounces(session, client, tools, bounces)
         await self._accounts.blame(client, len(names) - len(refused), tools)
         session.settled = replace(now)
         standing = await self._charge(session, client, tools, names, points)
@@ -168,7 +180,8 @@ class Stacking(Settings):
                 if not good:
                     unknown.append(one.address)
             metrics.STACKING_NAMES[kind].inc()
-            costs.append(Cost(name_key(one.address), points + self.cost_null * one.null_sender))
+            cost = points + self.cost_null * one.null_sender
+            costs.append(Cost(name_key(one.address), cost, null_sender=one.null_sender))
         return costs, unknown
 
     async def _charge(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from gatekeeper.checks.stacking.accounts import Accounts, account, dictionary_set, networks_set
+from gatekeeper.checks.stacking.accounts import Accounts, account, bounces_key, dictionary_set, networks_set
 from gatekeeper.checks.stacking.crowd import TRAPS, tried_set
 from gatekeeper.checks.stacking.domains import domain_set
 from gatekeeper.checks.stacking.evidence import BLIND, DICTIONARY, DOMAIN, TRAPPED
@@ -184,7 +184,7 @@ async def lift(store: Store, key: str, *, now: float) -> None:
         await store.drop_notes(DOMAINS, [key.removeprefix(_DOMAIN)])
         await store.drop_sightings([domain_set(key.removeprefix(_DOMAIN))])
     else:
-        await store.spend([Charge(account(key), -1e12, 1.0)], now=now)
+        await store.spend([Charge(account(one), -1e12, 1.0) for one in (key, bounces_key(key))], now=now)
         await store.drop_sightings([dictionary_set(key)])
         for kind in (ALIKE, DICTIONARIES, TRAPPED_BY):
             await store.drop_notes(kind, [key])

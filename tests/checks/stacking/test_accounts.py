@@ -4,9 +4,10 @@ import pytest
 
 from gatekeeper.checks.stacking import BLIND, SLOW, Stacking, helo_key
 from gatekeeper.checks.stacking.evidence import Probing
+from gatekeeper.model import Address
 from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
-from tests.checks.stacking.play import Place, unknown
+from tests.checks.stacking.play import Client, Place, unknown
 from tests.support.fake_store import FakeStore
 
 
@@ -128,6 +129,62 @@ async def test_probing_with_the_null_sender_costs_more_and_the_null_sender_alone
     await client.leave()
     assert await spent(place, "192.0.2.2") == pytest.approx(2.5, abs=0.01)  # 1 + 0.5, and 0.5 + 0.5
     assert client.session.counters.null_probes == 2
+
+
+def nobody(client: Client) -> Client:
+    client.sender = Address("", "")
+    return client
+
+
+async def test_bounces_to_forged_senders_do_not_get_a_client_with_a_good_history_refused():
+    """Whoever forges senders at our domains makes it try names that do not exist, as many as he likes."""
+    place = Place(Stacking(slow_delay=0.0), exist=frozenset({"anna"}))
+    await place.known("192.0.2.25", accepted=5, days=90)
+    answers = []
+    for name in unknown(300):
+        client = nobody(place.client("192.0.2.25"))
+        answers.append(await client.name(name))
+        await client.leave()
+        place.now += 2
+    assert not await place.client("192.0.2.25").blocked()
+    assert set(answers[:10]) == {"550"}
+    assert answers[-10:].count(BLIND) >= 8  # it is told a name now and then, as the budget comes back
+    assert len(place.asked) < 40
+    client = place.client("192.0.2.25")
+    assert await client.findings("anna") == []  # its mail that has a sender goes on
+    assert await spent(place, "192.0.2.25") == 0
+    [found] = await nobody(place.client("192.0.2.25")).findings("anna")
+    assert found.rule == BLIND
+    assert isinstance(found.evidence, Probing)
+    assert found.evidence.whom == "ip:192.0.2.25"
+    place.now += 3600
+    assert await nobody(place.client("192.0.2.25")).name("anna") == "250"
+
+
+async def test_a_session_that_stays_open_may_bounce_again_when_its_budget_has_come_back():
+    place = Place(Stacking(slow_delay=0.0), exist=frozenset({"anna"}))
+    await place.known("192.0.2.25", accepted=5, days=90)
+    client = nobody(place.client("192.0.2.25"))
+    assert (await client.names([*unknown(60), "anna"]))[-1] == BLIND
+    place.now += 3600
+    assert await client.name("anna") == "250"
+
+
+async def test_what_a_client_tries_with_a_sender_is_held_against_its_bounces_too():
+    place = Place(Stacking(slow_delay=0.0))
+    await place.known("192.0.2.25", accepted=5, days=90)
+    client = place.client("192.0.2.25")
+    await client.names(unknown(30))
+    assert BLIND in {one.rule for one in await nobody(client).findings("anna")}
+
+
+async def test_a_client_without_a_good_history_has_one_budget_for_all():
+    place = Place(Stacking(slow_delay=0.0, domain_budget=0))
+    for name in unknown(60):
+        client = nobody(place.client("192.0.2.26"))
+        await client.name(name)
+        await client.leave()
+    assert await place.client("192.0.2.26").blocked()
 
 
 async def test_giving_up_the_same_recipient_again_and_again_teaches_nothing_new():

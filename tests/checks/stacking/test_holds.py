@@ -11,6 +11,7 @@ from gatekeeper.checks.stacking import BLIND, Stacking, holds
 from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.checks.stacking.evidence import DICTIONARY, DOMAIN, TRAPPED
 from gatekeeper.checks.stacking.holds import Hold, Holds, keys_of, lift
+from gatekeeper.model import Address
 from gatekeeper.store.base import Charge, Note, Store
 from tests.checks.stacking.play import Client, Place, unknown
 from tests.store.conftest import open_backend
@@ -111,6 +112,18 @@ class TestHolds:
         assert await place.client(CLIENT).name("anna") == "250"
         assert (await client.names(["ben", "anna"]))[-1] == "250"  # its open session goes on too
         await lift(store, KEY, now=place.now)  # there is nothing left, and nothing happens
+
+    async def test_lifting_it_lets_its_bounces_go_on_too(self, store: Store):
+        place = Place(Stacking(slow_delay=0.0), store=store)
+        await place.known("192.0.2.25")
+        client = place.client("192.0.2.25")
+        client.sender = Address("", "")
+        assert (await client.names(unknown(60)))[-1] == BLIND
+        await client.leave()
+        await lift(store, "ip:192.0.2.25", now=place.now)
+        client = place.client("192.0.2.25")
+        client.sender = Address("", "")
+        assert await client.name("anybody") == "550"
 
     async def test_a_member_of_a_dictionary_attack_is_shown_and_can_be_lifted(self, store: Store):
         check = Stacking(slow_delay=0.0, domain_budget=0, dictionary_clients=4)
