@@ -127,6 +127,42 @@ def vrfy_silent(facts: Facts, attachment: Attachment) -> Judgement:
     return holds("Postfix refuses VRFY, and knows no EXPN")
 
 
+_NOBODY_CODES = {
+    "unverified_recipient_reject_code": "reject_unverified_recipient",
+    "unknown_local_recipient_reject_code": "",
+    "unknown_relay_recipient_reject_code": "",
+    "unknown_virtual_alias_reject_code": "",
+    "unknown_virtual_mailbox_reject_code": "",
+}
+"""What Postfix answers where there is no such mailbox, and the restriction without which it does not."""
+
+
+def front_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
+    if facts.postfix is not None and attachment.inner is not None:
+        put_off = _puts_off_unknown_names(facts, attachment.inner)
+        if put_off is not None:
+            return put_off
+    return holds("we pass on the next hop's answer to each recipient, and count the refusals")
+
+
+def _puts_off_unknown_names(facts: Facts, service: Service) -> Judgement | None:
+    """A mailbox that does not exist is told from one that does by a 4xx too, which is not counted: a mailbox of which
+    nothing is known at the moment is answered alike.
+    """
+    if facts.postfix is None:
+        return None
+    lists = ("client", "helo", "sender", "relay", "recipient")
+    given = {one for each in lists for one in restrictions(facts.postfix.value(f"smtpd_{each}_restrictions", service))}
+    for name, needs in _NOBODY_CODES.items():
+        code = facts.postfix.value(name, service)
+        if code.startswith("4") and (not needs or needs in given):
+            why = f"{service} answers {code} for a mailbox that does not exist ({name}), which is not counted"
+            own = name in service.overrides
+            mend = in_master(facts, service, f"-o {name}=550") if own else in_main(facts, f"{name} = 550")
+            return broken(why, mend)
+    return None
+
+
 def milter_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
     """Version 6 of the protocol tells a milter of recipients that Postfix refuses (SMFIP_RCPT_REJ)."""
     if facts.postfix is None or not attachment.entrances:
@@ -135,6 +171,9 @@ def milter_sees_harvesting(facts: Facts, attachment: Attachment) -> Judgement:
         version = facts.postfix.value("milter_protocol", service)
         if version.isdecimal() and int(version) < 6:
             return broken(f"milter_protocol is {version}", in_main(facts, "milter_protocol = 6"))
+        put_off = _puts_off_unknown_names(facts, service)
+        if put_off is not None:
+            return put_off
     return holds("Postfix shows us the recipients that it refuses (SMFIP_RCPT_REJ)")
 
 

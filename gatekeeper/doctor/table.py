@@ -108,7 +108,7 @@ PROMISES: Final = (
         "harvest-seen",
         "Who tries recipients that do not exist is seen, and slowed or blocked.",
         {
-            FRONT: Always("we pass on the next hop's answer to each recipient, and count the refusals"),
+            FRONT: sessions.front_sees_harvesting,
             BEHIND: Never("recipients that Postfix refuses never reach us"),
             MILTER: sessions.milter_sees_harvesting,
             POLICY: sessions.policy_sees_harvesting,

@@ -124,6 +124,52 @@ def test_a_milter_sees_refused_recipients_from_version_6_on():
 
 
 @pytest.mark.parametrize(
+    ("own", "main", "mend"),
+    [
+        ({}, {}, None),
+        ({}, {"unverified_recipient_reject_code": "450"}, None),  # the default, of a restriction that is not in use
+        (
+            {},
+            {"unverified_recipient_reject_code": "450", "smtpd_recipient_restrictions": "reject_unverified_recipient"},
+            "main.cf: unverified_recipient_reject_code = 550",
+        ),
+        (
+            {"smtpd_relay_restrictions": "permit_auth_destination,reject_unverified_recipient,reject"},
+            {"unverified_recipient_reject_code": "450"},
+            "main.cf: unverified_recipient_reject_code = 550",
+        ),
+        (
+            {"unverified_recipient_reject_code": "450", "smtpd_recipient_restrictions": "reject_unverified_recipient"},
+            {"unverified_recipient_reject_code": "550"},
+            "inet: -o unverified_recipient_reject_code=550",
+        ),
+        (
+            {},
+            {"unverified_recipient_reject_code": "550", "smtpd_recipient_restrictions": "reject_unverified_recipient"},
+            None,
+        ),
+        ({}, {"unknown_local_recipient_reject_code": "550"}, None),
+        ({}, {"unknown_local_recipient_reject_code": "450"}, "main.cf: unknown_local_recipient_reject_code = 550"),
+    ],
+)
+def test_names_that_postfix_puts_off_are_told_and_not_counted(own, main, mend):
+    entrance = service(**own)
+    here = facts(behind=postfix(entrance, **main))
+    for said in (
+        sessions.front_sees_harvesting(here, attachment(Mode.FRONT, inner=entrance)),
+        sessions.milter_sees_harvesting(here, attachment(Mode.MILTER, entrance)),
+    ):
+        assert said.standing is (HOLDS if mend is None else BROKEN)
+        if mend is not None:
+            assert mended(said).endswith(mend)
+            assert "is not counted" in said.why
+
+
+def test_of_another_next_hop_nothing_is_asked():
+    assert sessions.front_sees_harvesting(facts(), attachment(Mode.FRONT)).standing is HOLDS
+
+
+@pytest.mark.parametrize(
     ("restrictions", "line"),
     [
         (f"check_policy_service {POLICY}, reject_unauth_destination", None),
