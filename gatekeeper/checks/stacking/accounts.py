@@ -91,18 +91,20 @@ class Accounts:
             looks = [Sighting(key, "", settings.window) for key in sets]
             dictionary, *networks = await tools.store.distinct(looks, now=now)
             shared = bool(networks) and 0 < settings.helo_networks <= networks[0]
-            client = replace(client, dictionary=dictionary, helo_counts=shared and not self.good(histories[-1], now))
+            client = replace(client, dictionary=dictionary, helo_counts=shared and not self.used(histories[-1], now))
         session.memo[_CLIENT] = client
         return client
 
     def good(self, history: History, now: float) -> bool:
         """Whether who has that past has a good history."""
+        return self.used(history, now) and 4 * history.refused <= history.accepted
+
+    def used(self, history: History, now: float) -> bool:
+        """Whether wanted mail has come from who has that past for a day or more, whatever else did. It is what counts
+        for a HELO name: anybody can say it, and be refused under it.
+        """
         settings = self.settings
-        return (
-            history.accepted >= max(1, settings.history_messages)
-            and 4 * history.refused <= history.accepted
-            and now - history.first >= settings.history_age
-        )
+        return history.accepted >= max(1, settings.history_messages) and now - history.first >= settings.history_age
 
     async def charge(
         self,
@@ -234,11 +236,6 @@ class Accounts:
         """
         back = Charge(account(probing.whom), probing.budget - probing.spent, probing.budget / self.settings.refill)
         await tools.store.spend([back], now=tools.clock())
-
-    async def blame(self, client: Client, names: int, tools: Tools) -> None:
-        """So many names were tried in vain under its HELO name; what was sent under it the gate remembers."""
-        if names and len(client.keys) > 2 and not client.good:
-            await tools.store.remember(client.keys[2], accepted=0, refused=names, now=tools.clock())
 
 
 def _counting(client: Client) -> int:

@@ -147,7 +147,6 @@ class Stacking(Settings):
             names = [one for one in names if not one.null_sender]
             if bounces:
                 await self._accounts.bounces(session, client, tools, bounces)
-        await self._accounts.blame(client, len(names) - len(refused), tools)
         session.settled = replace(now)
         standing = await self._charge(session, client, tools, names, points)
         noted = await Crowd(self, self._memory.levels).note(client, unknown, tools)

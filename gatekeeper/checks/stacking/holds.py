@@ -87,7 +87,7 @@ class Holds:
         shared = await self.store.distinct([Sighting(networks_set(key), "", settings.window) for key in keys], now=now)
         found = []
         for key, history, budget, spent, networks in zip(keys, histories, budgets, levels, shared, strict=True):
-            if key.startswith("helo:") and (not 0 < settings.helo_networks <= networks or accounts.good(history, now)):
+            if key.startswith("helo:") and (not 0 < settings.helo_networks <= networks or accounts.used(history, now)):
                 continue
             over = spent - budget * settings.blind_at
             if over >= 0:

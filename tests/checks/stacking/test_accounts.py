@@ -131,6 +131,30 @@ async def test_probing_with_the_null_sender_costs_more_and_the_null_sender_alone
     assert client.session.counters.null_probes == 2
 
 
+async def test_strangers_who_say_a_helo_name_with_a_good_past_do_not_spoil_it():
+    place = Place(Stacking(slow_delay=0.0, domain_budget=0))
+    helo = helo_key("mta.pool.example") or ""
+    await place.store.remember(helo, accepted=40, refused=0, now=place.now - 10 * 86400)
+    for n in range(12):
+        client = place.client(f"10.{n}.1.1", helo="mta.pool.example")
+        await client.names(unknown(10, start=n * 100))
+        await client.leave()
+    await place.store.remember(helo, accepted=0, refused=1000, now=place.now)  # what the gate refused under it
+    assert await place.client("203.0.113.5", helo="mta.pool.example").findings("anna") == []
+
+
+async def test_a_helo_name_under_which_little_wanted_mail_has_come_is_held_against_strangers():
+    for accepted, days in ((4, 10.0), (40, 0.5)):
+        place = Place(Stacking(slow_delay=0.0, domain_budget=0))
+        helo = helo_key("ylmf-pc") or ""
+        await place.store.remember(helo, accepted=accepted, refused=0, now=place.now - days * 86400)
+        for n in range(12):
+            client = place.client(f"10.{n}.1.1", helo="ylmf-pc")
+            await client.names(unknown(10, start=n * 100))
+            await client.leave()
+        assert (await place.client("203.0.113.5", helo="ylmf-pc").findings("anna"))[0].rule == BLIND
+
+
 def nobody(client: Client) -> Client:
     client.sender = Address("", "")
     return client

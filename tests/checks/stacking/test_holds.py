@@ -113,6 +113,15 @@ class TestHolds:
         assert (await client.names(["ben", "anna"]))[-1] == "250"  # its open session goes on too
         await lift(store, KEY, now=place.now)  # there is nothing left, and nothing happens
 
+    async def test_a_helo_name_with_a_good_past_is_not_shown_however_much_was_refused_under_it(self, store: Store):
+        place = Place(Stacking(slow_delay=0.0, domain_budget=0, network_factor=50.0), store=store)
+        await store.remember("helo:mx.example", accepted=40, refused=900, now=place.now - 5 * 86400)
+        for n in range(50):
+            client = place.client(f"10.{n % 25}.0.{n + 1}", helo="mx.example")
+            await client.names(unknown(3, start=n * 10))
+            await client.leave()
+        assert await Holds(place.check, store).of(["helo:mx.example"], now=place.now) == []
+
     async def test_lifting_it_lets_its_bounces_go_on_too(self, store: Store):
         place = Place(Stacking(slow_delay=0.0), store=store)
         await place.known("192.0.2.25")
