@@ -132,10 +132,8 @@ class Part:
             names.append("windows-1252" if marked else "")
         most = limit // len(names)
         whole = all_there and len(made.octets) <= most
-        if whole:
-            octets = made.octets
-        else:  # of UTF-16 the beginning: what is put between it and the end is no such text
-            octets = made.octets[:most] if marked else self._shown(most)
+        # Of UTF-16 its beginning: what is put between that and the end is no such text.
+        octets = made.octets[:most] if whole or marked else self._shown(most)
         texts = dict.fromkeys(decode(octets, name) for name in names)
         if noted is not None:
             if made.broken:
