@@ -56,7 +56,7 @@ from gatekeeper.servers.tls import TlsUnusable
 from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
-from gatekeeper.store.opening import open_store
+from gatekeeper.store.opening import is_there, open_store
 from gatekeeper.watch import Messenger, Watch, listed_targets
 from gatekeeper.wire.process import (
     EXIT_CONFIGURATION,
@@ -600,9 +600,9 @@ def configuration_store(configuration: Configuration) -> Store:
     """The store that all processes share, with nothing to stand in for it. Raises Unfit."""
     path = configuration.store.path
     try:
-        absent = path is not None and not path.exists()
-    except PermissionError:
-        raise Unfit(f"{path} cannot be read by you: run this as root or as the service's user") from None
+        absent = path is not None and not is_there(path)
+    except StoreUnusable as unusable:
+        raise Unfit(str(unusable)) from unusable
     if absent:  # opening it would make it, and as the wrong user
         raise Unfit(f"{path} is not there: gatekeeper has not run with this configuration yet")
     store = _opened(configuration)

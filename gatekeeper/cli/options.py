@@ -55,15 +55,15 @@ def from_store(settings: Configuration, ask: Callable[[Store], Awaitable[T]]) ->
     import asyncio
 
     from gatekeeper.store.base import StoreAway, StoreUnusable
-    from gatekeeper.store.opening import open_store
+    from gatekeeper.store.opening import is_there, open_store
 
     path = settings.store.path
     if path is None and not settings.store.networked:
         fail('[store] url is "memory:", which no other program can look into')
     try:
-        absent = path is not None and not path.exists()
-    except PermissionError:
-        fail(f"{path} cannot be read by you: run this as root or as the service's user")
+        absent = path is not None and not is_there(path)
+    except StoreUnusable as unusable:
+        fail(str(unusable))
     if absent:  # opening it would make it, and as the wrong user
         fail(f"{path} is not there: gatekeeper has not run with this configuration yet")
     changes: list[bool] = []

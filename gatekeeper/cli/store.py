@@ -39,16 +39,17 @@ def migrate(
     settings = configuration(config).store
     if not settings.networked:
         fail(f'{config}: [store] url is no Redis to carry it to: write url = "redis://127.0.0.1:6379/0" first')
-    try:
-        there = Path(source).is_file()
-    except PermissionError:
-        fail(f"{source} cannot be read by you: run this as root or as the service's user")
-    if not there:
-        fail(f"{source} is not there: name the file that was used so far")
 
     from gatekeeper.store.base import StoreAway, StoreUnusable
     from gatekeeper.store.migration import migrate as carry
-    from gatekeeper.store.opening import open_redis
+    from gatekeeper.store.opening import is_there, open_redis
+
+    try:
+        there = is_there(Path(source)) and Path(source).is_file()
+    except StoreUnusable as unusable:
+        fail(str(unusable))
+    if not there:
+        fail(f"{source} is not there: name the file that was used so far")
 
     async def run(bars: Progress) -> dict[str, int]:
         tasks = {}

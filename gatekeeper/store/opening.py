@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gatekeeper.model import setting
-from gatekeeper.store.base import Store
+from gatekeeper.store.base import Store, StoreUnusable
 from gatekeeper.store.fallback import Fallback
 from gatekeeper.store.memory import MemoryStore
 
@@ -61,6 +61,14 @@ class Settings:
     def networked(self) -> bool:
         """Whether other machines can reach it."""
         return self.url.partition(":")[0] in NETWORKED
+
+
+def is_there(path: Path) -> bool:
+    """Whether something is there. Raises StoreUnusable where whoever asks may not look."""
+    try:
+        return path.exists()
+    except PermissionError:
+        raise StoreUnusable(f"{path} cannot be read by you: run this as root or as the service's user") from None
 
 
 def open_store(
