@@ -221,8 +221,11 @@ class _Tree:
         if strict or not near:
             return False
         organization = await self.organization(author)
+        # An organisation is above its members, so whoever is not below the author's is not asked about: a stranger
+        # under the same registry ("co.uk") could see to it that no answer comes, and leave open what is a fail.
+        below = f".{organization}"
         for other in sorted(near):
-            if await self.organization(other) == organization:
+            if f".{other}".endswith(below) and await self.organization(other) == organization:
                 return True
         return False
 

@@ -228,3 +228,14 @@ async def test_relatives_without_end_are_not_all_asked_about() -> None:
     got = await evaluate(resolver, "a.b.example.com", spf=NO_SPF, dkim=relatives)
     assert (got.code, got.reason) == (DmarcCode.TEMPERROR, "too many look-ups")
     assert len(resolver.asked) <= 24
+
+
+@pytest.mark.parametrize("code", [SpfCode.PASS, SpfCode.TEMPERROR])
+async def test_a_stranger_under_the_same_registry_is_not_asked_about_and_leaves_nothing_open(code: SpfCode) -> None:
+    silent = {(f"_dmarc.{name}", "TXT"): Status.TIMEOUT for name in ("evil.co.uk", "a.evil.co.uk")}
+    resolver = FakeResolver(zone(bank_co_uk="p=reject") | silent)
+    crowd = dkim(*(f"a.b.c.d.e.f.g.n{n}.evil.co.uk" for n in range(8)), "evil.co.uk", "a.evil.co.uk")
+    got = await evaluate(resolver, "bank.co.uk", spf=spf("evil.co.uk", code), dkim=crowd)
+    assert (got.code, got.policy) == (DmarcCode.FAIL, DmarcPolicy.REJECT)
+    assert not [name for name, _ in resolver.asked if "evil" in name]
+    assert (await run("bank.co.uk", zone(bank_co_uk="p=reject"), dkim=dkim("mail.bank.co.uk"))).code is DmarcCode.PASS
