@@ -147,8 +147,9 @@ class Dmarc:
         if len(asked) == 1:
             results = [self._softened(mail, one, spf, dkim) for one in results]
         failed = [one for one in results if one.code is DmarcCode.FAIL]
-        # Too long to be read is how one would hide whose policy it is; an author's name is never that long.
-        rule = AMBIGUOUS if failed or Ambiguity.TOO_LONG in author.ambiguities else NONE
+        # Too long to be read, or behind too many others, is how one would hide whose policy it is.
+        hides = Ambiguity.TOO_LONG in author.ambiguities or len(author.domains) > MOST_AUTHORS
+        rule = AMBIGUOUS if failed or hides else NONE
         result = DmarcResult(DmarcCode.PERMERROR, "", reason="there is not one author")
         found: list[Finding | Missing] = [Finding(rule.name, result, ", ".join(asked))]
         if failed:

@@ -152,12 +152,21 @@ async def test_two_authors_never_pass_and_the_stricter_policy_counts(raw: str) -
 async def test_many_authors_are_not_all_asked_about() -> None:
     raw = "From: " + ", ".join(f"a@d{n}.test" for n in range(9)) + "\n\n"
     zone = record("p=reject", "d3.test") | record("p=reject", "d4.test")
-    assert rules(await inspect({}, raw)) == ["DMARC_NONE"]
+    assert rules(await inspect({}, raw)) == ["DMARC_AMBIGUOUS_FROM"]
     found = await inspect(zone, raw)
     assert [one.text for one in found if isinstance(one, Finding)] == [
         "d0.test, d1.test, d2.test, d3.test",
         "DMARC fail for d3.test (p=reject at d3.test)",
     ]
+
+
+async def test_an_author_behind_four_others_hides_no_policy() -> None:
+    def raw(others: int) -> str:
+        return "From: " + ", ".join([*(f"a@d{n}.test" for n in range(others)), "joe@example.com"]) + "\n\n"
+
+    assert rules(await inspect(record("p=reject"), raw(3))) == ["DMARC_AMBIGUOUS_FROM", "DMARC_REJECT"]
+    assert rules(await inspect(record("p=reject"), raw(4))) == ["DMARC_AMBIGUOUS_FROM"]
+    assert rules(await inspect({}, raw(3))) == ["DMARC_NONE"]
 
 
 async def test_an_author_too_long_to_be_read_hides_nothing() -> None:
