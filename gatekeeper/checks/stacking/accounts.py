@@ -21,6 +21,8 @@ STANDING: Final = "stacking"
 """Where a session keeps what its client's accounts have come to."""
 BOUNCES: Final = "stacking_bounces"
 """The same of the account that a client with a good history has for names it tries with the null sender."""
+NULL: Final = " null"
+"""The end of whom that account is kept for."""
 _NOTED: Final = "stacking_noted"
 STEPS: Final = ("", SLOW, BLIND, BLOCKED)
 """What an account comes to, mildest first."""
@@ -149,6 +151,7 @@ class Accounts:
         step, probing = self.step(session, alone, standing)
         if step in (BLIND, BLOCKED):
             step = BLIND
+            await self.remark(session, alone, standing, tools)
             session.memo.pop(BOUNCES, None)  # nothing is charged from here on: only the store knows what has come back
         return step, replace(probing, whom=client.key)
 
@@ -255,7 +258,7 @@ def keep(session: Session, client: Client) -> None:
 
 def bounces_key(client: str) -> str:
     """Whom the account is kept for that a client has for names it tries with the null sender."""
-    return f"{client} null"
+    return f"{client}{NULL}"
 
 
 def dictionary_set(client: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from gatekeeper.checks.stacking.accounts import Accounts, account, bounces_key, dictionary_set, networks_set
+from gatekeeper.checks.stacking.accounts import NULL, Accounts, account, bounces_key, dictionary_set, networks_set
 from gatekeeper.checks.stacking.crowd import TRAPS, tried_set
 from gatekeeper.checks.stacking.domains import domain_set
 from gatekeeper.checks.stacking.evidence import BLIND, DICTIONARY, DOMAIN, TRAPPED
@@ -65,7 +65,7 @@ class Holds:
     async def of(self, keys: Sequence[str], *, now: float) -> list[Hold]:
         """Those of these keys; a key of another kind has none. Raises StoreAway."""
         asked = {
-            ALIKE: [key for key in keys if key.startswith(_CLIENTS)],
+            ALIKE: [one for key in keys if key.startswith(_CLIENTS) for one in _accounts_of(key)],
             DICTIONARIES: [key for key in keys if key.startswith("ip:")],
             TRAPPED_BY: [key for key in keys if key.startswith("ip:")],
             TRAPS: [_digest(key) for key in keys if key.startswith(_TRAP)],
@@ -80,19 +80,24 @@ class Holds:
 
     async def _alike(self, keys: Sequence[str], noted: Mapping[str, Note], now: float) -> list[Hold]:
         settings, accounts = self.settings, Accounts(self.settings)
-        histories = await self.store.history(keys)
+        clients = [key.removesuffix(NULL) if key.startswith("ip:") else key for key in keys]
+        histories = await self.store.history(clients)
         budgets = [accounts.budget(key, history.accepted) for key, history in zip(keys, histories, strict=True)]
         looks = [Charge(account(k), 0.0, budget / settings.refill) for k, budget in zip(keys, budgets, strict=True)]
         levels = await self.store.spend(looks, now=now)
         shared = await self.store.distinct([Sighting(networks_set(key), "", settings.window) for key in keys], now=now)
         found = []
-        for key, history, budget, spent, networks in zip(keys, histories, budgets, levels, shared, strict=True):
-            if key.startswith("helo:") and (not 0 < settings.helo_networks <= networks or accounts.used(history, now)):
+        for n, (key, client, history) in enumerate(zip(keys, clients, histories, strict=True)):
+            if key.startswith("helo:") and (not 0 < settings.helo_networks <= shared[n] or accounts.used(history, now)):
                 continue
+            bounces = key != client
+            if bounces and not accounts.good(history, now):
+                continue  # then what it tries with the null sender is put to its other accounts
+            spent, budget = levels[n], budgets[n]
             over = spent - budget * settings.blind_at
             if over >= 0:
-                text = f"{spent:.0f} points spent of {budget:.0f}"
-                found.append(Hold(key, BLIND, text, _since(noted, key), now + over * settings.refill / budget))
+                text = f"{spent:.0f} points spent of {budget:.0f}{' with the null sender' if bounces else ''}"
+                found.append(Hold(client, BLIND, text, _since(noted, key), now + over * settings.refill / budget))
         return found
 
     async def _dictionary(self, keys: Sequence[str], noted: Mapping[str, Note], now: float) -> list[Hold]:
@@ -184,8 +189,9 @@ async def lift(store: Store, key: str, *, now: float) -> None:
         await store.drop_notes(DOMAINS, [key.removeprefix(_DOMAIN)])
         await store.drop_sightings([domain_set(key.removeprefix(_DOMAIN))])
     else:
-        await store.spend([Charge(account(one), -1e12, 1.0) for one in (key, bounces_key(key))], now=now)
+        await store.spend([Charge(account(one), -1e12, 1.0) for one in _accounts_of(key)], now=now)
         await store.drop_sightings([dictionary_set(key)])
+        await store.drop_notes(ALIKE, [bounces_key(key)])
         for kind in (ALIKE, DICTIONARIES, TRAPPED_BY):
             await store.drop_notes(kind, [key])
 
@@ -200,6 +206,11 @@ def keys_of(what: str) -> list[str]:
     if colon and kind in ("trap", "domain"):
         return [what.lower()]
     return [f"{_TRAP}{what.lower()}"] if "@" in what else []
+
+
+def _accounts_of(key: str) -> tuple[str, ...]:
+    """Whom the accounts of that client, network or name are kept for."""
+    return (key, bounces_key(key)) if key.startswith("ip:") else (key,)
 
 
 def _digest(key: str) -> str:

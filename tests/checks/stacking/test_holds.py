@@ -12,6 +12,7 @@ from gatekeeper.checks.stacking.crowd import TRAPS
 from gatekeeper.checks.stacking.evidence import DICTIONARY, DOMAIN, TRAPPED
 from gatekeeper.checks.stacking.holds import Hold, Holds, keys_of, lift
 from gatekeeper.model import Address
+from gatekeeper.records.standing import remove
 from gatekeeper.store.base import Charge, Note, Store
 from tests.checks.stacking.play import Client, Place, unknown
 from tests.store.conftest import open_backend
@@ -122,17 +123,33 @@ class TestHolds:
             await client.leave()
         assert await Holds(place.check, store).of(["helo:mx.example"], now=place.now) == []
 
-    async def test_lifting_it_lets_its_bounces_go_on_too(self, store: Store):
+    async def test_a_good_client_whose_bounces_are_told_no_names_is_shown_and_lifting_it_lets_them_go_on(
+        self, store: Store
+    ):
         place = Place(Stacking(slow_delay=0.0), store=store)
         await place.known("192.0.2.25")
         client = place.client("192.0.2.25")
         client.sender = Address("", "")
         assert (await client.names(unknown(60)))[-1] == BLIND
         await client.leave()
-        await lift(store, "ip:192.0.2.25", now=place.now)
+        [hold] = await shown(place)
+        assert (hold.key, hold.reason, hold.since) == ("ip:192.0.2.25", BLIND, place.now)
+        assert hold.evidence.endswith("of 35 with the null sender")
+        removed = await remove(store, (), "192.0.2.25", "192.0.2.25", stacking=place.check, now=place.now, token="one")
+        assert removed.held == (hold,)
+        assert await shown(place) == []
         client = place.client("192.0.2.25")
         client.sender = Address("", "")
         assert await client.name("anybody") == "550"
+
+    async def test_what_a_client_tried_with_the_null_sender_while_it_was_good_is_not_held_later(self, store: Store):
+        place = Place(Stacking(slow_delay=0.0), store=store)
+        await place.known("192.0.2.25")
+        client = place.client("192.0.2.25")
+        client.sender = Address("", "")
+        await client.names(unknown(60))
+        await store.remember("ip:192.0.2.25", accepted=0, refused=500, now=place.now)
+        assert await shown(place) == []
 
     async def test_a_member_of_a_dictionary_attack_is_shown_and_can_be_lifted(self, store: Store):
         check = Stacking(slow_delay=0.0, domain_budget=0, dictionary_clients=4)
