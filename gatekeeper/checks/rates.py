@@ -1,7 +1,7 @@
 """Does more come from somebody, or to somebody, than the operator lets through in a time (RFC 2505 §2.8)?
 
 Each limit is a leaky bucket with a brim (GCRA): so much at once, and as much again over its time. Whoever is put off
-has spent nothing, so that trying early does not make the wait longer. Messages to somebody are counted when they have
+has spent nothing, so that trying early does not make the wait longer. What comes to somebody is counted when it has
 been taken: otherwise whoever names a mailbox often, and sends nothing, would shut out all others. A client whose mail
 was accepted before has more room. The null sender is nobody's mailbox: what is counted by sender does not count it
 (RFC 2505 §2.6.1).
@@ -193,17 +193,18 @@ class Rates:
         return found
 
     def learn(self, mail: Mail, tools: Tools, *, passed: bool) -> None:
-        """What was only looked at when its recipients were named is charged for a message that was taken."""
+        """What was only looked at, because it counts by recipient, is charged for a message that was taken."""
         address = mail.session.address
         if not passed or address is None or not outside(address) or _exempt(mail):
             return
         now = tools.clock()
         known = mail.session.memo.get(self.name)
         room = known if isinstance(known, float) else 1.0
-        for one in self._at[Stage.RCPT]:
+        for one in (*self._at[Stage.RCPT], *self._at[Stage.MESSAGE]):
             if _charged_later(one, mail):
                 for limit in self._counted(one, mail):
-                    self._ledger.owe(replace(limit, per_second=limit.per_second * room), now=now)
+                    cost = min(limit.cost, limit.burst * room)
+                    self._ledger.owe(replace(limit, cost=cost, per_second=limit.per_second * room), now=now)
 
     async def flush(self, tools: Tools) -> None:
         await self._ledger.tell(tools.store, now=tools.clock())
@@ -261,8 +262,10 @@ class Rates:
 
 
 def _charged_later(one: RateLimit, mail: Mail) -> bool:
-    """Whether it counts messages by whom they are for. Where none is seen it may never be told what became of one."""
-    late = one.what == "messages" and one.stage is Stage.RCPT
+    """Whether it counts messages, or how long they are, by whom they are for. Where none is seen it may never be told
+    what became of one.
+    """
+    late = one.what in ("messages", "bytes") and "recipient" in one.per
     return late and mail.session.shows_messages
 
 

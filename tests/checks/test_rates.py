@@ -115,6 +115,28 @@ async def test_naming_a_recipient_without_mail_that_is_taken_fills_nobodys_limit
     assert [await site.takes(mail(to="x@example.org")) for _ in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "one", [limit("bytes", "recipient", size=3000), limit("messages", "recipient", "authenticated_domain")]
+)
+async def test_what_is_refused_when_its_message_has_come_fills_nobodys_limit_either(one):
+    site = Site(one)
+
+    async def comes(*, passed: bool) -> bool:
+        came = mail(to="x@example.org", size=980)
+        came.envelope.notebook.findings.append(
+            Finding("SPF_PASS", SpfResult(SpfCode.PASS, "example.net", SpfIdentity.MAILFROM))
+        )
+        came.envelope.recipients, came.recipient = [Recipient(Address("x", "example.org"))], None
+        room = await site.passes(Stage.MESSAGE, came)
+        await site.ends(came, passed=passed and room)
+        return room
+
+    assert all([await comes(passed=False) for _ in range(50)])
+    assert [await comes(passed=True) for _ in range(4)] == [True, True, True, False]
+    site.now += 1200
+    assert [await comes(passed=True) for _ in range(2)] == [True, False]
+
+
 async def test_a_recipient_s_limit_is_exact_for_several_workers():
     sites = [Site(limit("messages", "recipient", most=3)) for _ in range(2)]
     sites[1].store, sites[1].tools = sites[0].store, sites[0].tools
