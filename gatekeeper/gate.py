@@ -30,7 +30,7 @@ from gatekeeper.checks.keys import client_key, identity_keys, network_key
 from gatekeeper.checks.spf import HeloSpfResult
 from gatekeeper.checks.wronged import Wronged
 from gatekeeper.complaints.dmarc_evidence import Evidence
-from gatekeeper.dns.budget import Allowance, Budget, BudgetedResolver, ClientBudgets
+from gatekeeper.dns.budget import Budget, BudgetedResolver, ClientAllowance, ClientBudgets
 from gatekeeper.dns.lists import plain
 from gatekeeper.mailauth import authres
 from gatekeeper.mailauth.arc import ArcResult
@@ -87,7 +87,7 @@ class Settings:
     dns_questions_per_client: int = setting(
         5000,
         "How many DNS questions the mail of one client (IPv6: of its /64) may cost in each worker within a minute, "
-        "beyond what is cached; 0 sets no limit.",
+        "beyond what is cached; 0 sets no limit. A stranger's mail is put off where it is reached (LOOKUPS_SPENT).",
     )
 
 
@@ -176,6 +176,7 @@ NEIGHBOURS_WORTH: Final = 10
 """How many times more accepted than refused mail makes a client known by its network alone."""
 _POSTPONED: Final = "postponed"
 _AHEAD: Final = "ahead"
+_ALLOWANCE: Final = "dns_allowance"
 _MOST_REMEMBERED: Final = 1000
 """What lists found together, and what came of it."""
 _HISTORY_EVERY: Final = 1.0
@@ -600,9 +601,12 @@ class LiveGate:
         memo, address = mail.envelope.memo, mail.session.address
         tools = memo.get("tools")
         if not isinstance(tools, Tools):
-            of_client: list[Allowance] = []
+            allowance: ClientAllowance | None = None
             if address is not None:
-                of_client.append(self._client_budgets.of(client_key(address)))
+                allowance = mail.session.memo.get(_ALLOWANCE)
+                if allowance is None:
+                    allowance = mail.session.memo[_ALLOWANCE] = self._client_budgets.of(client_key(address))
+            of_client = () if allowance is None else (allowance,)
             shared = self._tools  # each by name: `replace` looks them up in four times as long
             tools = memo["tools"] = Tools(
                 resolver=BudgetedResolver(shared.resolver, Budget(self._settings.dns_questions), *of_client),
@@ -612,6 +616,7 @@ class LiveGate:
                 domains=shared.domains,
                 desk=shared.desk,
                 apart=BudgetedResolver(shared.resolver, *of_client),
+                allowance=allowance,
             )
         return tools
 

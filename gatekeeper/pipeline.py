@@ -26,6 +26,7 @@ from gatekeeper.checks.greylist import Greylist
 from gatekeeper.checks.headers import Headers
 from gatekeeper.checks.helo import Helo
 from gatekeeper.checks.links import Links
+from gatekeeper.checks.lookups import Lookups
 from gatekeeper.checks.manners import Manners
 from gatekeeper.checks.mime import Mime
 from gatekeeper.checks.operator_lists import OperatorLists
@@ -45,11 +46,11 @@ TABLE: Final[dict[Stage, Waves]] = {
     Stage.HELO: ((Helo, Dnsbl, ReverseDns),),
     Stage.MAIL: ((Spf,), (OperatorLists, SenderDomain, Rates, Uribl)),
     Stage.RCPT: ((OperatorLists, Stacking, Rates), (Greylist,)),
-    Stage.DATA: ((Manners,),),
+    Stage.DATA: ((Manners, Lookups),),
     Stage.MESSAGE: (
         (Headers, Spf, Dkim, Arc, Links, Mime, Rules, Classifier),
         (OperatorLists, Dmarc, Rates, Uribl, Attachments, Fuzzy, ClamAv),
-        (Greylist,),
+        (Greylist, Lookups),
     ),
 }
 

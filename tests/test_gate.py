@@ -1065,6 +1065,33 @@ async def test_one_client_s_messages_share_a_budget_of_questions():
     assert statuses == [Status.NXDOMAIN, Status.NXDOMAIN, Status.BUDGET, Status.NXDOMAIN]
 
 
+async def test_whose_allowance_was_spent_when_it_came_is_told_so_for_the_session_and_by_another_name_no_more():
+    denied: list[int] = []
+
+    @dataclass(frozen=True)
+    class Counts(Fake):
+        async def inspect(self, mail: Mail, tools: Tools) -> Sequence[Finding | Missing]:
+            assert tools.allowance is not None
+            await tools.resolver.ask(f"n{len(denied)}.test", "A")
+            denied.append(tools.allowance.denied)
+            return ()
+
+    counts = check("counts", SMALL, kind=Counts)
+    live = gate({Stage.HELO: [[counts]], Stage.MAIL: [[counts]]}, settings=Settings(dns_questions_per_client=3))
+    first = mail_at(live)
+    first.session.address = ip_address("192.0.2.1")
+    await live.judge(Stage.MAIL, first)
+    await live.judge(Stage.MAIL, Mail(first.session, live.envelope(first.session)))
+    again = mail_at(live)
+    again.session.address = ip_address("192.0.2.1")
+    await live.judge(Stage.MAIL, again)
+    await live.judge(Stage.MAIL, Mail(again.session, live.envelope(again.session)))
+    live.new_client(again.session)
+    again.session.address = ip_address("192.0.2.2")
+    await live.judge(Stage.MAIL, Mail(again.session, live.envelope(again.session)))
+    assert denied == [0, 0, 0, 1, 2, 3, 0, 0]
+
+
 async def test_a_bug_in_what_is_learned_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch):
     live, turns = gate({}), asyncio.Event()
     tried: list[int] = []

@@ -114,6 +114,7 @@ def test_no_rule_of_content_reaches_tag_by_itself():
 
 def test_only_session_defences_the_operator_and_domains_that_say_so_or_are_none_decide_alone():
     assert {r.name for r in everything() if r.decides is not None} == {
+        "LOOKUPS_SPENT",
         "STACKING_BLIND",
         "STACKING_BLOCKED",
         "STACKING_TRAP",

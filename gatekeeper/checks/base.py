@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, runtime_checkable
 
+from gatekeeper.dns.budget import ClientAllowance
 from gatekeeper.dns.desk import Desk
 from gatekeeper.dns.lists import outside
 from gatekeeper.dns.resolver import Resolver
@@ -30,7 +31,8 @@ class Tools:
     `clock` gives Unix time. `hostname` is ours; `domains` are `relay_domains` in lower case.
     `desk` asks DNS lists, and knows which of them have a vote. `apart` is a resolver for what keeps to a limit of its
     own: SPF, DKIM, ARC and DMARC ask what a stranger's records and fields tell them to. What they ask is not taken from
-    what the transaction may ask besides, nor the other way round. None where the transaction has no limit.
+    what the transaction may ask besides, nor the other way round. None where the transaction has no limit. `allowance`
+    is what the client may still ask, in this session; None where there is no client.
     """
 
     resolver: Resolver
@@ -40,6 +42,7 @@ class Tools:
     domains: frozenset[str]
     desk: Desk = field(default_factory=Desk)
     apart: Resolver | None = None
+    allowance: ClientAllowance | None = None
 
 
 @dataclass(frozen=True, slots=True)

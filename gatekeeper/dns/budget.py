@@ -50,8 +50,8 @@ class ClientBudgets:
         self._most = clients
         self._spent: dict[str, tuple[float, float]] = {}  # level and when; the one touched last stands last
 
-    def of(self, client: str) -> Allowance:
-        return _OfClient(self, client)
+    def of(self, client: str) -> ClientAllowance:
+        return ClientAllowance(self, client)
 
     def room(self, client: str) -> bool:
         return not self._questions or self._level(client) + 1 <= self._questions
@@ -70,15 +70,24 @@ class ClientBudgets:
         return max(0.0, level - self._questions / PER * max(0.0, self._clock() - at))
 
 
-class _OfClient:
-    __slots__ = ("_budgets", "_client")
+class ClientAllowance:
+    """What one client may still cause; all of its sessions in this process pay from it.
+
+    `denied`: how many questions had no room, of those that were to be paid from this one.
+    """
+
+    __slots__ = ("_budgets", "_client", "denied")
 
     def __init__(self, budgets: ClientBudgets, client: str) -> None:
         self._budgets = budgets
         self._client = client
+        self.denied = 0
 
     def room(self) -> bool:
-        return self._budgets.room(self._client)
+        if self._budgets.room(self._client):
+            return True
+        self.denied += 1
+        return False
 
     def spend(self) -> None:
         self._budgets.spend(self._client)
