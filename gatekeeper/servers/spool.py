@@ -10,7 +10,7 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final, Protocol
@@ -88,9 +88,31 @@ class Spool:
         return Draft(self)
 
     async def thread(self, write: Callable[[bytes], None], block: bytes) -> asyncio.Future[None]:
-        """That call, begun as soon as a thread is free: none waits in the pool, where it would keep its block."""
+        """That call, begun as soon as a thread is free: none waits in the pool, where it would keep its block.
+
+        Raises SpoolFull when there is no room for a thread; the call is never made then.
+        """
         await self._places.acquire()
-        writing = asyncio.get_running_loop().run_in_executor(self._threads, write, block)
+        work, blocks = Future[None](), [block]
+
+        def run() -> None:
+            if not work.set_running_or_notify_cancel():
+                return
+            try:
+                write(blocks.pop())
+            except BaseException as error:  # noqa: BLE001 - for whoever waits
+                work.set_exception(error)
+            else:
+                work.set_result(None)
+
+        try:
+            self._threads.submit(run)
+        except RuntimeError as error:  # it stays in the pool's queue, where a thread may have found it
+            if work.cancel():
+                blocks.clear()
+                self._places.release()
+                raise SpoolFull(str(error)) from error
+        writing = asyncio.wrap_future(work)
         writing.add_done_callback(lambda _: self._places.release())
         return writing
 

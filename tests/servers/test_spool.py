@@ -218,6 +218,37 @@ async def test_a_disk_that_hangs_keeps_no_more_than_its_threads_and_others_find_
     draft.close()
 
 
+async def test_where_there_is_no_room_for_a_thread_the_spool_is_full_and_no_longer_than_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spool = spool_of(tmp_path, patience=10)
+    began: list[bytes] = []
+    append = Draft._append
+
+    def noting(draft: Draft, block: bytes) -> None:
+        began.append(block[:1])
+        append(draft, block)
+
+    monkeypatch.setattr(Draft, "_append", noting)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refusing)
+        for _ in range(THREADS + 1):
+            draft = spool.draft()
+            with pytest.raises(SpoolFull, match="can't start new thread"):
+                await written(draft, b"\r\n", b"x" * MIB)
+            draft.close()
+    assert (spool.memory_left, spool.disk_left) == (10 * MIB, 10 * MIB)
+    draft = spool.draft()
+    message = await written(draft, b"\r\n", b"y" * MIB)
+    assert message.body.size == MIB
+    assert set(began) == {b"y"}
+    draft.close()
+
+
+def refusing(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 async def test_one_that_leaves_while_it_waits_for_a_thread_takes_none(stuck: Stuck):
     spool = spool_of(patience=10)
     drafts = [spool.draft() for _ in range(THREADS + 1)]
