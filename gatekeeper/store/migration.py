@@ -108,13 +108,13 @@ def _portions(source: sqlite3.Connection, name: str, now: float) -> Iterator[Seq
     """Each is a question of its own: one that stayed open would keep SQLite's log from ever being begun anew."""
     columns, rows = _ROWS[name]
     width = columns.count(",") + 1
-    marks = ", ".join(f"?{number}" for number in range(3, 3 + width))
-    after = f"{rows} AND (?2 OR ({columns}) > ({marks})) ORDER BY {columns} LIMIT {TOGETHER}"
-    last: tuple[Any, ...] = (None,) * width
-    first = True
-    while found := source.execute(after, (now, first, *last)).fetchall():
+    marks = ", ".join(f"?{number}" for number in range(2, 2 + width))
+    after = f" AND ({columns}) > ({marks})"  # in the first one it is left out: with an OR no index would be used
+    order = f" ORDER BY {columns} LIMIT {TOGETHER}"
+    found = source.execute(rows + order, (now,) if "?1" in rows else ()).fetchall()
+    while found:
         yield found
-        last, first = found[-1][:width], False
+        found = source.execute(rows + after + order, (now, *found[-1][:width])).fetchall()
 
 
 async def _lastingly(step: Callable[[], Awaitable[None]]) -> None:

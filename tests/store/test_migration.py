@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatekeeper.store.base import StoreAway, StoreUnusable
-from gatekeeper.store.migration import migrate
+from gatekeeper.store.migration import TOGETHER, _opened, _portions, migrate
 from gatekeeper.store.redis import RedisStore
 from gatekeeper.store.redis_place import Place
 from gatekeeper.store.sqlite_file import prepare
@@ -38,6 +38,24 @@ async def carried(path: Path) -> dict[str, int]:
 async def test_an_empty_file_carries_nothing(tmp_path):
     prepare(tmp_path / "state.db")
     assert set((await carried(tmp_path / "state.db")).values()) == {0}
+
+
+async def test_every_row_is_read_once_and_only_its_own_portion_of_rows_for_it(tmp_path):
+    prepare(tmp_path / "state.db")
+    rows = 40 * TOGETHER + 1
+    with closing(sqlite3.connect(tmp_path / "state.db")) as filled:
+        keys = [(f"key{number:06d}", number.to_bytes(8, "big")) for number in range(rows)]
+        filled.executemany("INSERT INTO sighting VALUES (?, ?, 9.0)", keys)
+        filled.commit()
+    with closing(_opened(tmp_path / "state.db")) as source:
+        steps = [0]
+        source.set_progress_handler(lambda: steps.append(0), 100)  # after each 100 steps of SQLite's machine
+        found, most = [], 0
+        for portion in _portions(source, "sightings", 0.0):
+            found += [row[:2] for row in portion]
+            most, steps = max(most, len(steps)), []
+    assert found == keys
+    assert most < TOGETHER
 
 
 async def test_a_file_of_another_program_is_left_alone(tmp_path):
