@@ -231,10 +231,13 @@ class Block:
     def extended(self, other: Block) -> Block:
         """What stands after `other` was asked for the same key: the later end wins, with its reason and record.
 
-        One that goes on without a gap keeps its beginning.
+        One that goes on without a gap keeps its beginning. One that begins only when `other` has ended was made by a
+        clock that was wrong, and gives way: until then it would hold nobody, and keep all others from it.
         """
+        if self.since > other.until:
+            return other
         if other.until <= self.until:
-            return self
+            return self if self.since <= other.since else replace(self, since=other.since)
         return other if other.since > self.until else replace(other, since=min(self.since, other.since))
 
 

@@ -182,10 +182,14 @@ BLOCK = """
 local name, since, till = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local change = redis.call('INCR', KEYS[1])
 local known = tonumber(redis.call('ZSCORE', KEYS[2], name) or '-1')
-if till <= known then return 0 end
-local begun = redis.call('HGET', KEYS[4], name)
-if known >= 0 and begun and since <= known and tonumber(begun) < since then since = nil end
-if since then redis.call('HSET', KEYS[4], name, ARGV[2]) end
+local begun = tonumber(redis.call('HGET', KEYS[4], name) or ARGV[2])
+if till <= known and begun <= till then
+  if begun <= since then return 0 end
+  redis.call('HSET', KEYS[4], name, ARGV[2])
+  redis.call('ZADD', KEYS[3], change, name)
+  return 1
+end
+if known < 0 or since > known or begun >= since then redis.call('HSET', KEYS[4], name, ARGV[2]) end
 redis.call('ZADD', KEYS[2], ARGV[3], name)
 redis.call('ZADD', KEYS[3], change, name)
 redis.call('HSET', KEYS[5], name, ARGV[4])

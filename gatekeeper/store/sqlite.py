@@ -71,8 +71,11 @@ _CHANGED = "SELECT value FROM meta WHERE name = 'blocks'"
 _BLOCK = """
 INSERT INTO block (key, since, until, reason, record, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (key) DO UPDATE SET
-  since = CASE WHEN ?2 > until THEN ?2 ELSE min(since, ?2) END, until = ?3, reason = ?4, record = ?5, change = ?6
-WHERE ?3 > until"""
+  since = CASE WHEN ?2 > until OR since > ?3 THEN ?2 ELSE min(since, ?2) END,
+  until = CASE WHEN since > ?3 THEN ?3 ELSE max(until, ?3) END,
+  reason = CASE WHEN ?3 > until OR since > ?3 THEN ?4 ELSE reason END,
+  record = CASE WHEN ?3 > until OR since > ?3 THEN ?5 ELSE record END, change = ?6
+WHERE ?3 > until OR ?2 < since"""
 _LIFT = "UPDATE block SET until = 0, change = ? WHERE key = ? AND until > 0"
 _BLOCKS = "SELECT key, since, until, reason, record FROM block WHERE until > ? ORDER BY until DESC, key LIMIT ?"
 _NEWS = "SELECT key, since, until, reason, record FROM block WHERE change > ?"

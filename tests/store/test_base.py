@@ -44,6 +44,8 @@ def test_a_bucket_that_never_leaks_is_kept_for_a_month():
         ((0, 60), (60, 90), (0, 90, "new")),  # without a gap
         ((0, 60), (61, 90), (61, 90, "new")),
         ((50, 60), (10, 90), (10, 90, "new")),  # reported late
+        ((50, 90), (10, 60), (10, 90, "old")),
+        ((61, 90), (10, 60), (10, 60, "new")),  # begun by a clock that was ahead
     ],
 )
 def test_the_later_end_wins(old, new, after):

@@ -361,6 +361,17 @@ class TestBlocks:
         assert await store.blocked(["a"], now=NOW) is None
         assert await store.blocked(["a"], now=NOW + 86_400) is not None
 
+    async def test_one_that_a_clock_far_ahead_made_keeps_no_other_from_holding(self, store: Store):
+        await store.block(Block("a", NOW + 86_400, NOW + 90_000, "FIRST", "1"))
+        await store.block(again := Block("a", NOW, NOW + 3_600, "SECOND", "2"))
+        assert await store.blocked(["a"], now=NOW) == again
+        assert await store.blocks(now=NOW) == [again]
+        await store.block(Block("b", NOW + 1_800, NOW + 5_400, "FIRST", "1"))
+        await store.block(Block("b", NOW, NOW + 3_600, "SECOND", "2"))
+        both = Block("b", NOW, NOW + 5_400, "FIRST", "1")
+        assert await store.blocked(["b"], now=NOW) == both
+        assert await store.blocks(now=NOW) == [both, again]
+
     async def test_a_later_end_stays(self, store: Store):
         await store.block(Block("a", NOW, NOW + 60, "FIRST", "1"))
         await store.block(Block("a", NOW + 1, NOW + 30, "SHORTER", "2"))
