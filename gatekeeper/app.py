@@ -357,8 +357,7 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
     if start.workers:
         parts, able = assemble(configuration, _opened(configuration, start.slot)), None
     else:  # it does all the work, so it is what has to be ready and able
-        metrics.READY.declare(["store"])
-        parts = assemble(configuration, _opened(configuration, start.slot, on_change=metrics.READY["store"].set))
+        parts = assemble(configuration, _opened(configuration, start.slot, on_change=_tell_store))
         able = _canary(configuration, parts.policy).sing
     try:
         server = _http_server(configuration, parts, directory)
@@ -377,6 +376,12 @@ async def controller(start: ProcessStart, configuration: Configuration) -> None:
                 await server.close()
     finally:
         await parts.close()
+
+
+def _tell_store(up: bool) -> None:
+    """Said from when it is open on, and not before: until then another may serve."""
+    metrics.READY.declare(["store"])
+    metrics.READY["store"].set(up)
 
 
 def _http_server(configuration: Configuration, parts: Parts, directory: Path) -> HttpServer | None:

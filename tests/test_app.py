@@ -28,6 +28,7 @@ from gatekeeper.model import Action, Address
 from gatekeeper.pipeline import CHECKS
 from gatekeeper.servers.overload import Gauges, Overload
 from gatekeeper.servers.overload import Settings as OverloadSettings
+from gatekeeper.store import opening
 from gatekeeper.store.memory import MemoryStore
 from gatekeeper.wire.headers import MOST_FIELDS
 from gatekeeper.wire.process import EXIT_CONFIGURATION, ProcessStart, Role
@@ -480,6 +481,34 @@ def test_a_worker_says_nothing_of_its_parts_before_it_is_ready_and_then_what_it_
     monkeypatch.setattr(app, "_ready", when)
     assert app.run_process(one.start) == 0
     assert seen == [{}, {"store": 1.0, "next_hop": 0.0, "relay_probe": 1.0, "room": 1.0}]
+
+
+def test_a_controller_that_does_all_the_work_says_nothing_of_the_store_before_it_has_it(
+    process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = process(smtp(tmp_path, '[servers.http]\nlisten = ["127.0.0.1:8025"]\n'), role=Role.CONTROLLER)
+    parts = metrics.Children(Gauge("ready", "Parts.", ["part"], registry=CollectorRegistry()))
+    monkeypatch.setattr(metrics, "READY", parts)
+    seen: list[dict[str, float]] = []
+
+    def look() -> None:
+        seen.append({each.labels["part"]: each.value for family in parts.metric.collect() for each in family.samples})
+
+    opened, ready = opening.open_store, app._ready
+
+    def before(*arguments: Any, **more: Any) -> Any:
+        look()
+        return opened(*arguments, **more)
+
+    def when(start: Any) -> None:
+        look()
+        ready(start)
+        os.close(one.lifeline)
+
+    monkeypatch.setattr(app, "open_store", before)
+    monkeypatch.setattr(app, "_ready", when)
+    assert app.run_process(replace(one.start, workers=0)) == 0
+    assert seen == [{}, {"store": 1.0}]
 
 
 def test_a_worker_without_room_puts_off_its_very_first_client(process: Any, tmp_path: Path) -> None:
