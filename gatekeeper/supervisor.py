@@ -366,6 +366,8 @@ class Supervisor:
         for seat in serving.seats:
             if seat.child is None and seat.due <= time.monotonic():
                 seat.due = math.inf
+                if not serving.plan.listen:  # of adopted processes whose sockets are not known: it would hear of nobody
+                    continue
                 try:
                     self._start(seat, serving)
                 except OSError as error:

@@ -1106,6 +1106,29 @@ def test_adopted_processes_serve_on_when_no_configuration_can_be_read(make_paren
     assert parent.ends()[0] == 0
 
 
+@pytest.mark.slow
+def test_nobody_takes_the_place_of_an_adopted_process_without_its_sockets(make_parent: MakeParent, port: int):
+    """He would be ready, and never hear of anybody."""
+    parent = make_parent(TRIAL="import os, sys; os.rename(sys.argv[1] + '.sockets', sys.argv[1] + '.gone')")
+    directory = Path(f"{parent.file}.sockets")
+    directory.mkdir()
+    listen = [f"127.0.0.1:{port}", f"unix:{directory}/smtp"]
+    controller, worker = parent.serving(smtp=listen)
+    parent.signal(signal.SIGUSR2)
+    parent.tells("the last change was refused")
+    worker.order("exit 3")
+    parent.tells("STATUS=0 of 1 workers ready")
+    parent.configure(smtp=listen[:1])
+    parent.signal(signal.SIGHUP)
+    new = parent.all_ready()
+    assert new[1].born["sockets"] == ["smtp.listen"]
+    controller.drains()
+    parent.signal(signal.SIGTERM)
+    for child in new:
+        child.drains()
+    assert parent.ends()[0] == 0
+
+
 # --- the configuration ------------------------------------------------------------------------------------------------
 
 
