@@ -20,6 +20,8 @@ class Noticed:
         """The last change that all have noticed, where this process knows of `change` at `now` (monotonic seconds):
         one that stood twice as long ago as anybody goes without looking. -1 for none.
         """
-        if self._marked_at is None or now - self._marked_at >= 2 * UNNOTICED:
+        if change < self._mark:  # another store has taken the old one's place, and counts anew
+            self._by_all, self._mark, self._marked_at = -1, change, now
+        elif self._marked_at is None or now - self._marked_at >= 2 * UNNOTICED:
             self._by_all, self._mark, self._marked_at = self._mark, change, now
         return self._by_all
