@@ -7,6 +7,7 @@ controller sums; any other process keeps them to itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterable
@@ -377,10 +378,23 @@ class _Slots(Collector):
         self._directory = directory
 
     def collect(self) -> Iterable[Metric]:
-        # A process that starts right now makes its file and then gives it a size; empty, it cannot be read.
-        files = [str(file) for file in self._directory.glob("*.db") if file.stat().st_size]
-        merged: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # no annotations there
+        for _ in range(3):
+            with contextlib.suppress(FileNotFoundError):  # that of a process which is no more went between two looks
+                return self._merged()
+        return self._merged()
+
+    def _merged(self) -> Iterable[Metric]:
+        merged: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(self._files())  # type: ignore[no-untyped-call]  # no annotations there
         return merged
+
+    def _files(self) -> list[str]:
+        """A process that starts right now makes its file and then gives it a size; empty, it cannot be read."""
+        found = []
+        for file in self._directory.glob("*.db"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_size:
+                    found.append(str(file))
+        return found
 
 
 def exposition(directory: Path | None) -> bytes:

@@ -4,9 +4,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, multiprocess
 from prometheus_client.parser import text_string_to_metric_families
 
 from gatekeeper import metrics
@@ -38,6 +39,32 @@ def test_counters_of_all_slots_are_summed_and_outlive_their_process(tmp_path: Pa
     assert found["gatekeeper_connections_total{}"] == 15
     assert found['gatekeeper_messages_total{"action": "reject"}'] == 1
     assert found['gatekeeper_messages_total{"action": "accept"}'] == 0
+
+
+@pytest.mark.parametrize("moment", ["before it is looked at", "before it is read"])
+def test_a_file_that_goes_while_the_page_is_made_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+):
+    in_slot(tmp_path, "worker0", "m.SESSIONS.inc(4)")
+    gone = tmp_path / "gauge_sum_gone_pid1.db"
+    look, listed = Path.glob, [gone] if moment == "before it is looked at" else []
+
+    def glob(directory: Path, pattern: str):
+        yield from look(directory, pattern)
+        if listed:
+            yield listed.pop()
+
+    def merge(files: list[str], accumulate: bool = True):
+        if str(gone) in files:
+            gone.unlink()
+        return merged(files, accumulate)
+
+    merged: Any = multiprocess.MultiProcessCollector.merge
+    if moment == "before it is read":
+        gone.write_bytes(b"0")
+        monkeypatch.setattr(multiprocess.MultiProcessCollector, "merge", staticmethod(merge))
+    monkeypatch.setattr(Path, "glob", glob)
+    assert samples(metrics.exposition(tmp_path))["gatekeeper_sessions{}"] == 4
 
 
 def test_sessions_of_a_dead_process_do_not_count(tmp_path: Path):
