@@ -41,7 +41,7 @@ class Lookups:
             raise ValueError("known_messages must be at least 1")
 
     def rules(self) -> Sequence[Rule]:
-        about = "Your mail caused more DNS look-ups than are made for one client in a minute; try again later."
+        about = "More DNS look-ups were caused than are made for one client in a minute; try again later."
         return (Rule(SPENT, 0.0, about, kind=Kind.RATE, decides=Action.DEFER),)
 
     def foresee(self, mail: Mail) -> Sequence[str]:  # noqa: ARG002 - of no mail
