@@ -14,7 +14,7 @@ from gatekeeper.message.header import header_of
 from gatekeeper.message.html import Page, Room, read_html
 from gatekeeper.message.links import Gatherer, Links
 from gatekeeper.message.mime import mime_of, parse_mime
-from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut, Mime, Part
+from gatekeeper.message.parts import FURTHER, LIMITS, Ambiguity, LeftOut, Mime, Part
 from gatekeeper.message.transfer import LONGEST, Encoding, code_in
 from gatekeeper.model import Message
 from gatekeeper.wire.headers import Header
@@ -107,8 +107,8 @@ async def _read_in_a_thread(message: Message) -> Content:
 def _worth_reading(header: Header, beginning: bytes) -> tuple[int, Encoding]:
     """How many octets of a body are of use to anybody, by its beginning, and in which encoding they are counted.
 
-    A body that is one text is read up to its budget, and of a single file nobody looks at more than the head, unless
-    there is something inside.
+    A body that is one text is read as far as its end is looked for, and of a single file nobody looks at more than the
+    head, unless there is something inside.
     """
     for part in parse_mime(header, beginning, _OUTERMOST).parts:
         if part.container or part.number:
@@ -117,7 +117,8 @@ def _worth_reading(header: Header, beginning: bytes) -> tuple[int, Encoding]:
         if len(head) < HEAD or part.encoding is Encoding.UUENCODE or type_of(head).opens or opens(part):
             break
     else:
-        return max(LIMITS.text, PAGE, ISO_HEAD) * LONGEST, part.encoding
+        most = max(PAGE, ISO_HEAD, FURTHER * LIMITS.text if part.is_text else 0)
+        return most * LONGEST, part.encoding
     return LIMITS.body, Encoding.AS_IS
 
 

@@ -9,7 +9,7 @@ from gatekeeper.message.header import author_of, date_of, header_of
 from gatekeeper.message.html import LOOSE_TAG, REFERENCES, TAGS
 from gatekeeper.message.linkify import DOTS
 from gatekeeper.message.links import MOST
-from gatekeeper.message.parts import LIMITS, Ambiguity, LeftOut
+from gatekeeper.message.parts import FURTHER, LIMITS, Ambiguity, LeftOut
 from gatekeeper.message.reading import read_message
 from gatekeeper.message.transfer import LONGEST
 from gatekeeper.wire.headers import MOST_FIELDS
@@ -116,7 +116,7 @@ class Counted:
 )
 async def test_of_a_long_body_alone_no_more_is_read_than_anybody_looks_at(media, beginning, whole, left_out):
     message = message_of(f"Content-Type: {media}\nContent-Transfer-Encoding: base64\n\n")
-    message.body = body = Counted(beginning, 8 * LIMITS.text)
+    message.body = body = Counted(beginning, 2 * LONGEST * FURTHER * LIMITS.text)
     content = await read_content(message)
     assert (body.read >= body.size, content.left_out) == (whole, left_out)
 
@@ -129,6 +129,16 @@ async def test_blank_lines_in_base64_take_no_room_however_many(start):
     content = await read_content(message)
     assert [link.url.host for link in content.links] == ["evil.example.com"]
     assert not content.left_out
+
+
+async def test_the_end_of_a_long_page_alone_is_read_as_in_any_other_part():
+    message = message_of("Content-Type: text/html\n\n")
+    message.body = InPieces(
+        b"<!--" + b"x" * (FURTHER - 1) * LIMITS.text + b"--><a href=http://evil.example.com/>go</a>"
+    )
+    content = await read_content(message)
+    assert [link.url.host for link in content.links] == ["evil.example.com"]
+    assert content.left_out == (LeftOut.TEXT,)
 
 
 async def test_a_lone_archive_behind_a_lot_that_is_no_code_is_read_whole():
@@ -210,7 +220,7 @@ async def test_of_a_page_made_to_be_costly_the_budget_is_read_and_what_is_left_o
     message = message_of("Content-Type: text/html\n\n")
     message.body = body = InPieces(page.encode())
     content = await read_content(message)
-    assert body.read <= LONGEST * LIMITS.text + InPieces.PIECE
+    assert body.read <= LONGEST * FURTHER * LIMITS.text + InPieces.PIECE
     assert set(content.left_out) == left_out
     assert content.links.left_out == 1  # a page that was not read to its end
     assert [text.page and text.page.tags for text in content.texts] == [tags]
