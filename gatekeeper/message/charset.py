@@ -62,9 +62,10 @@ def decode(octets: bytes, charset: str = "") -> str:
     """The text; octets that mean nothing become U+FFFD. An unknown charset, or none, is UTF-16 behind its mark, UTF-8
     where that fits and else Windows-1252, which takes any octets. Never raises.
     """
+    wide = wide_codec(octets, charset)
+    if wide is not None:
+        return octets.decode(wide, "replace")
     codec = codec_of(charset) if charset else None
-    if marked_as_utf16(octets) and (codec is None or codec.startswith("utf-16")):
-        return octets.decode("utf-16", "replace")
     if codec is None or codec == "utf-8":
         try:
             return octets.decode("utf-8-sig" if octets[:3] == codecs.BOM_UTF8 else "utf-8")
@@ -78,6 +79,14 @@ def decode(octets: bytes, charset: str = "") -> str:
         return octets.decode(codec, "replace")
     except (LookupError, ValueError, UnicodeError):
         return octets.decode("cp1252", "replace")
+
+
+def wide_codec(octets: bytes, charset: str = "") -> str | None:
+    """Python's codec where text is read so that each letter is two octets or four; by its mark, where it has one."""
+    codec = codec_of(charset) if charset else None
+    if marked_as_utf16(octets) and (codec is None or codec.startswith("utf-16")):
+        return "utf-16"
+    return codec if codec is not None and codec.startswith(("utf-16", "utf-32")) else None
 
 
 def marked_as_utf16(octets: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatekeeper.message.charset import decode, hides_ascii, marked_as_utf16
+from gatekeeper.message.charset import decode, hides_ascii, marked_as_utf16, wide_codec
 from gatekeeper.message.parameters import Parameterised
 from gatekeeper.message.transfer import Encoding, beginning, undo
 from gatekeeper.wire.headers import Header
@@ -132,9 +132,10 @@ class Part:
             names.append("windows-1252" if marked else "")
         most = limit // len(names)
         whole = all_there and len(made.octets) <= most
-        # Of UTF-16 its beginning: what is put between that and the end is no such text.
-        octets = made.octets[:most] if whole or marked else self._shown(most)
-        texts = dict.fromkeys(decode(octets, name) for name in names)
+        if whole:
+            texts = dict.fromkeys(decode(made.octets[:most], name) for name in names)
+        else:
+            texts = self._texts_shown(names, made.octets, most)
         if noted is not None:
             if made.broken:
                 noted[_BROKEN.get(self.encoding, Ambiguity.ENCODINGS)] = None
@@ -142,9 +143,25 @@ class Part:
                 noted[Ambiguity.CHARSET] = None
         return "\n".join(texts), whole
 
-    def _shown(self, most: int) -> bytes:
-        """Of a text that is too long its beginning, and its end without what nobody sees: that may come first."""
+    def _texts_shown(self, charsets: list[str], octets: bytes, most: int) -> dict[str, None]:
+        """What is shown of a text that is too long and begins with these octets, in each charset."""
+        shown: dict[str | None, bytes] = {}
+        texts: dict[str, None] = {}
+        for charset in charsets:
+            wide = wide_codec(octets, charset)
+            if wide not in shown:
+                shown[wide] = self._shown(most, wide)
+            texts[decode(shown[wide], charset if wide is None else "utf-8")] = None
+        return texts
+
+    def _shown(self, most: int, wide: str | None) -> bytes:
+        """Of a text that is too long its beginning, and its end without what nobody sees: that may come first.
+
+        In UTF-8 where a letter of ASCII is more than one octet, which is read by the codec `wide`.
+        """
         octets = self.decoded(FURTHER * most)[: FURTHER * most]
+        if wide is not None:
+            octets = octets.decode(wide, "replace").encode()
         place = most * 2 // 3
         head = octets[:place]
         if self.is_html:

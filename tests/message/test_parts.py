@@ -123,6 +123,30 @@ def test_what_hides_a_page_from_both_sides_is_passed_over():
     assert read_html(leaf(f"Content-Type: text/html\n\n{page}").text(300)).seen.split() == ["hello", "seentoo"]
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+@pytest.mark.parametrize("charset", ["utf-8", "windows-1252"])
+def test_the_mark_of_utf_16_does_not_hide_the_end_of_a_long_text_that_is_none(mark, charset):
+    raw = (
+        f"Content-Type: text/html; charset={charset}\n\n".encode()
+        + mark
+        + b"<!--"
+        + b"x" * 900
+        + b"-->"
+        + PAGE.encode()
+    )
+    assert "hello" in read_html(leaf(raw).text(600)).seen
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16le", "utf-16be", "utf-32le", ""])
+def test_of_a_long_text_in_wide_letters_the_end_is_read_too(charset):
+    octets = ("\ufeff<!--" + "x" * 500 + "-->" + PAGE).encode(charset or "utf-16")
+    head = "Content-Type: text/html" + (f"; charset={charset}" if charset else "")
+    raw = f"{head}\nContent-Transfer-Encoding: base64\n\n".encode() + base64.encodebytes(octets)
+    text, whole = leaf(raw).read(900)
+    assert "hello" in read_html(text).seen
+    assert not whole
+
+
 def test_of_a_long_text_beginning_and_end_are_read():
     text = leaf("Content-Type: text/plain\n\n" + "a" * 200 + "b" * 900 + "\n" * 200 + "c" * 50).text(300)
     assert (text[:200], text[-50:], len(text)) == ("a" * 200, "c" * 50, 300)
