@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from gatekeeper.message.charset import decode, hides_ascii, marked_as_utf16, wide_codec
 from gatekeeper.message.parameters import Parameterised
-from gatekeeper.message.transfer import Encoding, beginning, undo
+from gatekeeper.message.transfer import LONGEST, Encoding, beginning, undo
 from gatekeeper.wire.headers import Header
 
 
@@ -112,7 +112,7 @@ class Part:
 
     def decoded(self, limit: int) -> bytes:
         """At most `limit` octets (about) with the transfer encoding undone. Never raises."""
-        return undo(beginning(self.octets, self.encoding, limit)[0], self.encoding).octets
+        return undo(self._beginning(limit)[0], self.encoding).octets
 
     def text(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> str:
         """The text, of at most `limit` octets. `noted` gets what makes readers differ."""
@@ -120,7 +120,7 @@ class Part:
 
     def read(self, limit: int, noted: dict[Ambiguity, None] | None = None) -> tuple[str, bool]:
         """The same, and whether that is all of it."""
-        some, all_there = beginning(self.octets, self.encoding, limit)
+        some, all_there = self._beginning(limit)
         made = undo(some, self.encoding, limit + 1)
         charsets = self.content.parameters.get("charset") or (self._declared_inside(made.octets),)
         declared = any(charsets)
@@ -132,7 +132,7 @@ class Part:
             names.append("windows-1252" if marked else "")
         most = limit // len(names)
         whole = all_there and len(made.octets) <= most
-        if whole:
+        if whole or (self.reading and len(made.octets) <= most):  # of much that is no code nothing further is sought
             texts = dict.fromkeys(decode(made.octets[:most], name) for name in names)
         else:
             texts = self._texts_shown(names, made.octets, most)
@@ -142,6 +142,14 @@ class Part:
             if len(texts) > 1 and declared:
                 noted[Ambiguity.CHARSET] = None
         return "\n".join(texts), whole
+
+    def _beginning(self, limit: int) -> tuple[bytes, bool]:
+        """Encoded octets that make `limit` others, and whether they are all there are."""
+        octets = self.octets
+        if self.reading:  # in all readings but the first the same octets may stand hundreds of times
+            octets = octets[: limit * LONGEST + PASSED]
+        some, all_there = beginning(octets, self.encoding, limit)
+        return some, all_there and len(octets) == len(self.octets)
 
     def _texts_shown(self, charsets: list[str], octets: bytes, most: int) -> dict[str, None]:
         """What is shown of a text that is too long and begins with these octets, in each charset."""
@@ -192,6 +200,8 @@ class Part:
 
 CHARSETS = 3
 """In how many charsets one part is read, where it names several."""
+PASSED = 131_072
+"""Octets that are no code and are passed over in other readings than the first, beside what is read."""
 FURTHER = 8
 """How many times its budget a text is looked through for what people see."""
 _COMMENT = re.compile(rb"<!--(?:-?>|.*?--!?>)", re.DOTALL)

@@ -17,7 +17,7 @@ _LINES = re.compile(rb"[^\r\n]++")
 _ENDS = re.compile(rb"={3,}+")
 _SOFT_BREAK = re.compile(rb"=[ \t]*+\r?\n")
 _SOFT_BREAK_CUT = re.compile(rb"=[ \t]*+\r?\Z")
-_BEGIN = re.compile(rb"(?:\A|[\r\n])begin ")
+_BEGIN = b"begin "
 PIECE = 65_536
 """Octets that are looked at at once for code among what is none."""
 SEGMENTS = 64
@@ -80,8 +80,8 @@ def beginning(octets: memoryview, encoding: Encoding, limit: int) -> tuple[bytes
     What readers pass over (RFC 2045 §6.7, §6.8) takes none of the room, however much of it comes first. Linear in the
     number of octets, and what is kept of them is not more than some times `limit`.
     """
-    if encoding is Encoding.UUENCODE and (begin := _BEGIN.search(octets)):
-        octets = octets[begin.start() :]
+    if encoding is Encoding.UUENCODE:
+        octets = octets[max(_begin(octets), 0) :]
     most = limit * _LONGER[encoding]
     first = bytes(octets[:most])
     if len(octets) <= most:
@@ -171,11 +171,11 @@ def _quoted_printable(octets: bytes) -> Decoded:
 
 
 def _uuencode(octets: bytes) -> Decoded:
-    begin = _BEGIN.search(octets)
-    if begin is None:
+    begin = _begin(memoryview(octets))
+    if begin < 0:
         return Decoded(octets, broken=True)
     found, broken = [], False
-    lines = _LINES.finditer(octets, begin.start())
+    lines = _LINES.finditer(octets, begin)
     next(lines)
     for n, match in enumerate(lines):
         line = match[0]
@@ -186,3 +186,15 @@ def _uuencode(octets: bytes) -> Decoded:
         except binascii.Error:
             broken = True
     return Decoded(b"".join(found), broken)
+
+
+def _begin(octets: memoryview) -> int:
+    """Where the first line that begins a file stands, -1 where none does. Lets others go on in between."""
+    if octets[: len(_BEGIN)] == _BEGIN:
+        return 0
+    for place in range(0, len(octets), PIECE):
+        piece = bytes(octets[place : place + PIECE + len(_BEGIN)])
+        found = [at for end in (b"\n", b"\r") if (at := piece.find(end + _BEGIN)) >= 0]
+        if found:
+            return place + min(found) + 1
+    return -1

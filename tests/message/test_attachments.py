@@ -10,7 +10,9 @@ from gatekeeper.message.attachments import MOST, Attachment, Attachments, attach
 from gatekeeper.message.filenames import Trick
 from gatekeeper.message.filetypes import Family, FileType
 from gatekeeper.message.mime import mime_of
+from gatekeeper.message.parts import Mime
 from tests.support.archives import PROGRAM, iso, zipped
+from tests.support.cost import costs_of
 from tests.support.mail import message_of
 
 
@@ -123,3 +125,20 @@ def test_only_so_many_are_looked_at():
 def test_any_file_is_read(octets, name):
     file = one(name.replace("\\", ""), octets)
     assert isinstance(file.disguised or file.mismatched or file.opens, bool)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("encoding", "junk"), [("base64", "!"), ("base64", "="), ("quoted-printable", "=\n"), ("x-uuencode", "x")]
+)
+def test_what_is_passed_over_is_so_once_however_many_readings_there_are(encoding, junk):
+    levels = "".join(f"Content-Type: message/{each}\n" for each in ("rfc822", "global", "news")) + "\n"
+    head = f"Content-Type: application/zip; name=a.zip\nContent-Transfer-Encoding: {encoding}\n\n"
+
+    def mime(n: int, depth: int) -> Mime:
+        return mime_of(message_of(levels * depth + head + junk * n))
+
+    assert attachments_of(mime(400_000, 0)).files[0].opens
+    assert len(attachments_of(mime(400_000, 5)).files) > 50
+    small, large = costs_of(lambda n: attachments_of(mime(n, 5)), 1_000_000, 4_000_000)
+    assert large < 2 * small + 0.3

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatekeeper.message.transfer import Encoding, beginning, encoding_of, undo
+from gatekeeper.message.transfer import PIECE, Encoding, beginning, encoding_of, undo
 from tests.support.cost import costs_of
 
 
@@ -68,6 +68,15 @@ def test_uuencode_is_read():
     made = undo(b"begin 644 f\r\n%:&5L;&\\\r\n`\r\nend\r\n", Encoding.UUENCODE)
     assert made.octets == b"hello"
     assert undo(b"no such thing", Encoding.UUENCODE).broken
+
+
+@pytest.mark.parametrize("line", [b"x" * PIECE, b"begin", b"a begin of", b"\n", b"\r"])
+@pytest.mark.parametrize("short", range(9))
+def test_a_file_in_uuencode_begins_wherever_a_line_does(line, short):
+    before = (line * (PIECE // len(line) + 1))[: PIECE - short]
+    for end in (b"\r\n", b"\n", b"\r"):
+        octets = before + end + b"begin 644 f" + end + b"%:&5L;&\\" + end + b"end"
+        assert undo(octets, Encoding.UUENCODE).octets == b"hello"
 
 
 def test_lines_of_uuencode_that_promise_more_than_they_hold_make_no_more_of_it():
