@@ -11,19 +11,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-_HIDES = re.compile(
-    r"(?:\A|;)\s*+(?:display\s*+:\s*+none"
-    r"|opacity\s*+:\s*+(?:0++(?:\.0*+)?|\.0++)(?![\d.])"
-    r"|mso-hide\s*+:\s*+all"
-    r"|max-(?:height|width)\s*+:\s*+0(?:px|pt|em|%)?(?![\d.])"
-    r"|text-indent\s*+:\s*+-\d{3,}+"
-    r"|clip\s*+:\s*+rect\(\s*+0)"
+_REMOVING = {
+    "display": r"none",
+    "opacity": r"(?:0++(?:\.0*+)?|\.0++)%?",
+    "max-height": r"0++(?:\.0*+)?(?:[a-z]{1,4}|%)?",
+    "max-width": r"0++(?:\.0*+)?(?:[a-z]{1,4}|%)?",
+    "text-indent": r"-\d{3,}+[^;]*+",
+    "clip": r"rect\(\s*+0[^;]*+",
+}
+_MAY_REMOVE = re.compile(
+    r"(?:\A|;)\s*+(?:%s)" % "|".join(rf"{name}\s*+:\s*+{says}" for name, says in _REMOVING.items())
 )
-_SIZE = re.compile(r"(?:\A|;)\s*+font(?:-size)?\s*+:\s*+([^;!]{1,60})")
-_ZERO = re.compile(r"(?:0++(?:\.0*+)?|\.0++)(?:px|pt|pc|em|rem|ex|ch|cm|mm|in|q|vw|vh|%)?(?![\w.%])")
-_ONE = re.compile(r"1px(?![\w.])")
+_REMOVES = {name: re.compile(says) for name, says in _REMOVING.items()}
+_SIZE = re.compile(r"(?:\A|;)\s*+(font(?:-size)?)\s*+:([^;]*+)")
+_ZERO = re.compile(r"(?:0++(?:\.0*+)?|\.0++)(?:px|pt|pc|em|rem|ex|ch|cm|mm|in|q|vw|vh|%)?")
+_ONE = re.compile(r"1px")
+_OF_FONT = re.compile(r"(?:\s*+/|\s)\s*+\S")
+"""What stands behind the size in "font", which is no declaration without."""
 _RELATIVE = re.compile(r"[\d.]++(?:em|ex|ch|%)|larger")
-_VISIBILITY = re.compile(r"(?:\A|;)\s*+visibility\s*+:\s*+([a-z]{1,20})")
+_VISIBILITY = re.compile(r"(?:\A|;)\s*+visibility\s*+:([^;]*+)")
 _AS_AROUND = ("inherit", "unset", "smaller")
 _REMARK = re.compile(r"/\*(?s:.*?)(?:\*/|\Z)")
 _POSITION = re.compile(r"position\s*+:\s*+(?:absolute|fixed)")
@@ -98,7 +104,7 @@ def look_of(style: str) -> Look:
     text = style[:STYLE].lower()
     if "/*" in text:
         text = _REMARK.sub("", text)
-    removes = _HIDES.search(text) is not None
+    removes = _MAY_REMOVE.search(text) is not None and _removes(text)
     if not removes and "position" in text:
         removes = _POSITION.search(text) is not None and _FAR.search(text) is not None
     if not removes and "overflow" in text:
@@ -112,28 +118,55 @@ def look_of(style: str) -> Look:
     return Look(removes, None if colour is None else colour_of(colour[1]), painted, unknown, veils, shows)
 
 
+def _removes(text: str) -> bool:
+    """Whether a property that can remove text does so as often as it is declared: which counts is a browser's art."""
+    said: dict[str, bool] = {}
+    for declaration in text.split(";"):
+        name, _, value = declaration.partition(":")
+        name = name.strip()
+        if name in _REMOVES:
+            said[name] = said.get(name, True) and _REMOVES[name].fullmatch(_value(value)) is not None
+    return any(said.values())
+
+
+def _value(text: str) -> str:
+    """What is declared, without "!important". The whole of it counts: what browsers do not understand they pass over."""
+    text = text.strip()
+    said = text.removesuffix("important")
+    return said.rstrip()[:-1].rstrip() if said != text and said.rstrip().endswith("!") else text
+
+
 def _veils(text: str) -> tuple[int, int]:
     """What a style veils and what it shows. Where it says both, it shows: which of them counts is a browser's art."""
     veils = shows = 0
-    for match in _SIZE.finditer(text):
-        value = match[1]
-        if _ZERO.match(value):
+    for name, said in dict.fromkeys(_SIZE.findall(text)):
+        value = _value(said)
+        if _says(_ZERO, value, name):
             veils |= NO_SIZE
-        elif _ONE.match(value):
+        elif _says(_ONE, value, name):
             veils |= ONE_PIXEL
         elif _RELATIVE.match(value):  # to nothing, which stays so
             shows |= ONE_PIXEL
         elif not value.startswith(_AS_AROUND):
             shows |= NO_SIZE | ONE_PIXEL
-    for match in _VISIBILITY.finditer(text):
-        if match[1] in {"hidden", "collapse"}:
+    for said in dict.fromkeys(_VISIBILITY.findall(text)):
+        value = _value(said)
+        if value in {"hidden", "collapse"}:
             veils |= NOT_VISIBLE
-        elif match[1] not in _AS_AROUND:
+        elif not value.startswith(_AS_AROUND):
             shows |= NOT_VISIBLE
     veils &= ~shows
     if veils & (NO_SIZE | ONE_PIXEL) == ONE_PIXEL:  # which is a size: what stands inside may be a multiple of it
         shows |= NO_SIZE
     return veils, shows
+
+
+def _says(size: re.Pattern[str], value: str, name: str) -> bool:
+    """Whether a value is that size, and for "font" begins with it."""
+    if name == "font-size":
+        return size.fullmatch(value) is not None
+    found = size.match(value)
+    return found is not None and _OF_FONT.match(value, found.end()) is not None
 
 
 def colour_of(text: str) -> int | None:
