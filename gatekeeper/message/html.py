@@ -464,13 +464,13 @@ class _Scanner:
 
     def _push(self, tag: Tag) -> None:
         stack, hidden = self._stack, self._hidden
-        name, (hides, ground, colour, veils, shows), names = tag.name, tag.looks, tag.names
+        name, (hides, ground, colour, veils, shows, displays), names = tag.name, tag.looks, tag.names
         veiled, sheet = self._veils, self._sheet
         if names and not names.isdisjoint(sheet.veiling):
             by_names = sheet.veils_of(names)
             veiled = veiled & ~by_names[1] | by_names[0]
         veiled = veiled & ~shows | veils
-        if hides or (names and not names.isdisjoint(sheet.removing)):
+        if hides or (names and not displays and not names.isdisjoint(sheet.removing)):
             hidden += 1
         if ground == tags.AS_BEFORE:
             ground = self._ground

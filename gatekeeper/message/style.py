@@ -19,9 +19,9 @@ _REMOVING = {
     "text-indent": r"-\d{3,}+[^;]*+",
     "clip": r"rect\(\s*+0[^;]*+",
 }
-_MAY_REMOVE = re.compile(
-    r"(?:\A|;)\s*+(?:%s)" % "|".join(rf"{name}\s*+:\s*+{says}" for name, says in _REMOVING.items())
-)
+_ANY_REMOVING = "|".join(rf"{name}\s*+:\s*+{says}" for name, says in _REMOVING.items())
+_MAY_REMOVE = re.compile(rf"(?:\A|;)\s*+(?:{_ANY_REMOVING})")
+_DISPLAYS = re.compile(r"(?:\A|;)\s*+display\s*+:(?!\s*+none)")
 _REMOVES = {name: re.compile(says) for name, says in _REMOVING.items()}
 _SIZE = re.compile(r"(?:\A|;)\s*+(font(?:-size)?)\s*+:([^;]*+)")
 _ZERO = re.compile(r"(?:0++(?:\.0*+)?|\.0++)(?:px|pt|pc|em|rem|ex|ch|cm|mm|in|q|vw|vh|%)?")
@@ -80,6 +80,7 @@ class Look:
 
     `removes`: nothing in such an element is seen, whatever it says of itself. `veils` hide what stands in it until an
     element inside `shows` it again, since size and visibility are inherited; both are sums of `NO_SIZE` and its like.
+    `displays`: it says that the element is there, which counts before what an attribute or another rule says.
     """
 
     removes: bool = False
@@ -88,6 +89,7 @@ class Look:
     ground_unknown: bool = False
     veils: int = 0
     shows: int = 0
+    displays: bool = False
 
     @property
     def hides(self) -> bool:
@@ -110,12 +112,14 @@ def look_of(style: str) -> Look:
     if not removes and "overflow" in text:
         removes = _ZERO_BOX.search(text) is not None
     veils, shows = _veils(text) if "font" in text or "visibility" in text else (0, 0)
+    displays = "display" in text and _DISPLAYS.search(text) is not None
     if "color" not in text and "background" not in text:
-        return Look(removes, veils=veils, shows=shows) if removes or veils or shows else NOTHING
+        said = removes or veils or shows or displays
+        return Look(removes, veils=veils, shows=shows, displays=displays) if said else NOTHING
     colour, ground = _COLOUR.search(text), _GROUND.search(text)
     painted = None if ground is None else colour_of(ground[1])
     unknown = ground is not None and (painted is None or "url(" in ground[1]) and "transparent" not in ground[1]
-    return Look(removes, None if colour is None else colour_of(colour[1]), painted, unknown, veils, shows)
+    return Look(removes, None if colour is None else colour_of(colour[1]), painted, unknown, veils, shows, displays)
 
 
 def _removes(text: str) -> bool:
@@ -130,7 +134,7 @@ def _removes(text: str) -> bool:
 
 
 def _value(text: str) -> str:
-    """What is declared, without "!important". The whole of it counts: what browsers do not understand they pass over."""
+    """What is declared, without "!important". All of it counts: what browsers do not understand they pass over."""
     text = text.strip()
     said = text.removesuffix("important")
     return said.rstrip()[:-1].rstrip() if said != text and said.rstrip().endswith("!") else text
@@ -239,13 +243,15 @@ class Sheet:
         look = look_of(declarations)
         if look.ground is not None or look.ground_unknown:
             self.paints = True
-        if not (look.hides or look.shows):
+        if not (look.hides or look.shows or look.displays):
             return
         names = _SELECTOR.findall(selector)
         if look.hides:
             self.hiding.update(names)
         if look.removes:
             self.removing.update(names)
+        elif look.displays:
+            self.removing.difference_update(names)
         if look.veils or look.shows:
             for name in names:
                 veils, shows = self.veiling.get(name, (0, 0))

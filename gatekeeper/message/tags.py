@@ -36,7 +36,7 @@ class Use(StrEnum):
 
 class Looks(NamedTuple):
     """What an element does to the looks of what stands in it. Colours are 0xRRGGBB, None for one that is not known
-    here, `AS_BEFORE` where the tag says nothing of it. `veils` and `shows` are those of `style.Look`.
+    here, `AS_BEFORE` where the tag says nothing of it. `veils`, `shows` and `displays` are those of `style.Look`.
     """
 
     hides: bool
@@ -44,6 +44,7 @@ class Looks(NamedTuple):
     colour: int | None
     veils: int = 0
     shows: int = 0
+    displays: bool = False
 
 
 AS_BEFORE: Final = -1
@@ -122,7 +123,7 @@ def begin_tag(name: str, given: Mapping[str, str] | None) -> Tag:
     if not given:
         return Tag(BEARS if name in _BEARING else BEGINS, breaks, name, given)
     looks, names = _looks(name, given), _names(given)
-    changes = looks is not SAYS_NOTHING and looks._replace(shows=0) != SAYS_NOTHING
+    changes = looks is not SAYS_NOTHING and looks._replace(shows=0, displays=False) != SAYS_NOTHING
     if name == "a":
         target = given.get("href") or given.get("xlink:href", "")
         target = "" if "&" in target else target.strip()
@@ -163,13 +164,13 @@ def _looks(name: str, given: Mapping[str, str]) -> Looks:
         for attribute in ("color", "text"):
             if attribute in given:
                 colour = colour_of(given[attribute])
-    hides = look.removes or "hidden" in given
+    hides = look.removes or ("hidden" in given and not look.displays)
     veils, shows = look.veils, look.shows
     if name == "font" and _FONT_SIZE.match(given.get("size", "")):  # the least of which is 1, whatever it says
         shows |= (NO_SIZE | ONE_PIXEL) & ~veils
-    if not (hides or veils or shows) and ground == colour == AS_BEFORE:
+    if not (hides or veils or shows or look.displays) and ground == colour == AS_BEFORE:
         return SAYS_NOTHING
-    return Looks(hides, ground, colour, veils, shows)
+    return Looks(hides, ground, colour, veils, shows, look.displays)
 
 
 def _names(given: Mapping[str, str]) -> frozenset[str]:

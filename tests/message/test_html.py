@@ -297,3 +297,28 @@ def test_an_attribute_behind_more_than_are_read_is_said_to_be_left_out(name):
     assert read_html(f"<{name} {'b=1 ' * (ATTRIBUTES - 2)}>").left_out == ()
     many = read_html(f"<{name} {'b=1 ' * ATTRIBUTES} href=x src=x>y")
     assert (many.tags, many.left_out, many.seen.strip()) == (1, ("attributes",), "y")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<style>.a{display:none}.a{display:block}</style><p class=a>hello",
+        "<style>.a{display:none}</style><p class=a style='display:block'>hello",
+        "<style>#a{max-height:0}</style><p id=a style='color:red;display:inline'>hello",
+        "<p hidden style='display:block'>hello",
+    ],
+)
+def test_what_is_displayed_after_all_is_seen(page):
+    assert read_html(page).seen.strip() == "hello"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<style>.a{display:block}.a{display:none}</style><p class=a>hello",
+        "<style>.a{display:none}</style><p class=a style='display:none x'>hello",
+        "<div style='display:none'><p style='display:block'>hello",
+    ],
+)
+def test_what_is_displayed_in_what_is_not_is_hidden(page):
+    assert read_html(page).hidden.strip() == "hello"

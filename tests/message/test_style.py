@@ -73,8 +73,10 @@ def test_what_an_element_inside_can_take_back_is_told_apart(style, veils, shows)
     "style",
     ["", "font-size:10px", "font-size:0.9em", "opacity:0.5", "max-height:100px", "line-height:0", "display:block",
      "text-indent:-1em", "max-height:0.5em", "margin:0;padding:0", "top:-1000px", "x-display:none", "--font-size:0",
-     "font-size:0junk", "display:none junk", "display:none\\9", "display:none;display:block", "display:block;display:none x",
-     "opacity:0;opacity:1", "opacity:0 0", "max-height:0;max-height:none", "visibility:hidden x", "font-size:0 0", "font:0",
+     "font-size:0junk", "display:none junk", "display:none\\9", "display:none;display:block",
+     "display:block;display:none x",
+     "opacity:0;opacity:1", "opacity:0 0", "max-height:0;max-height:none", "visibility:hidden x", "font-size:0 0",
+     "font:0",
      "font-size:0" + " " * 300 + "x", "display:none !x", "mso-hide:all",
      "/*display:none;*/", "margin:0 display:none", "background:url(display:none)", "font-size:0;font-size:13px"],
 )  # fmt: skip
