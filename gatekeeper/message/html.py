@@ -7,7 +7,7 @@ reader takes the nearest thing that cannot be quadratic, and prefers seeing too 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import length_hint
 from typing import NamedTuple
@@ -30,6 +30,8 @@ WINDOW = 65_536
 """Characters, about, that are cut into pieces at once."""
 DEPTH = 2000
 """How deep elements are followed; what is deeper has the looks of what it stands in."""
+LOOKED_UP = 50_000
+"""Open elements, over a page, among which those are sought that end without a tag of their own."""
 
 
 class HtmlLink(NamedTuple):
@@ -128,6 +130,7 @@ class _Scanner:
         self._open: dict[str, int] = {}  # how often each element stands in the stack
         self._hidden = 0
         self._veils = 0  # what hides here until an element shows it again
+        self._to_look_up = LOOKED_UP
         self._conditional = False
         self._foreign = False  # whether an svg or the like has begun, which may end in more ways than are followed
         self._ground: int | None = WHITE
@@ -199,6 +202,9 @@ class _Scanner:
             count += 1
             if breaks:
                 append("\n")
+                if stack and kind != tags.ENDS and (self._hidden or self._veils):
+                    self._end_before(name)
+                    append = self._out.append
             if kind == tags.ENDS:
                 if stack:
                     top, before = stack[-1]
@@ -207,6 +213,9 @@ class _Scanner:
                         opened[name] -= 1
                     elif opened.get(name):
                         self._take_back(name)
+                        append = self._out.append
+                    elif breaks and (self._hidden or self._veils):
+                        self._end_inside(name)
                         append = self._out.append
             elif kind <= tags.SHOWS and not ((names or kind == tags.SHOWS) and (self._veils or (names and hiding))):
                 if stack:
@@ -354,6 +363,8 @@ class _Scanner:
             self._broken += 1
         if name in tags.BLOCKS:
             self._out.append("\n")
+            if not closing:
+                self._end_before(name)
         if closing:
             self._close(name)
             return position + 1
@@ -465,6 +476,9 @@ class _Scanner:
     def _push(self, tag: Tag) -> None:
         stack, hidden = self._stack, self._hidden
         name, (hides, ground, colour, veils, shows, displays), names = tag.name, tag.looks, tag.names
+        if name == "a" and (hidden or self._veils) and self._open.get("a"):
+            self._end_before(name)
+            hidden = self._hidden
         veiled, sheet = self._veils, self._sheet
         if names and not names.isdisjoint(sheet.veiling):
             by_names = sheet.veils_of(names)
@@ -495,6 +509,44 @@ class _Scanner:
             self._end_anchor()
         if self._open.get(name):
             self._take_back(name)
+        elif name in tags.BLOCKS:
+            self._end_inside(name)
+
+    def _end_before(self, name: str) -> None:
+        """What is open ends where an element of that name begins: paragraphs, cells, items of lists."""
+        ended, around = tags.ENDED_BY.get(name, _NEVER)
+        lowest = len(self._stack)
+        for n in self._upwards():
+            element = self._stack[n][0]
+            if element in ended or element == "p":
+                lowest = n
+            if element in ended or element in around:
+                break
+        self._take_back_to(lowest)
+
+    def _end_inside(self, name: str) -> None:
+        """What is open in an element that began before anything of interest did ends with it."""
+        if name in {"p", "br"}:
+            return
+        around = _TABLE if name in {"tr", "td", "th", "table"} else tags.CELLS
+        lowest = len(self._stack)
+        for n in self._upwards():
+            if self._stack[n][0] in around:
+                break
+            lowest = n
+        self._take_back_to(lowest)
+
+    def _upwards(self) -> Iterator[int]:
+        """The places of open elements, from the innermost on, as far as there is time for them."""
+        for n in range(len(self._stack) - 1, -1, -1):
+            self._to_look_up -= 1
+            if self._to_look_up < 0:
+                return
+            yield n
+
+    def _take_back_to(self, lowest: int) -> None:
+        while len(self._stack) > lowest:
+            self._take_back(self._stack[-1][0])
 
     def _take_back(self, name: str) -> None:
         """An element that is open ends, and with it those inside it."""
@@ -517,6 +569,8 @@ TARGET = 4000
 ANCHOR_TEXT = 500
 _UNQUOTED = re.compile(r"[^\s>]*+")
 _NONE: dict[str, str] = {}
+_NEVER: tuple[frozenset[str], frozenset[str]] = (frozenset(), tags.CELLS)
+_TABLE = frozenset({"table"})
 _ANCHOR = Use.ANCHOR
 _END_OF = {name: re.compile(rf"</{name}(?=[\s/>])[^>]*+>?|</{name}\Z", re.IGNORECASE) for name in tags.RAW_NAMES}
 _new = tuple.__new__  # what a named tuple's own call comes to, in half the time

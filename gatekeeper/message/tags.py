@@ -192,6 +192,17 @@ BLOCKS: Final = frozenset(
         "p div br tr td th li ul ol table h1 h2 h3 h4 h5 h6 hr blockquote center section article header footer option"
     ).split()
 )
+CELLS: Final = frozenset({"table", "td", "th", "caption", "button"})
+"""What begins or ends in one of these ends nothing that stands around it."""
+ENDED_BY: Final = {
+    **dict.fromkeys(BLOCKS - {"br", "tr", "td", "th", "option"}, (frozenset({"p"}), CELLS)),
+    "li": (frozenset({"li"}), CELLS | {"ul", "ol"}),
+    "tr": (frozenset({"tr"}), frozenset({"table"})),
+    **dict.fromkeys(("td", "th"), (frozenset({"td", "th"}), frozenset({"table", "tr"}))),
+    "option": (frozenset({"option"}), frozenset({"select"})),
+    "a": (frozenset({"a"}), CELLS),
+}
+"""For an element that begins, which open ones end before it (§13.2.6.4.7), and in which this is not so."""
 RAW_NAMES: Final = frozenset("script style textarea xmp noembed noframes title".split())  # noqa: SIM905  # a table reads better so
 VOID: Final = frozenset("br img hr input meta link area base col embed source track wbr param".split())  # noqa: SIM905  # a table reads better so
 LINKS_BY: Final = {

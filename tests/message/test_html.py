@@ -322,3 +322,49 @@ def test_what_is_displayed_after_all_is_seen(page):
 )
 def test_what_is_displayed_in_what_is_not_is_hidden(page):
     assert read_html(page).hidden.strip() == "hello"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p hidden>x<div>hello",
+        "<p hidden>x<p>hello",
+        "<p hidden>x<div a'b>hello",
+        "<ul><li hidden>x<li>hello</ul>",
+        "<table><tr hidden><td>x<tr><td>hello</table>",
+        "<table><tr><td hidden>x<td>hello</table>",
+        "<table><tr><td><p hidden>x<td>hello</table>",
+        "<select><option hidden>x<option>hello</select>",
+        "<a hidden href=http://a.example>x<a href=http://b.example>hello</a>",
+        "<div><span hidden>x</div>hello",
+        "<div><span hidden>x</div a'b>hello",
+        "<ul><li hidden>x</ul>hello",
+        "<table><tr><td><b hidden>x</td><td>hello</table>",
+        "<table><tr><td hidden>x</table>hello",
+    ],
+)
+def test_what_is_hidden_ends_where_browsers_end_it_without_a_tag_of_its_own(page):
+    read = read_html(page)
+    assert (read.seen.split(), read.hidden.split()) == (["hello"], ["x"])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<div hidden>hello<p>hello<p>hello</div>",
+        "<ul><li hidden>hello<ul><li>hello<li>hello</ul></ul>",
+        "<table><tr><td hidden>hello<table><tr><td>hello<tr><td>hello</table>hello</table>",
+        "<div hidden><table><tr><td>hello<td>hello</center>hello</table></div>",
+        "<span hidden>hello<br>hello</p>hello</span>",
+    ],
+)
+def test_what_ends_inside_ends_nothing_that_hides_around_it(page):
+    assert not read_html(page).seen.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", ["<div>", "</div>", "<p>", "<td>", "<a href=x>", "<li>"])
+@pytest.mark.parametrize("around", ["<p hidden><button>", "<table><tr><td hidden>", "<a hidden href=y>"])
+def test_what_ends_without_a_tag_is_sought_in_linear_time(around, piece):
+    small, large = costs_of(lambda n: read_html(around + "<i>" * n + piece * n, Room(tags=2 * n + 10)), 500, 2_000)
+    assert large < 8 * small + 0.05
