@@ -217,6 +217,7 @@ _STREAMS = frozenset({FileType.GZIP, FileType.BZIP2, FileType.XZ})
 _DOCUMENTS = frozenset({FileType.OOXML, FileType.ODF})
 _EXTERNAL = re.compile(rb"targetmode\s{0,20}=\s{0,20}[\"']external[\"']")
 _FETCHED = re.compile(rb"(?:attachedtemplate|oleobject|/frame)[\"']")
+_REFERENCE = re.compile(rb"&#0{0,8}(?:x0{0,8}([0-9a-f]{2})|([0-9]{2,3}));")
 _OBJECT = re.compile(rb"\\obj(?:data|update|emb|autlink)", re.IGNORECASE)
 _EQUATION = re.compile(rb"equation\.|6571756174696f6e2e|4571756174696f6e", re.IGNORECASE)
 
@@ -261,10 +262,18 @@ def _fetches(told: bytes) -> bool:
     while at >= 0:
         end = told.find(b"<", at)
         element = told[told.rfind(b"<", 0, at) + 1 : end if end >= 0 else len(told)]
+        if b"&#" in element:
+            element = _REFERENCE.sub(_referred, element).lower()
         if _EXTERNAL.search(element) and _FETCHED.search(element):
             return True
         at = told.find(b"targetmode", end) if end >= 0 else -1
     return False
+
+
+def _referred(reference: re.Match[bytes]) -> bytes:
+    """The octet that a character reference stands for, where it is one of ASCII."""
+    number = int(reference[1], 16) if reference[1] else int(reference[2])
+    return bytes([number]) if number < 128 else reference[0]
 
 
 def _rtf(octets: memoryview) -> Opened:

@@ -172,6 +172,8 @@ TYPE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
         (f'<Relationship Type="{TYPE}/attachedTemplate" Target="http://x/" TargetMode="External"/>', True),
         (f"<Relationship Target='a>b' TargetMode = 'External' Type='{TYPE}/oleObject'/>", True),
         (f'<r:Relationship TargetMode="External"\n{" " * 9000}Type="{TYPE}/frame"/>', True),
+        (f'<a Type="{TYPE}/attach&#101;dTemplate" TargetMode="&#x45;xtern&#0097;l"/>', True),
+        (f'<a Type="{TYPE}/hyperlink&#233;" TargetMode="External"/>', False),
         (f'<a TargetMode="External"/><a Type="{TYPE}/frame"/><a TargetMode="Internal"/>', False),
         (f'<a TargetMode="External" Type="{TYPE}/hyperlink"/>', False),
         (f'TargetMode="External" Type="{TYPE}/frame"', True),
@@ -186,7 +188,16 @@ def test_a_relationship_that_fetches_something_is_seen(told, remote, charset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "piece", ['/frame" ', 'TargetMode="External" ', "<TargetMode", "TargetMode" + " " * 20, "<", "targetmode<"]
+    "piece",
+    [
+        '/frame" ',
+        'TargetMode="External" ',
+        "<TargetMode",
+        "TargetMode" + " " * 20,
+        "<",
+        "targetmode<",
+        "<targetmode&#97;",
+    ],
 )
 def test_relationships_cost_what_they_are_long(piece):
     small, large = costs_of(lambda n: _fetches((piece * n).encode()), 4_000, 16_000)
