@@ -7,6 +7,7 @@ several lists, and of strangers; a list gone wrong is alone, and names those too
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Final
 
 WINDOW: Final = 200
@@ -34,12 +35,12 @@ class Breaker:
     def __init__(self) -> None:
         self._asked = 0
         self._lone = 0
-        self._named: set[str] = set()  # whom its lone hits of this window were about
+        self._named: set[Hashable] = set()  # whom its lone hits of this window were about
         self._usual = 0.0
         self._windows = 0
         self._wronged: OrderedDict[str, float] = OrderedDict()
 
-    def saw(self, whom: str, *, lone: bool) -> str:
+    def saw(self, whom: Hashable, *, lone: bool) -> str:
         """One more answer of the list's, new and certain, for a client of that network whose mail was taken lately.
 
         `lone` is whether it listed what no other list did. Of each network one such answer counts in a window: whoever
