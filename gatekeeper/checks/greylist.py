@@ -187,8 +187,7 @@ class Greylist:
         """Who of them has sent wanted mail for some time; "" for nobody."""
         asked = [*(one for one in whom if one.startswith("dom:")), _client(mail)]
         for one, history in zip(asked, await tools.store.history(asked), strict=True):
-            wanted = history.accepted >= max(self.known_messages, 5 * history.refused)
-            if wanted and history.first <= now - self.known_since:
+            if history.wanted(messages=self.known_messages, before=now - self.known_since):
                 return one
         return ""
 

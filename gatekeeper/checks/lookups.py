@@ -16,8 +16,6 @@ from gatekeeper.checks.keys import client_key
 from gatekeeper.model import Action, Duration, Finding, Kind, Mail, Rule, Stage, setting
 
 SPENT: Final = "LOOKUPS_SPENT"
-REFUSED_WEIGH: Final = 5
-"""How many messages accepted one that was refused takes away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,6 @@ class Lookups:
         if mail.stage is not Stage.MESSAGE and mail.session.shows_messages:
             return ()  # more is to be asked
         [history] = await tools.store.history([client_key(address)])
-        wanted = history.accepted >= max(self.known_messages, REFUSED_WEIGH * history.refused)
-        if wanted and history.first <= tools.clock() - self.known_since:
+        if history.wanted(messages=self.known_messages, before=tools.clock() - self.known_since):
             return ()
         return (Finding(SPENT, Unasked(allowance.denied), f"{allowance.denied} questions were not asked"),)

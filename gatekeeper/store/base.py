@@ -213,6 +213,10 @@ class History:
     first: float = 0.0
     last: float = 0.0
 
+    def wanted(self, *, messages: int, before: float) -> bool:
+        """Whether at least so many messages were accepted, and five for each refused, the first `before` then."""
+        return self.accepted >= max(messages, 5 * self.refused) and self.first <= before
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
